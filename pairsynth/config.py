@@ -1,0 +1,81 @@
+"""The one reader of params.yaml: a section becomes a frozen dataclass, or a clear refusal."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pairsynth.errors import InputError
+
+Config = TypeVar("Config")
+
+
+def load(kind: type[Config], section: str, path: Path) -> Config:
+    """Read `section` of the YAML file at `path` into the frozen dataclass `kind`.
+
+    Every field must be given and no other key may be; integers are accepted where a float is
+    asked for. Range checks are the dataclass's own (`__post_init__`, see `check`).
+
+    Raises:
+        InputError: naming the file, section, key and value, and what is allowed.
+    """
+    tree = read(path)
+    if not isinstance(tree.get(section), dict):
+        known = ", ".join(key for key, value in tree.items() if isinstance(value, dict))
+        raise InputError(f"{path}: there is no section {section!r}; it has {known}")
+    given = tree[section]
+    types = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for key in given:
+        if key not in names:
+            raise InputError(
+                f"{path}: {section}.{key} is not a known parameter; known are {', '.join(names)}"
+            )
+    for name in names:
+        if name not in given:
+            raise InputError(f"{path}: {section}.{name} is missing; add it under {section}:")
+    values = {name: _typed(given[name], types[name], f"{section}.{name}", path) for name in names}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise InputError(f"{path}: {section}.{error}") from error
+
+
+def load_seed(path: Path) -> int:
+    """Read the one `seed`, a non-negative integer, of the YAML file at `path`."""
+    seed = read(path).get("seed")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"{path}: seed is {seed!r}; give a whole number of 0 or more")
+    return seed
+
+
+def check(holds: bool, key: str, value: object, allowed: str) -> None:
+    """Refuse `value` of `key` unless `holds`; `load` adds file and section to the message."""
+    if not holds:
+        raise ValueError(f"{key} is {value!r}; allowed is {allowed}")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The YAML 1.2 mapping in the file at `path`, as plain Python values."""
+    try:
+        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run from the project's folder") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: expected sections of parameters, found {type(tree).__name__}")
+    return tree
+
+
+def _typed(value: Any, wanted: Any, key: str, path: Path) -> Any:
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise InputError(
+            f"{path}: {key} is {value!r}, of type {type(value).__name__}; "
+            f"give a value of type {wanted.__name__}"
+        )
+    return value

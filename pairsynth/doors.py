@@ -1,0 +1,94 @@
+"""How a command meets its user: errors told in one line, seconds and memory said at the end."""
+
+import errno
+import functools
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pairsynth.errors import InputError
+
+Arguments = ParamSpec("Arguments")
+Item = TypeVar("Item")
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[Arguments, None]]:
+    """Register a function as a command of `app`.
+
+    An `InputError` or a full disk ends it with one line on stderr and exit code 2, Ctrl-C with
+    130; anything else is a defect of ours and keeps its traceback.
+    """
+
+    def register(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
+        @functools.wraps(function)
+        def told(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except InputError as error:
+                _end(f"error: {error}", 2)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                _end(f"error: no space left for {error.filename or 'output'}; free some", 2)
+            except KeyboardInterrupt:
+                _end("interrupted", 130)
+
+        return app.command()(told)
+
+    return register
+
+
+def _end(message: str, code: int) -> None:
+    typer.secho(message, err=True, fg="red")
+    raise typer.Exit(code)
+
+
+def track(items: Iterable[Item], total: int, what: str, unit: str = "") -> Iterator[Item]:
+    """Pass `items` on, with a progress bar where stderr is a terminal and silence elsewhere."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        start, task = time.monotonic(), bar.add_task(what, total=total, rate="")
+        for done, item in enumerate(items, 1):
+            yield item
+            rate = done / max(time.monotonic() - start, 1e-9)
+            bar.update(task, completed=done, rate=f"{rate:.1f} {unit}/s")
+
+
+class Stopwatch:
+    """Seconds since it was made and the peak memory of the process, for a stage's last line."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+
+    def say(self, stage: str, count: int, unit: str) -> None:
+        """Print `stage: 12.3 s, 456 unit/s, peak memory 0.8 GB`."""
+        seconds = time.monotonic() - self.start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        gigabytes = peak / (1e9 if sys.platform == "darwin" else 1e6)
+        typer.echo(
+            f"{stage}: {seconds:.1f} s, {count / seconds:,.0f} {unit}/s, "
+            f"peak memory {gigabytes:.2f} GB"
+        )

@@ -1,0 +1,131 @@
+"""The one pixel convention, the one way in and out of picture files, the one resize.
+
+Pictures rest as uint8 RGB tensors (N, 3, H, W); networks see float32 in [-1, 1]. Stored pictures
+may be larger than the size the networks see: the margin is what random crops are taken from.
+"""
+
+import io
+import math
+import warnings
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+SIZES = (32, 64, 128)
+MAX_PIXELS = 64_000_000
+MARGIN = 3 / 16
+
+
+def stored_size(size: int) -> int:
+    """Shorter side of a stored photograph for networks of `size` pixels (Reed: 76 for 64)."""
+    return round(size * (1 + MARGIN))
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode any picture Pillow reads to upright RGB; transparency is laid on white.
+
+    Raises:
+        ValueError: with the reason, for data that is empty, broken, cut short or over
+            `MAX_PIXELS` pixels.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Image.open(io.BytesIO(data))
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(
+                    f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}"
+                )
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith("I") or upright.mode == "F":
+                return _from_deep(upright)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                upright = upright.convert("RGBA")
+                white = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white, upright)
+            return upright.convert("RGB")
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"too many pixels, more than {MAX_PIXELS:,}") from error
+    except (OSError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
+        raise ValueError(f"not a readable picture: {error}") from error
+
+
+def _from_deep(picture: Image.Image) -> Image.Image:
+    """16 and 32 bit greys to 8 bit: Pillow's own `convert` clips them to white."""
+    values = np.asarray(picture, dtype=np.float64)
+    top = 65535.0 if values.max() > 255 else 255.0
+    return Image.fromarray(np.clip(values / top * 255, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def fit(picture: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size` and cut the middle square out: (size, size)."""
+    return ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+
+
+def encode(picture: Image.Image) -> bytes:
+    """PNG bytes of `picture`; the same pixels always give the same bytes."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """An RGB picture as a uint8 tensor (3, H, W)."""
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def to_picture(pixels: Tensor) -> Image.Image:
+    """A uint8 tensor (3, H, W) as an RGB picture."""
+    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
+
+
+def to_network(pixels: Tensor) -> Tensor:
+    """uint8 [0, 255] to float32 [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Float [-1, 1] to uint8 [0, 255], rounded and clipped; the inverse of `to_network`."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def center_crop(pixels: Tensor, size: int) -> Tensor:
+    """The middle (N, 3, size, size) of `pixels` (N, 3, H, W)."""
+    top, left = ((side - size) // 2 for side in pixels.shape[-2:])
+    return pixels[..., top : top + size, left : left + size]
+
+
+def random_crop_flip(pixels: Tensor, size: int, randomness: torch.Generator) -> Tensor:
+    """One random window (N, 3, size, size) and one coin for a mirror image per picture.
+
+    All pictures are cut in one gather: nothing runs per picture in Python.
+    """
+    count, channels, height, width = pixels.shape
+    draw = torch.rand(3, count, generator=randomness).to(pixels.device)
+    top = (draw[0] * (height - size + 1)).long()
+    left = (draw[1] * (width - size + 1)).long()
+    steps = torch.arange(size, device=pixels.device)
+    rows = top[:, None] + steps
+    columns = left[:, None] + torch.where(draw[2, :, None] < 0.5, steps, steps.flip(0))
+    index = rows[:, :, None] * width + columns[:, None, :]
+    flat = pixels.reshape(count, channels, height * width)
+    index = index.reshape(count, 1, size * size).expand(-1, channels, -1)
+    return flat.gather(2, index).reshape(count, channels, size, size)
+
+
+def grid(pixels: Tensor, columns: int, scale: int = 1, gap: int = 2) -> Image.Image:
+    """uint8 (N, 3, H, W) laid out row by row on white, each pixel `scale` screen pixels wide."""
+    count, _, height, width = pixels.shape
+    rows = math.ceil(count / columns)
+    sheet = Image.new(
+        "RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), "white"
+    )
+    for i in range(count):
+        corner = (i % columns * (width + gap), i // columns * (height + gap))
+        sheet.paste(to_picture(pixels[i]), corner)
+    return sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST)

@@ -1,0 +1,84 @@
+"""What every source of captioned pictures is given and what it gives."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from pairsynth.config import check
+from pairsynth.images import SIZES
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    """Section `download` of params.yaml.
+
+    source: where captioned pictures come from: garden, oxford102 or folder.
+    image_size: side in pixels of the square picture that every network sees: 32, 64 or 128.
+    split: class (classes of train, val and test are disjoint) or image (every class in each).
+    broken: what to do with unusable pictures or captions: skip (and list them) or refuse.
+    garden_species: flower species that the garden grows.
+    garden_pictures: pictures drawn of each species.
+    mirror: folder or URL laid out like the official Oxford-102 files; empty: the official sites.
+    folder: the user's own pictures and captions.
+    """
+
+    source: str
+    image_size: int
+    split: str
+    broken: str
+    garden_species: int
+    garden_pictures: int
+    mirror: str
+    folder: str
+
+    def __post_init__(self) -> None:
+        check(self.image_size in SIZES, "image_size", self.image_size, f"one of {SIZES}")
+        check(self.split in ("class", "image"), "split", self.split, "class or image")
+        check(self.broken in ("skip", "refuse"), "broken", self.broken, "skip or refuse")
+        check(self.garden_species >= 6, "garden_species", self.garden_species, "6 or more")
+        check(self.garden_pictures >= 1, "garden_pictures", self.garden_pictures, "1 or more")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One captioned picture, before it is resized.
+
+    image_id: unique in its source. class_id: 0 or more, -1 where classes are unknown.
+    attributes: what the garden drew (attribute -> value); None where the truth is not known.
+    """
+
+    image_id: str
+    class_id: int
+    class_name: str
+    split: str
+    image: Image.Image
+    captions: tuple[str, ...]
+    attributes: dict[str, str] | None = None
+
+
+@dataclass
+class Account:
+    """What a source read and what it refused, with the reason: (what, why)."""
+
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+    def refuse(self, what: str, why: str) -> None:
+        """Note that `what` (a file, or file and row) was left out, and why."""
+        self.refused.append((what, why))
+
+
+class Source(Protocol):
+    """A source yields its examples in a fixed order that depends on config and seed alone.
+
+    `cache` is a folder of its own that outlives the run (downloads go there). Unusable items go
+    to `account`, or raise `InputError` where `config.broken` is refuse.
+    """
+
+    def __call__(
+        self, config: DownloadConfig, seed: int, cache: Path, account: Account
+    ) -> Iterator[Example]: ...

@@ -1,0 +1,88 @@
+"""Captions to numbers and back: tokens, vocabulary, padding."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from nltk.tokenize import RegexpTokenizer
+from torch import Tensor
+
+PAD, START, END, UNKNOWN = range(4)
+SPECIALS = ("<pad>", "<start>", "<end>", "<unknown>")
+
+_WORDS = RegexpTokenizer(r"[a-z0-9]+(?:['-][a-z0-9]+)*|,")
+
+
+def tokenize(caption: str) -> list[str]:
+    """Lower-case words and commas; hyphens and apostrophes stay inside words."""
+    return list(_WORDS.tokenize(caption.lower()))
+
+
+def detokenize(tokens: Iterable[str]) -> str:
+    """Words joined by spaces, commas drawn to the word before."""
+    return re.sub(r"\s+,", ",", " ".join(tokens)).strip(" ,")
+
+
+def normalize(caption: str) -> str:
+    """What two captions share when only case, spacing and punctuation differ."""
+    return " ".join(token for token in tokenize(caption) if token != ",")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Tokens by number; numbers 0 to 3 are `SPECIALS`.
+
+    unit: "word" or "character". tokens: every token, the specials first.
+    """
+
+    unit: str
+    tokens: tuple[str, ...]
+    numbers: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", {token: i for i, token in enumerate(self.tokens)})
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @classmethod
+    def build(cls, captions: Iterable[str], unit: str, min_count: int = 1) -> "Vocabulary":
+        """All tokens seen `min_count` times or more, the most frequent first."""
+        counts = Counter(token for caption in captions for token in split(caption, unit))
+        kept = [token for token, count in counts.items() if count >= min_count]
+        return cls(unit, (*SPECIALS, *sorted(kept, key=lambda token: (-counts[token], token))))
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint by which checkpoints refuse another vocabulary."""
+        return hashlib.sha256("\n".join((self.unit, *self.tokens)).encode()).hexdigest()[:16]
+
+    def encode(self, captions: Sequence[str], length: int) -> Tensor:
+        """Token numbers (N, T), each row `<start> ... <end>` and padded; T is at most `length`."""
+        rows = [self._row(caption, length) for caption in captions]
+        table = torch.full((len(rows), max(map(len, rows), default=2)), PAD, dtype=torch.long)
+        for i, row in enumerate(rows):
+            table[i, : len(row)] = torch.tensor(row)
+        return table
+
+    def _row(self, caption: str, length: int) -> list[int]:
+        tokens = split(caption, self.unit)[: length - 2]
+        return [START, *(self.numbers.get(token, UNKNOWN) for token in tokens), END]
+
+    def decode(self, rows: Tensor) -> list[str]:
+        """The captions of token numbers (N, T): what stands before `<end>`, specials left out."""
+        return [self._caption(row) for row in rows.tolist()]
+
+    def _caption(self, row: list[int]) -> str:
+        ended = row[: row.index(END)] if END in row else row
+        tokens = [self.tokens[i] for i in ended if i >= len(SPECIALS)]
+        return "".join(tokens) if self.unit == "character" else detokenize(tokens)
+
+
+def split(caption: str, unit: str) -> list[str]:
+    """The tokens of a caption: its words, or the characters of its words and commas."""
+    words = tokenize(caption)
+    return words if unit == "word" else list(detokenize(words))
