@@ -1,0 +1,193 @@
+"""Image to text: an LSTM over phi(v) that attends to its 4 x 4 grid.
+
+The next word is read from the LSTM's state and from what that state attends to (Luong et al.,
+arXiv 1508.04025); the attention is not fed back, so that training runs all words at once.
+
+Shapes: N batch, T words, P places of the grid, C channels, H hidden, V vocabulary, K beams.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pairsynth.artifacts import load_checkpoint, save_checkpoint
+from pairsynth.text import END, PAD, START, UNKNOWN, Vocabulary
+
+MAX_WORDS = 40
+
+State = tuple[Tensor, Tensor]
+
+
+class Captioner(nn.Module):
+    """p(t | v) = LSTM(phi(v)) (Xie and Bao, 2017)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, vocabulary: Vocabulary, phi_channels: int, hidden: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.options = {
+            "tokens": list(vocabulary.tokens),
+            "phi_channels": phi_channels,
+            "hidden": hidden,
+        }
+        self.register_buffer("mean", torch.zeros(phi_channels))
+        self.register_buffer("deviation", torch.ones(phi_channels))
+        self.place = nn.Parameter(torch.zeros(16, hidden))
+        self.look = nn.Linear(phi_channels, hidden)
+        self.begin = nn.Linear(hidden, 2 * hidden)
+        self.embedding = nn.Embedding(len(vocabulary), hidden, padding_idx=PAD)
+        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
+        self.attend = nn.Linear(hidden, hidden)
+        self.combine = nn.Linear(2 * hidden, hidden)
+        self.out = nn.Linear(hidden, len(vocabulary))
+
+    def standardize(self, phi: Tensor) -> None:
+        """Take the mean and deviation of each channel from phi (N, C, 4, 4) of train pictures."""
+        self.mean.copy_(phi.mean((0, 2, 3)))
+        self.deviation.copy_(phi.std((0, 2, 3)).clamp(min=1e-3))
+
+    def see(self, phi: Tensor) -> tuple[Tensor, State]:
+        """phi (N, C, 4, 4) to the grid (N, P, H) to attend to, and the first state (1, N, H) x 2."""
+        places = phi.float().flatten(2).transpose(1, 2)
+        places = (places - self.mean) / self.deviation
+        grid = torch.tanh(self.look(F.dropout(places, 0.2, self.training)) + self.place)
+        hidden, cell = self.begin(grid.mean(1)).chunk(2, 1)
+        return grid, (torch.tanh(hidden)[None].contiguous(), cell[None].contiguous())
+
+    def read(self, tokens: Tensor, grid: Tensor, state: State) -> tuple[Tensor, State]:
+        """Tokens (N, T) after `state` to logits (N, T, V) of each next word, and the new state."""
+        words = F.dropout(self.embedding(tokens), 0.3, self.training)
+        states, state = self.lstm(words, state)
+        context = F.scaled_dot_product_attention(self.attend(states), grid, grid)
+        hidden = torch.tanh(self.combine(torch.cat([states, context], 2)))
+        return self.out(F.dropout(hidden, 0.3, self.training)), state
+
+    def forward(self, phi: Tensor, tokens: Tensor) -> Tensor:
+        """phi (N, C, 4, 4) and tokens (N, T) to logits (N, T - 1, V) of tokens 1 to T - 1."""
+        grid, state = self.see(phi)
+        return self.read(tokens[:, :-1], grid, state)[0]
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint that `load_captioner` rebuilds."""
+        save_checkpoint(path, "captioner", self.options, self.state_dict())
+
+
+def load_captioner(path: Path, device: torch.device) -> Captioner:
+    """The captioner in the checkpoint at `path`, ready for inference."""
+    options, state = load_checkpoint(path, "captioner")
+    captioner = rebuild_captioner(options)
+    captioner.load_state_dict(state)
+    return captioner.to(device).eval().requires_grad_(False)
+
+
+def rebuild_captioner(options: dict[str, Any]) -> Captioner:
+    """An untrained captioner of the same options."""
+    vocabulary = Vocabulary("word", tuple(options["tokens"]))
+    return Captioner(vocabulary, options["phi_channels"], options["hidden"])
+
+
+def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:
+    """-log p(t | v) per word, from logits (N, T - 1, V) of tokens (N, T); padding counts not."""
+    return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=PAD)
+
+
+# ---------------------------------------------------------------- decoding, all rows at once
+
+
+def _allowed(logits: Tensor, last: Tensor) -> Tensor:
+    """log p (N, V) of each next token: never a special one but <end>, never the last word again."""
+    logits = logits.float().clone()
+    logits[:, [PAD, START, UNKNOWN]] = -torch.inf
+    logits.scatter_(1, last[:, None], -torch.inf)
+    return logits.log_softmax(1)
+
+
+def choose_greedy(scores: Tensor, draws: Tensor) -> Tensor:
+    """The likeliest token of log p (N, V)."""
+    del draws
+    return scores.argmax(1)
+
+
+def choose_nucleus(scores: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
+    """One token of the smallest set that holds `share` of p (Holtzman et al., arXiv 1904.09751).
+
+    scores: log p (N, V). draws: one uniform number (N) a row, so that a row's token depends on
+    nothing but its own number.
+    """
+    sorted_scores, order = scores.sort(1, descending=True)
+    p = sorted_scores.exp()
+    before = p.cumsum(1) - p
+    p = p * (before < share)
+    cumulated = p.cumsum(1)
+    place = (cumulated < draws[:, None] * cumulated[:, -1:]).sum(1, keepdim=True)
+    return order.gather(1, place.clamp(max=scores.shape[1] - 1)).squeeze(1)
+
+
+CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
+
+
+@torch.no_grad()
+def decode(
+    captioner: Captioner, phi: Tensor, choice: str = "greedy", draws: Tensor | None = None
+) -> list[str]:
+    """One caption for each phi (N, C, 4, 4), word by word for all rows at once.
+
+    choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
+    """
+    grid, state = captioner.see(phi)
+    last = torch.full((len(phi),), START, device=phi.device)
+    if draws is None:
+        draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
+    rows = []
+    ended = torch.zeros_like(last, dtype=torch.bool)
+    for step in range(MAX_WORDS):
+        logits, state = captioner.read(last[:, None], grid, state)
+        last = CHOICES[choice](_allowed(logits[:, 0], last), draws[:, step])
+        rows.append(last)
+        ended |= last == END
+        if ended.all():
+            break
+    return captioner.vocabulary.decode(torch.stack(rows, 1))
+
+
+@torch.no_grad()
+def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
+    """The best caption for each phi (N, C, 4, 4) by mean log p a word, over `beams` beams.
+
+    An unfinished beam competes with the finished ones, so there is always a caption.
+    """
+    count, device = len(phi), phi.device
+    grid, (hidden, cell) = captioner.see(phi)
+    grid = grid.repeat_interleave(beams, 0)
+    state = (hidden.repeat_interleave(beams, 1), cell.repeat_interleave(beams, 1))
+    tokens = torch.full((count * beams, 1), START, device=device)
+    total = torch.full((count, beams), -torch.inf, device=device)
+    total[:, 0] = 0
+    first_beam = torch.arange(count, device=device)[:, None] * beams
+    for _ in range(MAX_WORDS):
+        last = tokens[:, -1]
+        logits, state = captioner.read(last[:, None], grid, state)
+        scores = _freeze_ended(_allowed(logits[:, 0], last), last)
+        reached = total[:, :, None] + scores.unflatten(0, (count, beams))
+        total, best = reached.flatten(1).topk(beams, 1)
+        origin = (first_beam + best // scores.shape[1]).flatten()
+        tokens = torch.cat([tokens[origin], (best % scores.shape[1]).flatten()[:, None]], 1)
+        state = (state[0][:, origin].contiguous(), state[1][:, origin].contiguous())
+        if bool(((tokens[:, -1] == END) | (tokens[:, -1] == PAD)).all()):
+            break
+    words = (tokens[:, 1:] != PAD).sum(1).unflatten(0, (count, beams))
+    winner = (first_beam[:, 0] + (total / words).argmax(1)).flatten()
+    return captioner.vocabulary.decode(tokens[winner, 1:])
+
+
+def _freeze_ended(scores: Tensor, last: Tensor) -> Tensor:
+    """A beam that ended goes on with padding alone, at no cost."""
+    ended = (last == END) | (last == PAD)
+    scores[ended] = -torch.inf
+    scores[ended, PAD] = 0
+    return scores

@@ -1,0 +1,126 @@
+"""Train psi: captions and pictures of the train split into one space."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from pairsynth.artifacts import Pictures
+from pairsynth.config import check
+from pairsynth.devices import autocast
+from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, contrastive_loss
+from pairsynth.errors import InputError
+from pairsynth.images import center_crop, random_crop_flip, to_network
+from pairsynth.seeds import torch_stream
+from pairsynth.text import one_caption, trim
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Section `embed` of params.yaml.
+
+    text_encoder: word-gru, or Reed's char-cnn-rnn.
+    dimension: numbers in psi and in the joint vector of a picture.
+    hidden: width of the text tower.
+    channels: width of the image tower's first convolution.
+    min_count: tokens rarer than this in the train captions are unknown.
+    epochs: passes over the train pictures, with one caption drawn for each.
+    batch_size: pictures in a step.
+    learning_rate: peak of the one-cycle schedule of AdamW.
+    weight_decay: of AdamW.
+    """
+
+    text_encoder: str
+    dimension: int
+    hidden: int
+    channels: int
+    min_count: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        known = tuple(TEXT_ENCODERS)
+        check(self.text_encoder in known, "text_encoder", self.text_encoder, f"one of {known}")
+        for key in ("dimension", "hidden", "channels", "min_count", "epochs"):
+            check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        check(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
+        check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+
+
+@dataclass(frozen=True)
+class EncoderReport:
+    """One epoch: mean loss on train, and how often a val picture finds its own caption."""
+
+    epoch: int
+    loss: float
+    val_recall_at_1: float
+    images: int
+
+
+def train(
+    encoder: JointEncoder,
+    pictures: Pictures,
+    val: Pictures,
+    config: EncoderConfig,
+    seed: int,
+    device: torch.device,
+) -> Iterator[EncoderReport]:
+    """Train `encoder` in place; one report an epoch.
+
+    Raises:
+        InputError: where the loss is not finite, naming epoch and step.
+    """
+    tokens = encoder.encode(pictures.flat_captions).to(device)
+    first = pictures.first_caption.to(device)
+    pixels, class_ids = pictures.pixels.to(device), pictures.class_ids.to(device)
+    randomness = torch_stream(seed, "embed")
+    batch = min(config.batch_size, len(pictures))
+    steps = len(pictures) // batch
+    optimizer = torch.optim.AdamW(
+        encoder.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=steps * config.epochs
+    )
+    for epoch in range(1, config.epochs + 1):
+        encoder.train()
+        order = torch.randperm(len(pictures), generator=randomness).to(device)
+        total = torch.zeros((), device=device)
+        for step, rows in enumerate(order[: steps * batch].split(batch)):
+            images = to_network(random_crop_flip(pixels[rows], encoder.size, randomness))
+            captions = trim(tokens[one_caption(rows, first, randomness)])
+            with autocast(device):
+                joint, psi = encoder.joint(images), encoder.psi(captions)
+            scale = encoder.log_scale.exp().clamp(max=100)
+            loss = contrastive_loss(joint, psi, class_ids[rows], scale)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.detach()
+            if not loss.isfinite():
+                raise InputError(
+                    f"embed: the loss is {loss.item()} in epoch {epoch}, step {step + 1}; "
+                    "lower embed.learning_rate"
+                )
+        recall = recall_at_1(encoder.eval(), val)
+        yield EncoderReport(epoch, total.item() / steps, recall, steps * batch)
+
+
+@torch.no_grad()
+def recall_at_1(encoder: JointEncoder, pictures: Pictures, among: int = 100) -> float:
+    """How often the first caption of a picture is nearer to it than those of 99 others.
+
+    Pictures are taken in blocks of `among` in their given order; ties count as misses.
+    """
+    joint = encoder.embed_images(center_crop(pictures.pixels, encoder.size))
+    psi = encoder.embed_captions([captions[0] for captions in pictures.captions])
+    hits = 0
+    for left, right in zip(joint.split(among), psi.split(among), strict=True):
+        scores = left @ right.T
+        own = scores.diagonal()[:, None]
+        hits += int(((scores >= own).sum(1) == 1).sum())
+    return hits / max(len(joint), 1)

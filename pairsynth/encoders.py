@@ -1,0 +1,181 @@
+"""Caption and picture to one space of unit vectors: psi(t), and the image tower's joint vector.
+
+Shapes: N batch, T tokens, D dimension, H hidden, C channels.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pairsynth.artifacts import load_checkpoint, save_checkpoint
+from pairsynth.images import to_network
+from pairsynth.text import PAD, Vocabulary
+
+
+class WordGRU(nn.Module):
+    """Word embeddings, a gated recurrent unit, the mean of its states over the words."""
+
+    unit = "word"
+    length = 48
+
+    def __init__(self, vocabulary: int, dimension: int, hidden: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, hidden, padding_idx=PAD)
+        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+        self.out = nn.Linear(hidden, dimension)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Token numbers (N, T) to vectors (N, D)."""
+        states, _ = self.gru(F.dropout(self.embedding(tokens), 0.2, self.training))
+        return self.out(_masked_mean(states, tokens))
+
+
+class CharCNNRNN(nn.Module):
+    """Reed's char-CNN-RNN (arXiv 1605.05395): three convolutions over characters, then a GRU."""
+
+    unit = "character"
+    length = 201
+
+    def __init__(self, vocabulary: int, dimension: int, hidden: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, 64, padding_idx=PAD)
+        self.convolutions = nn.Sequential(
+            *(nn.Conv1d(64, hidden, 4, padding=2), nn.ReLU(), nn.MaxPool1d(3, 3)),
+            *(nn.Conv1d(hidden, hidden, 4, padding=2), nn.ReLU(), nn.MaxPool1d(3, 3)),
+            *(nn.Conv1d(hidden, hidden, 4, padding=2), nn.ReLU()),
+        )
+        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+        self.out = nn.Linear(hidden, dimension)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Token numbers (N, T) to vectors (N, D)."""
+        tokens = F.pad(tokens, (0, max(0, 16 - tokens.shape[1])), value=PAD)
+        features = self.convolutions(self.embedding(tokens).transpose(1, 2)).transpose(1, 2)
+        states, _ = self.gru(features)
+        kept = F.adaptive_max_pool1d((tokens != PAD).float(), states.shape[1])
+        return self.out(_masked_mean(states, kept))
+
+
+def _masked_mean(states: Tensor, tokens: Tensor) -> Tensor:
+    kept = (tokens != PAD).unsqueeze(2).to(states.dtype)
+    return (states * kept).sum(1) / kept.sum(1).clamp(min=1)
+
+
+class ImageTower(nn.Module):
+    """Strided convolutions from S x S down to 4 x 4, then their mean."""
+
+    def __init__(self, size: int, dimension: int, channels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width, side = 3, size
+        while side > 4:
+            wider = channels if width == 3 else min(2 * width, 8 * channels)
+            layers += [nn.Conv2d(width, wider, 4, 2, 1, bias=False), nn.BatchNorm2d(wider)]
+            layers += [nn.LeakyReLU(0.1)]
+            width, side = wider, side // 2
+        self.trunk = nn.Sequential(*layers)
+        self.out = nn.Linear(width, dimension)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in [-1, 1] to vectors (N, D)."""
+        return self.out(self.trunk(images).mean((2, 3)))
+
+
+TEXT_ENCODERS: Mapping[str, type[WordGRU] | type[CharCNNRNN]] = {
+    "word-gru": WordGRU,
+    "char-cnn-rnn": CharCNNRNN,
+}
+
+
+class JointEncoder(nn.Module):
+    """A text tower and an image tower that end in one space; all vectors have unit length."""
+
+    def __init__(
+        self,
+        text_encoder: str,
+        vocabulary: Vocabulary,
+        size: int,
+        dimension: int,
+        hidden: int,
+        channels: int,
+    ) -> None:
+        super().__init__()
+        self.options = {
+            "text_encoder": text_encoder,
+            "unit": vocabulary.unit,
+            "tokens": list(vocabulary.tokens),
+            "size": size,
+            "dimension": dimension,
+            "hidden": hidden,
+            "channels": channels,
+        }
+        self.vocabulary, self.size, self.dimension = vocabulary, size, dimension
+        self.text = TEXT_ENCODERS[text_encoder](len(vocabulary), dimension, hidden)
+        self.image = ImageTower(size, dimension, channels)
+        self.log_scale = nn.Parameter(torch.tensor(10.0).log())
+
+    def encode(self, captions: list[str]) -> Tensor:
+        """Token numbers (N, T) of captions, ready for `psi`."""
+        return self.vocabulary.encode(captions, self.text.length)
+
+    def psi(self, tokens: Tensor) -> Tensor:
+        """Token numbers (N, T) to psi(t) (N, D), unit length, float32."""
+        return F.normalize(self.text(tokens).float(), dim=1)
+
+    def joint(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in [-1, 1] to joint vectors (N, D), unit length, float32."""
+        return F.normalize(self.image(images).float(), dim=1)
+
+    @torch.no_grad()
+    def embed_captions(self, captions: list[str], batch: int = 512) -> Tensor:
+        """psi (N, D) of captions, on the CPU; does not depend on the batch size."""
+        device = self.log_scale.device
+        parts = [
+            self.psi(self.encode(captions[i : i + batch]).to(device)).cpu()
+            for i in range(0, len(captions), batch)
+        ]
+        return torch.cat(parts) if parts else torch.empty(0, self.dimension)
+
+    @torch.no_grad()
+    def embed_images(self, pixels: Tensor, batch: int = 256) -> Tensor:
+        """Joint vectors (N, D) of uint8 pictures (N, 3, S, S), on the CPU."""
+        device = self.log_scale.device
+        parts = [self.joint(to_network(p.to(device))).cpu() for p in pixels.split(batch)]
+        return torch.cat(parts) if parts else torch.empty(0, self.dimension)
+
+    def save(self, path: Path, kind: str = "encoder") -> None:
+        """Write a checkpoint that `load_encoder` rebuilds."""
+        save_checkpoint(path, kind, self.options, self.state_dict())
+
+
+def load_encoder(path: Path, device: torch.device) -> JointEncoder:
+    """The encoder in the checkpoint at `path`, ready for inference."""
+    options, state = load_checkpoint(path, "encoder")
+    encoder = rebuild_encoder(options)
+    encoder.load_state_dict(state)
+    return encoder.to(device).eval()
+
+
+def rebuild_encoder(options: dict[str, Any]) -> JointEncoder:
+    """An untrained encoder of the same options."""
+    options = dict(options)
+    vocabulary = Vocabulary(options.pop("unit"), tuple(options.pop("tokens")))
+    return JointEncoder(vocabulary=vocabulary, **options)
+
+
+def contrastive_loss(left: Tensor, right: Tensor, class_ids: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric InfoNCE (van den Oord et al., arXiv 1807.03748) between unit vectors (N, D).
+
+    Row i of `left` belongs to row i of `right`. Other rows of the same class are neither right
+    nor wrong and are left out of the sum; class -1 (unknown) is a class of its own each time.
+    """
+    logits = scale * left.float() @ right.float().T
+    same = (class_ids[:, None] == class_ids) & (class_ids[:, None] >= 0)
+    same.fill_diagonal_(False)
+    logits = logits.masked_fill(same, -torch.inf)
+    target = torch.arange(len(left), device=left.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

@@ -1,0 +1,311 @@
+"""Files from the network, resumed and checked, and archives that cannot leave their box."""
+
+import errno
+import gzip
+import hashlib
+import os
+import re
+import tarfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import requests
+import urllib3
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from pairsynth.errors import InputError
+
+ATTEMPTS = 5  # in a row without one new byte
+PAUSE = 1.0  # seconds before the second attempt, doubled before each further one
+TIMEOUT = (10.0, 30.0)  # seconds to connect, seconds of silence
+CHUNK = 1 << 18
+
+Check = Callable[[Path], None]
+"""Raises ValueError with the reason when the file is not the one that is wanted."""
+
+
+class Missing(InputError):
+    """The server answers, and has no such file."""
+
+
+class _Unsteady(Exception):
+    """An answer that may well be another one on the next attempt."""
+
+
+UNSTEADY = (_Unsteady, requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
+
+
+def checksum(algorithm: str, expected: str) -> Check:
+    """A check that the file's digest by `algorithm` (md5, sha256) is `expected`, in hex."""
+
+    def check(path: Path) -> None:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found != expected.lower():
+            raise ValueError(f"its {algorithm} is {found}, wanted is {expected}")
+
+    return check
+
+
+def read_checksums(path: Path) -> dict[str, str]:
+    """File name -> SHA-256 from a file as `sha256sum` writes it; raises ValueError."""
+    sums = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(\S.*)", line)
+        if match is None:
+            raise ValueError(f"line {number} is not `SHA-256  name`: {line[:60]!r}")
+        sums[match[2]] = match[1]
+    return sums
+
+
+def fetch(url: str, target: Path, check: Check) -> Path:
+    """Download `url` to `target`, unless `target` passes `check` already: then without network.
+
+    Bytes gather in `target`.part, from where an interrupted download goes on, and get their final
+    name once they are whole and pass `check`.
+
+    Raises:
+        Missing: the server has no such file.
+        InputError: no network, a web page instead of the file, a redirect loop, wrong content
+            (which is deleted), no disk space.
+    """
+    part = target.with_name(target.name + ".part")
+    with storing(part):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and _fault(target, check) is None:
+            return target
+        while True:
+            resumed = part.exists()
+            _complete(url, part)
+            fault = _fault(part, check)
+            if fault is None:
+                break
+            _discard(part)
+            if not resumed:  # a part may have been begun on older content; a fresh file was not
+                raise InputError(
+                    f"{url}: {fault}; the download was deleted: try again later, "
+                    "or name another place in download.mirror"
+                )
+        os.replace(part, target)
+        _discard(part)
+    return target
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn the system's refusal to write `path` (no space, no permission) into InputError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise InputError(
+                f"{path}: no disk space left; make room and run again: what is there is kept"
+            ) from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "mend the folder's permissions and run again"
+        ) from error
+
+
+def _fault(path: Path, check: Check) -> str | None:
+    try:
+        check(path)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _version(part).unlink(missing_ok=True)
+
+
+def _version(part: Path) -> Path:
+    """Beside a part: the ETag or date of the content that it was begun on."""
+    return part.with_name(part.name + "-version")
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _complete(url: str, part: Path) -> None:
+    """Transfer until the part is whole; patience ends after `ATTEMPTS` without a new byte."""
+    failures, furthest = 0, _size(part)
+    while True:
+        try:
+            return _transfer(url, part)
+        except UNSTEADY as error:
+            failures = 1 if _size(part) > furthest else failures + 1
+            furthest = max(furthest, _size(part))
+            if failures >= ATTEMPTS:
+                raise InputError(
+                    f"{url}: not reachable ({error}), tried {failures} times; check "
+                    "the network and run again: it goes on where it stopped"
+                ) from error
+            time.sleep(PAUSE * 2 ** (failures - 1))
+        except requests.TooManyRedirects as error:
+            raise InputError(f"{url}: redirects in circles; check the address") from error
+        except requests.RequestException as error:
+            raise InputError(f"{url}: cannot be fetched ({error}); check the address") from error
+
+
+def _transfer(url: str, part: Path) -> None:
+    """One request for the bytes that the part lacks, appended to it as they come."""
+    begun = _size(part)
+    headers = {"Accept-Encoding": "identity"}
+    if begun:
+        headers["Range"] = f"bytes={begun}-"
+        if _version(part).exists():
+            headers["If-Range"] = _version(part).read_text(encoding="utf-8")
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416 and begun:
+            return  # nothing is lacking; whether it is the right content, the check will tell
+        _examine(response, url)
+        if response.status_code == 206:
+            _examine_range(response, part, begun)
+        else:
+            begun = 0
+        _note_version(response, part)
+        with part.open("ab" if begun else "wb") as file:
+            for chunk in _shown(response, part.stem, begun):
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _examine(response: requests.Response, url: str) -> None:
+    """Refuse an answer that is not the file: an error, or a web page that says 200."""
+    status = response.status_code
+    if status in (404, 410):
+        raise Missing(f"{url}: no such file there (status {status}); check the address")
+    if status == 429 or status >= 500:
+        raise _Unsteady(f"status {status} {response.reason}")
+    if status not in (200, 206):
+        raise InputError(
+            f"{url}: refused with status {status} {response.reason}; check the address"
+        )
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise InputError(
+            f"{url}: answered with a web page instead of the file; check the address, "
+            "and whether the network wants a login"
+        )
+
+
+def _examine_range(response: requests.Response, part: Path, begun: int) -> None:
+    given = response.headers.get("Content-Range", "")
+    if not given.startswith(f"bytes {begun}-"):
+        _discard(part)
+        raise _Unsteady(f"asked for bytes from {begun}, got {given!r}")
+
+
+def _note_version(response: requests.Response, part: Path) -> None:
+    tag = response.headers.get("ETag", "")
+    version = response.headers.get("Last-Modified", "") if tag[:1] != '"' else tag
+    if version:  # weak tags ("W/...") do not promise equal bytes and are not allowed in If-Range
+        _version(part).write_text(version, encoding="utf-8")
+    else:
+        _version(part).unlink(missing_ok=True)
+
+
+def _shown(response: requests.Response, name: str, begun: int) -> Iterator[bytes]:
+    """The body's raw bytes, with a progress bar where someone is looking.
+
+    Raw, because requests would unpack a .tgz that the server labels `Content-Encoding: gzip`.
+    """
+    length = response.headers.get("Content-Length", "")
+    total = begun + int(length) if length.isdecimal() else None
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=total, completed=begun)
+        for chunk in response.raw.stream(CHUNK, decode_content=False):
+            progress.advance(task, len(chunk))
+            yield chunk
+
+
+DAMAGE = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, RecursionError)
+
+
+class _Box:
+    """A file that tarfile reads from, with limits that hold for headers too."""
+
+    def __init__(self, file: gzip.GzipFile, largest: int, total: int) -> None:
+        self.file, self.largest, self.total = file, largest, total
+        self.tell = file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > self.largest or self.file.tell() > self.total:
+            raise ValueError("it unpacks to far more than it should")
+        return self.file.read(size)
+
+    def seek(self, position: int) -> int:
+        if position > self.total:
+            raise ValueError("it unpacks to far more than it should")
+        return self.file.seek(position)
+
+
+def archive_members(
+    path: Path, largest: int = 64 << 20, total: int = 4 << 30
+) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every file in a .tar.gz, in its order, one at a time, nothing unpacked.
+
+    largest, total: bytes that one member and the whole archive may unpack to.
+
+    Raises:
+        InputError: the archive is damaged, cut short or too big, or has a member that is hostile
+            (link, device, name outside the archive) or doubled.
+    """
+    # a local tuple: an archive left half read may be closed while Python clears its modules
+    damage = DAMAGE
+    seen: set[str] = set()
+    try:
+        with gzip.open(path) as file:
+            box: Any = _Box(file, largest, total)
+            with tarfile.open(fileobj=box, mode="r:") as tar:
+                while (member := tar.next()) is not None:
+                    tar.members.clear()  # type: ignore[attr-defined]  # else they pile up
+                    if not member.isdir():
+                        name = _safe_name(path, member, seen, largest)
+                        content = tar.extractfile(member)
+                        assert content is not None
+                        yield name, content.read()
+            # tarfile stops at a damaged header as if it were the end, and before gzip's checksum
+            for rest in iter(lambda: box.read(min(CHUNK, largest)), b""):
+                if rest.strip(b"\0"):
+                    raise ValueError("a header is damaged")
+    except damage as error:
+        raise InputError(
+            f"{path}: not a whole .tar.gz archive ({error}); delete it and fetch it again"
+        ) from error
+
+
+def _safe_name(path: Path, member: tarfile.TarInfo, seen: set[str], largest: int) -> str:
+    name = PurePosixPath(member.name)
+    fault = ""
+    if member.size > largest:
+        fault = f"unpacks to {member.size:,} bytes, more than {largest:,}"
+    elif not member.isreg():
+        fault = "is a link or a device, not a file"
+    elif name.is_absolute() or ".." in name.parts or re.search(r"[\\:\0]", member.name):
+        fault = "has a name that leads out of the archive"
+    elif str(name) in seen:
+        fault = "is there twice"
+    if fault:
+        raise InputError(
+            f"{path}: member {member.name!r} {fault}; get the archive from a place you trust"
+        )
+    seen.add(str(name))
+    return str(name)

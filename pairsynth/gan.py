@@ -1,0 +1,308 @@
+"""Text to image: generators, discriminators and their losses, as pairs in `OBJECTIVES`.
+
+The discriminator's trunk is phi, "the last convolutional activation in the discriminator" (Xie and
+Bao, 2017); text joins after it, so scoring one picture with another caption costs no second pass.
+
+Shapes: N batch, D psi's dimension, Z noise, C H W.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from pairsynth.artifacts import load_checkpoint, save_checkpoint
+
+GRID = 4
+
+
+def _levels(size: int) -> int:
+    """How many halvings lead from `size` to the 4 x 4 grid of phi."""
+    return (size // GRID).bit_length() - 1
+
+
+# ---------------------------------------------------------------- Reed's DCGAN (gan-cls)
+
+
+class DCGenerator(nn.Module):
+    """Transposed convolutions and batch norm from 4 x 4 up (Reed et al., arXiv 1605.05396)."""
+
+    def __init__(self, size: int, dimension: int, noise: int, channels: int) -> None:
+        super().__init__()
+        self.noise = noise
+        self.project = nn.Sequential(nn.Linear(dimension, 128), nn.LeakyReLU(0.2))
+        width = channels * 2 ** (_levels(size) - 1)
+        layers: list[nn.Module] = [nn.ConvTranspose2d(noise + 128, width, GRID, bias=False)]
+        while width > channels:
+            layers += [nn.BatchNorm2d(width), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False)]
+            width //= 2
+        layers += [nn.BatchNorm2d(width), nn.ReLU(), nn.ConvTranspose2d(width, 3, 4, 2, 1)]
+        self.layers = nn.Sequential(*layers)
+        self.apply(_dcgan_weights)
+
+    def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
+        """Noise (N, Z) and psi (N, D) to images (N, 3, S, S) in [-1, 1]."""
+        seed = torch.cat([noise, self.project(psi)], 1)
+        return torch.tanh(self.layers(seed[:, :, None, None]))
+
+
+class DCDiscriminator(nn.Module):
+    """Strided convolutions and batch norm down to 4 x 4, where text joins."""
+
+    def __init__(self, size: int, dimension: int, channels: int) -> None:
+        super().__init__()
+        width = channels
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for _ in range(_levels(size) - 1):
+            layers += [nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)]
+            layers += [nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2)]
+            width *= 2
+        self.trunk = nn.Sequential(*layers)
+        self.phi_channels = width
+        self.project = nn.Sequential(nn.Linear(dimension, 128), nn.LeakyReLU(0.2))
+        self.join = nn.Sequential(
+            nn.Conv2d(width + 128, width, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)
+        )
+        self.out = nn.Conv2d(width, 1, GRID)
+        self.apply(_dcgan_weights)
+
+    def phi(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) to phi(v) (N, C, 4, 4)."""
+        return self.trunk(images)
+
+    def score(self, phi: Tensor, psi: Tensor) -> Tensor:
+        """phi (N, C, 4, 4) and psi (N, D) to logits (N)."""
+        text = self.project(psi)[:, :, None, None].expand(-1, -1, GRID, GRID)
+        return self.out(self.join(torch.cat([phi, text], 1))).flatten()
+
+
+def _dcgan_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1, 0.02)
+
+
+# ---------------------------------------------------------------- the default
+
+
+class ConditionalNorm(nn.Module):
+    """Batch norm whose gain and shift are affine functions of the condition."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.affine = nn.Linear(condition, 2 * channels)
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        """Features (N, C, H, W) and condition (N, Z + D) to features of the same shape."""
+        gain, shift = self.affine(condition)[:, :, None, None].chunk(2, 1)
+        return self.norm(features) * (1 + gain) + shift
+
+
+class UpBlock(nn.Module):
+    """Twice the side: one convolution before it, one after, the condition at both, a short cut."""
+
+    def __init__(self, inner: int, outer: int, condition: int) -> None:
+        super().__init__()
+        self.first_norm = ConditionalNorm(inner, condition)
+        self.first = nn.Conv2d(inner, outer, 3, padding=1)
+        self.second_norm = ConditionalNorm(outer, condition)
+        self.second = nn.Conv2d(outer, outer, 3, padding=1)
+        self.short = nn.Conv2d(inner, outer, 1)
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', 2H, 2W)."""
+        hidden = self.first(F.leaky_relu(self.first_norm(features, condition), 0.2))
+        hidden = F.leaky_relu(self.second_norm(F.interpolate(hidden, scale_factor=2), condition), 0.2)
+        return self.second(hidden) + F.interpolate(self.short(features), scale_factor=2)
+
+
+class Generator(nn.Module):
+    """Text enters every block by conditional affine layers (as in DF-GAN, arXiv 2008.05865)."""
+
+    def __init__(self, size: int, dimension: int, noise: int, channels: int) -> None:
+        super().__init__()
+        self.noise = noise
+        widths = [channels * min(8, 2**i) for i in range(_levels(size), 0, -1)]
+        widths.append(channels)
+        condition = noise + dimension
+        self.seed = nn.Linear(condition, widths[0] * GRID * GRID)
+        self.blocks = nn.ModuleList(
+            UpBlock(inner, outer, condition)
+            for inner, outer in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.out = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
+        """Noise (N, Z) and psi (N, D) to images (N, 3, S, S) in [-1, 1]."""
+        condition = torch.cat([noise, psi * psi.shape[1] ** 0.5], 1)
+        features = self.seed(condition).unflatten(1, (-1, GRID, GRID))
+        features = features.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            features = block(features, condition)
+        return torch.tanh(self.out(F.leaky_relu(self.norm(features), 0.2)))
+
+
+class Discriminator(nn.Module):
+    """Spectrally normalised strided convolutions (arXiv 1802.05957); text joins at 4 x 4."""
+
+    def __init__(self, size: int, dimension: int, channels: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        width = 3
+        for i in range(_levels(size)):
+            wider = channels * min(8, 2**i)
+            layers += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), nn.LeakyReLU(0.2)]
+            width = wider
+        layers += [spectral_norm(nn.Conv2d(width, width, 3, padding=1)), nn.LeakyReLU(0.2)]
+        self.trunk = nn.Sequential(*layers)
+        self.phi_channels = width
+        self.join = nn.Sequential(
+            spectral_norm(nn.Conv2d(width + dimension, width, 1)), nn.LeakyReLU(0.2)
+        )
+        self.out = spectral_norm(nn.Conv2d(width, 1, GRID))
+        self.match = nn.Linear(width, dimension)
+
+    def phi(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) to phi(v) (N, C, 4, 4)."""
+        return self.trunk(images.contiguous(memory_format=torch.channels_last))
+
+    def score(self, phi: Tensor, psi: Tensor) -> Tensor:
+        """phi (N, C, 4, 4) and psi (N, D) to logits (N)."""
+        text = (psi * psi.shape[1] ** 0.5)[:, :, None, None].expand(-1, -1, GRID, GRID)
+        return self.out(self.join(torch.cat([phi, text.to(phi.dtype)], 1))).flatten()
+
+    def joint(self, phi: Tensor) -> Tensor:
+        """phi (N, C, 4, 4) to unit vectors (N, D) in psi's space, for the contrastive term."""
+        return F.normalize(self.match(phi.mean((2, 3))).float(), dim=1)
+
+
+# ---------------------------------------------------------------- losses
+
+
+def gan_cls_discriminator_loss(real: Tensor, wrong: Tensor, fake: Tensor) -> Tensor:
+    """-log D(v, t) - [log(1 - D(v, t_wrong)) + log(1 - D(v_fake, t))] / 2, from logits (N)."""
+    return F.softplus(-real).mean() + (F.softplus(wrong).mean() + F.softplus(fake).mean()) / 2
+
+
+def gan_cls_generator_loss(fake: Tensor) -> Tensor:
+    """-log D(v_fake, t), from logits (N)."""
+    return F.softplus(-fake).mean()
+
+
+def hinge_discriminator_loss(real: Tensor, wrong: Tensor, fake: Tensor) -> Tensor:
+    """max(0, 1 - real) + [max(0, 1 + wrong) + max(0, 1 + fake)] / 2 (arXiv 1705.02894)."""
+    return F.relu(1 - real).mean() + (F.relu(1 + wrong).mean() + F.relu(1 + fake).mean()) / 2
+
+
+def hinge_generator_loss(fake: Tensor) -> Tensor:
+    """-fake, from scores (N)."""
+    return -fake.mean()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The networks and losses that belong together."""
+
+    generator: Callable[[int, int, int, int], nn.Module]
+    discriminator: Callable[[int, int, int], nn.Module]
+    discriminator_loss: Callable[[Tensor, Tensor, Tensor], Tensor]
+    generator_loss: Callable[[Tensor], Tensor]
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    "gan-cls": Objective(
+        DCGenerator, DCDiscriminator, gan_cls_discriminator_loss, gan_cls_generator_loss
+    ),
+    "hinge": Objective(Generator, Discriminator, hinge_discriminator_loss, hinge_generator_loss),
+}
+
+
+# ---------------------------------------------------------------- the checkpoint
+
+
+@dataclass(frozen=True)
+class Gan:
+    """A generator and a discriminator that were trained together, and what rebuilds them."""
+
+    generator: Any
+    discriminator: Any
+    options: dict[str, Any]
+
+    @classmethod
+    def build(
+        cls,
+        objective: str,
+        size: int,
+        dimension: int,
+        noise: int,
+        generator_channels: int,
+        discriminator_channels: int,
+    ) -> "Gan":
+        """Untrained networks of `objective` for images of `size` and psi of `dimension`."""
+        options = {
+            "objective": objective,
+            "size": size,
+            "dimension": dimension,
+            "noise": noise,
+            "generator_channels": generator_channels,
+            "discriminator_channels": discriminator_channels,
+        }
+        kind = OBJECTIVES[objective]
+        return cls(
+            kind.generator(size, dimension, noise, generator_channels),
+            kind.discriminator(size, dimension, discriminator_channels),
+            options,
+        )
+
+    @property
+    def objective(self) -> Objective:
+        """Losses and networks."""
+        return OBJECTIVES[self.options["objective"]]
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.options["size"])
+
+    @property
+    def noise(self) -> int:
+        """Z, how many normal numbers the generator takes besides psi."""
+        return int(self.options["noise"])
+
+    def to(self, device: torch.device) -> "Gan":
+        """The same networks on `device`."""
+        for network in (self.generator, self.discriminator):
+            network.to(device, memory_format=torch.channels_last)
+        return self
+
+    def eval(self) -> "Gan":
+        """The same networks, ready for inference: a row never depends on its batch."""
+        self.generator.eval().requires_grad_(False)
+        self.discriminator.eval().requires_grad_(False)
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint that `load_gan` rebuilds."""
+        state = {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+        }
+        save_checkpoint(path, "gan", self.options, state)
+
+
+def load_gan(path: Path, device: torch.device) -> Gan:
+    """The networks in the checkpoint at `path`, ready for inference."""
+    options, state = load_checkpoint(path, "gan")
+    gan = Gan.build(**options)
+    gan.generator.load_state_dict(state["generator"])
+    gan.discriminator.load_state_dict(state["discriminator"])
+    return gan.to(device).eval()

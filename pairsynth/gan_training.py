@@ -1,0 +1,287 @@
+"""Train the generator and the discriminator by GAN-CLS (Reed et al., arXiv 1605.05396)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.config import check
+from pairsynth.devices import autocast
+from pairsynth.encoders import contrastive_loss
+from pairsynth.errors import InputError
+from pairsynth.gan import OBJECTIVES, Gan
+from pairsynth.images import random_crop_flip, to_network
+from pairsynth.seeds import torch_stream
+from pairsynth.text import one_caption
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """Section `train_gan` of params.yaml.
+
+    objective: gan-cls (the paper's, to the letter) or hinge (what measured best).
+    epochs: passes over the train pictures, with one caption drawn for each.
+    batch_size: pictures in a step.
+    noise: Z, normal numbers the generator takes besides psi.
+    generator_channels: width of the generator's last block.
+    discriminator_channels: width of the discriminator's first convolution.
+    generator_rate: Adam's learning rate for the generator.
+    discriminator_rate: Adam's learning rate for the discriminator.
+    momentum: Adam's first beta.
+    average: share of the old average kept in a step by the averaged generator; 0: none.
+    interpolation: weight of the generator's loss on psi between two captions (GAN-INT).
+    contrastive: weight of the image-text contrastive term on phi (hinge only).
+    translation: largest shift of real and fake pictures, as a share of their side.
+    cutout: side of the square blanked out of real and fake pictures, as a share of theirs.
+    """
+
+    objective: str
+    epochs: int
+    batch_size: int
+    noise: int
+    generator_channels: int
+    discriminator_channels: int
+    generator_rate: float
+    discriminator_rate: float
+    momentum: float
+    average: float
+    interpolation: float
+    contrastive: float
+    translation: float
+    cutout: float
+
+    def __post_init__(self) -> None:
+        known = tuple(OBJECTIVES)
+        check(self.objective in known, "objective", self.objective, f"one of {known}")
+        for key in ("epochs", "noise", "generator_channels", "discriminator_channels"):
+            check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        check(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
+        for key in ("generator_rate", "discriminator_rate"):
+            check(getattr(self, key) > 0, key, getattr(self, key), "above 0")
+        for key in ("momentum", "average", "translation", "cutout"):
+            check(0 <= getattr(self, key) < 1, key, getattr(self, key), "0 to below 1")
+        for key in ("interpolation", "contrastive"):
+            check(getattr(self, key) >= 0, key, getattr(self, key), "0 or more")
+
+
+@dataclass(frozen=True)
+class GanReport:
+    """One epoch: mean losses, and the mean scores of real, wrong and fake."""
+
+    epoch: int
+    discriminator_loss: float
+    generator_loss: float
+    real: float
+    wrong: float
+    fake: float
+    images: int
+
+
+def train(
+    gan: Gan,
+    pictures: Pictures,
+    embeddings: Embeddings,
+    config: GanConfig,
+    seed: int,
+    device: torch.device,
+) -> Iterator[GanReport]:
+    """Train `gan` in place; one report an epoch. After the last, its generator is the average.
+
+    Raises:
+        InputError: where a loss is not finite, naming epoch and step.
+    """
+    randomness = torch_stream(seed, "train_gan")
+    batches = Batches(pictures, embeddings, config.batch_size, gan.size, device)
+    step = Step(gan, config, randomness)
+    average = AveragedModel(
+        gan.generator, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=True
+    )
+    for epoch in range(1, config.epochs + 1):
+        gan.generator.train()
+        gan.discriminator.train()
+        figures = []
+        for batch in batches.epoch(randomness):
+            figures.append(step(batch))
+            average.update_parameters(gan.generator)
+        means = _finite(torch.stack(figures), epoch).mean(0).tolist()
+        if epoch == config.epochs:
+            gan.generator.load_state_dict(average.module.state_dict())
+        yield GanReport(epoch, *means, images=len(figures) * batches.size)
+
+
+def _finite(figures: Tensor, epoch: int) -> Tensor:
+    """Pass on one row a step, unless a row has a number that is none."""
+    bad = (~figures.isfinite().all(1)).nonzero()
+    if len(bad):
+        step = int(bad[0])
+        raise InputError(
+            f"train_gan: the losses are {figures[step, :2].tolist()} in epoch {epoch}, step "
+            f"{step + 1}; lower train_gan.generator_rate and train_gan.discriminator_rate"
+        )
+    return figures
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images (N, 3, S, S), psi of their captions and of wrong ones (N, D), class_ids (N)."""
+
+    images: Tensor
+    psi: Tensor
+    wrong_psi: Tensor
+    class_ids: Tensor
+
+
+class Batches:
+    """Everything on the device once; a step takes its rows by index, none in Python."""
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        embeddings: Embeddings,
+        size: int,
+        image_size: int,
+        device: torch.device,
+    ) -> None:
+        order = pictures.class_ids.argsort(stable=True)
+        self.size, self.image_size, self.device = min(size, len(order)), image_size, device
+        self.pixels = pictures.pixels.to(device)
+        self.psi = embeddings.psi.to(device)
+        self.first = pictures.first_caption.to(device)
+        self.class_ids = pictures.class_ids.to(device)
+        self.order = order.to(device)
+        self.start, self.count = (t.to(device) for t in class_ranges(pictures.class_ids[order]))
+        self.position = order.argsort().to(device)
+
+    def epoch(self, randomness: torch.Generator) -> Iterator[Batch]:
+        """All pictures in a new order, one caption each; the incomplete last batch is left out."""
+        order = torch.randperm(len(self.order), generator=randomness).to(self.device)
+        steps = len(order) // self.size
+        for rows in order[: steps * self.size].split(self.size):
+            images = random_crop_flip(self.pixels[rows], self.image_size, randomness)
+            psi = self.psi[one_caption(rows, self.first, randomness)]
+            wrong = self.psi[one_caption(self.wrong_rows(rows, randomness), self.first, randomness)]
+            yield Batch(to_network(images), psi, wrong, self.class_ids[rows])
+
+    def wrong_rows(self, rows: Tensor, randomness: torch.Generator) -> Tensor:
+        """For each picture of `rows` (N) one of another class, drawn evenly from all of those."""
+        place = self.position[rows]
+        start, count = self.start[place], self.count[place]
+        draw = torch.rand(len(rows), generator=randomness).to(self.device)
+        others = len(self.order) - count
+        skipped = (draw * others).long().clamp(max=others - 1)
+        return self.order[torch.where(skipped < start, skipped, skipped + count)]
+
+
+def class_ranges(sorted_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each row's class starts, and its size, in class ids (N) sorted upwards.
+
+    Pictures of unknown class (-1), and those of a set that has one class only, are each a class
+    of their own.
+    """
+    rows = torch.arange(len(sorted_ids))
+    one_class = bool((sorted_ids == sorted_ids[0]).all())
+    keys = rows - len(rows) if one_class else torch.where(sorted_ids < 0, rows - len(rows), sorted_ids)
+    _, inverse, counts = keys.unique_consecutive(return_inverse=True, return_counts=True)
+    starts = counts.cumsum(0) - counts
+    return starts[inverse], counts[inverse]
+
+
+class Step:
+    """One step of GAN-CLS; its state is the two optimizers."""
+
+    def __init__(self, gan: Gan, config: GanConfig, randomness: torch.Generator) -> None:
+        self.gan, self.config, self.randomness = gan, config, randomness
+        betas = (config.momentum, 0.999)
+        self.generator_optimizer = torch.optim.Adam(
+            gan.generator.parameters(), config.generator_rate, betas, fused=True
+        )
+        self.discriminator_optimizer = torch.optim.Adam(
+            gan.discriminator.parameters(), config.discriminator_rate, betas, fused=True
+        )
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Learn from one batch; returns both losses and the mean scores: real, wrong, fake (5)."""
+        generator, discriminator = self.gan.generator, self.gan.discriminator
+        count, device = len(batch.images), batch.images.device
+        between = int(self.config.interpolation * count)
+        psi = interpolate_some(batch.psi, between, self.randomness)
+        noise = torch.randn(count, self.gan.noise, generator=self.randomness).to(device)
+        with autocast(device):
+            fake_images = generator(noise, psi)
+
+            phi = discriminator.phi(self.augment(batch.images))
+            real = discriminator.score(phi, batch.psi)
+            wrong = discriminator.score(phi, batch.wrong_psi)
+            # No real picture exists for psi between two captions: the discriminator would
+            # learn to know such psi instead of the picture, so it is not shown them.
+            fake = self.score(fake_images.detach()[between:], psi[between:])[0]
+            loss = self.gan.objective.discriminator_loss(real, wrong, fake)
+            loss = loss + self.matching(phi, batch.psi, batch.class_ids)
+        self.discriminator_optimizer.zero_grad()
+        loss.backward()
+        self.discriminator_optimizer.step()
+
+        discriminator.requires_grad_(False)
+        with autocast(device):
+            score, phi = self.score(fake_images, psi)
+            generator_loss = self.gan.objective.generator_loss(score)
+            generator_loss = generator_loss + self.matching(phi, psi, batch.class_ids)
+        self.generator_optimizer.zero_grad()
+        generator_loss.backward()
+        self.generator_optimizer.step()
+        discriminator.requires_grad_(True)
+        means = (loss, generator_loss, real.mean(), wrong.mean(), fake.mean())
+        return torch.stack([figure.detach().float() for figure in means])
+
+    def score(self, images: Tensor, psi: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (N) of images with psi, and their phi."""
+        phi = self.gan.discriminator.phi(self.augment(images))
+        return self.gan.discriminator.score(phi, psi), phi
+
+    def augment(self, images: Tensor) -> Tensor:
+        """Shift and cut out, the same for real and fake (DiffAugment, arXiv 2006.10738)."""
+        shifted = translate(images, self.config.translation, self.randomness)
+        return cutout(shifted, self.config.cutout, self.randomness)
+
+    def matching(self, phi: Tensor, psi: Tensor, class_ids: Tensor) -> Tensor:
+        """The weighted contrastive term between phi and psi."""
+        if not self.config.contrastive:
+            return phi.new_zeros(())
+        joint = self.gan.discriminator.joint(phi)
+        scale = torch.tensor(10.0, device=phi.device)
+        return self.config.contrastive * contrastive_loss(joint, psi, class_ids, scale)
+
+
+def interpolate_some(psi: Tensor, count: int, randomness: torch.Generator) -> Tensor:
+    """psi (N, D) whose first `count` rows lie between themselves and the row after (GAN-INT)."""
+    share = torch.rand(len(psi), 1, generator=randomness).to(psi.device)
+    share[count:] = 1
+    return F.normalize(share * psi + (1 - share) * psi.roll(-1, 0), dim=1)
+
+
+def translate(images: Tensor, share: float, randomness: torch.Generator) -> Tensor:
+    """Shift all images (N, 3, S, S) together by up to `share` of S, black moving in.
+
+    One shift for the batch is a plain copy; one for each image is a gather whose gradient costs
+    as much as a convolution, and over the steps the expectation is the same.
+    """
+    reach = int(share * images.shape[-1])
+    if not reach:
+        return images
+    right, down = torch.randint(-reach, reach + 1, (2,), generator=randomness).tolist()
+    return F.pad(images, (right, -right, down, -down))
+
+
+def cutout(images: Tensor, share: float, randomness: torch.Generator) -> Tensor:
+    """Grey out one square, `share` of the side wide, in each image (N, 3, S, S)."""
+    size = images.shape[-1]
+    if not share:
+        return images
+    center = torch.rand(2, len(images), 1, generator=randomness).to(images.device) * size
+    places = torch.arange(size, device=images.device) + 0.5
+    rows, columns = (places - center).abs() < share * size / 2
+    return images * ~(rows[:, None, :, None] & columns[:, None, None, :])

@@ -1,0 +1,108 @@
+"""The two mappings between the domains and their cycles: v = f(psi(t)) and t = g(phi(v)).
+
+Shapes: N batch, D psi's dimension, Z noise, C channels of phi, S side of a picture.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pairsynth.captioner import Captioner, decode, decode_beam, load_captioner
+from pairsynth.encoders import JointEncoder, load_encoder
+from pairsynth.errors import InputError
+from pairsynth.gan import Gan, load_gan
+from pairsynth.images import to_network, to_pixels
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One step of a cycle: the captions (N), the pictures uint8 (N, 3, S, S), their phi."""
+
+    captions: list[str]
+    pixels: Tensor
+    phi: Tensor
+
+
+@dataclass(frozen=True)
+class Mappings:
+    """The trained networks, together."""
+
+    encoder: JointEncoder
+    gan: Gan
+    captioner: Captioner
+    device: torch.device
+
+    @torch.no_grad()
+    def draw(self, psi: Tensor, noise: Tensor) -> Tensor:
+        """f: psi (N, D) and noise (N, Z) to pictures, uint8 (N, 3, S, S), on the CPU."""
+        images = self.gan.generator(noise.to(self.device), psi.to(self.device))
+        return to_pixels(images).cpu()
+
+    @torch.no_grad()
+    def phi(self, pixels: Tensor) -> Tensor:
+        """Pictures, uint8 (N, 3, S, S), to phi (N, C, 4, 4)."""
+        return self.gan.discriminator.phi(to_network(pixels.to(self.device))).float()
+
+    def describe(self, phi: Tensor) -> list[str]:
+        """g: phi (N, C, 4, 4) to the captions that beam search finds."""
+        return decode_beam(self.captioner, phi.to(self.device))
+
+    def describe_freely(self, phi: Tensor, draws: Tensor) -> list[str]:
+        """g by nucleus sampling, with uniform numbers (N, MAX_WORDS)."""
+        return decode(self.captioner, phi.to(self.device), "nucleus", draws.to(self.device))
+
+    def psi(self, captions: list[str]) -> Tensor:
+        """psi (N, D) of captions, on the CPU."""
+        return self.encoder.embed_captions(captions)
+
+    def consistency(self, captions: list[str], pixels: Tensor) -> Tensor:
+        """Cosine (N) of psi of each caption with the joint vector of its picture."""
+        return (self.psi(captions) * self.encoder.embed_images(pixels)).sum(1)
+
+    def image_cycle(self, pixels: Tensor, noise: Tensor) -> Iterator[Turn]:
+        """v -> g(phi(v)) -> v' = f(psi(g(phi(v)))) -> ..., without end; the same noise each turn."""
+        while True:
+            captions = self.describe(self.phi(pixels))
+            pixels = self.draw(self.psi(captions), noise)
+            yield Turn(captions, pixels, self.phi(pixels))
+
+    def text_cycle(self, captions: list[str], noise: Tensor) -> Iterator[Turn]:
+        """t -> f(psi(t)) -> t' = g(phi(f(psi(t)))) -> ..., without end; the same noise each turn."""
+        while True:
+            pixels = self.draw(self.psi(captions), noise)
+            phi = self.phi(pixels)
+            captions = self.describe(phi)
+            yield Turn(captions, pixels, phi)
+
+
+def between(left: Tensor, right: Tensor, share: Tensor) -> Tensor:
+    """share left + (1 - share) right, put back on the unit sphere where psi lives; (N, D)."""
+    return F.normalize(share * left + (1 - share) * right, dim=-1)
+
+
+def load_mappings(encoder: Path, gan: Path, captioner: Path, device: torch.device) -> Mappings:
+    """The three checkpoints, checked against one another.
+
+    Raises:
+        InputError: where one is missing, damaged, or made for another of the three.
+    """
+    mappings = Mappings(
+        load_encoder(encoder, device), load_gan(gan, device), load_captioner(captioner, device), device
+    )
+    size, dimension = mappings.gan.options["size"], mappings.gan.options["dimension"]
+    if (size, dimension) != (mappings.encoder.size, mappings.encoder.dimension):
+        raise InputError(
+            f"{gan} is for pictures of {size} pixels and psi of {dimension} numbers, {encoder} "
+            f"for {mappings.encoder.size} and {mappings.encoder.dimension}; run: dvc repro train_gan"
+        )
+    channels = mappings.gan.discriminator.phi_channels
+    if mappings.captioner.options["phi_channels"] != channels:
+        raise InputError(
+            f"{captioner} reads phi of {mappings.captioner.options['phi_channels']} channels, "
+            f"{gan} gives {channels}; run: dvc repro train_captioner"
+        )
+    return mappings

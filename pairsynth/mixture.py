@@ -1,0 +1,199 @@
+"""Density over vectors: p(x) = sum_k w_k N(x | mu_k, Sigma_k), fitted after PCA.
+
+scikit-learn fits; sampling is here, because `GaussianMixture.sample` returns rows grouped by
+component, and the same rows at every call with a whole-numbered seed.
+
+Shapes: N rows, D dimension of the vectors, R dimension after PCA, K components.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from pairsynth.artifacts import FORMAT, write_whole
+from pairsynth.config import check
+from pairsynth.errors import InputError
+
+Array = NDArray[np.float64]
+
+COVARIANCES = ("diag", "full")
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """Section `fit_gmm` of params.yaml.
+
+    psi_dimensions: principal components of psi that the mixture over captions sees.
+    phi_dimensions: principal components of phi that the mixture over pictures sees.
+    max_components: 2, 4, 8 ... components are tried up to this many, diagonal and full.
+    rows: vectors the mixtures are fitted to at most, drawn evenly.
+    held_out: share of these rows that chooses components and covariance by its likelihood.
+    """
+
+    psi_dimensions: int
+    phi_dimensions: int
+    max_components: int
+    rows: int
+    held_out: float
+
+    def __post_init__(self) -> None:
+        for key in ("psi_dimensions", "phi_dimensions", "max_components"):
+            check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        check(self.rows >= 20, "rows", self.rows, "20 or more")
+        check(0 < self.held_out < 1, "held_out", self.held_out, "between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One mixture that was tried; log-likelihoods are nats a row, BIC is the train rows'."""
+
+    components: int
+    covariance: str
+    log_likelihood: float
+    held_out: float
+    bic: float
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A PCA and a mixture behind it.
+
+    mean (D), basis (R, D): the PCA. explained: its share of the variance.
+    weights (K), means (K, R), factors (K, R, R): Sigma_k = factor factor^T, lower triangular.
+    """
+
+    mean: Array
+    basis: Array
+    explained: Array
+    weights: Array
+    means: Array
+    factors: Array
+
+    def sample(self, randomness: np.random.Generator) -> tuple[Array, int]:
+        """One vector (D) and the component it came from."""
+        component = int(randomness.choice(len(self.weights), p=self.weights))
+        return self.sample_of(component, randomness), component
+
+    def sample_of(self, component: int, randomness: np.random.Generator) -> Array:
+        """One vector (D) from one component."""
+        noise = randomness.standard_normal(self.means.shape[1])
+        return (self.means[component] + self.factors[component] @ noise) @ self.basis + self.mean
+
+    def log_density(self, vectors: Array) -> Array:
+        """log p (N) of vectors (N, D), in the space after PCA."""
+        reduced = (vectors - self.mean) @ self.basis.T
+        return np.asarray(np.logaddexp.reduce(list(self._log_terms(reduced)), axis=0))
+
+    def _log_terms(self, reduced: Array) -> Iterator[Array]:
+        constant = reduced.shape[1] * np.log(2 * np.pi)
+        for weight, mean, factor in zip(self.weights, self.means, self.factors, strict=True):
+            scaled = np.linalg.solve(factor, (reduced - mean).T)
+            log_determinant = 2 * np.log(np.diagonal(factor)).sum()
+            square = (scaled**2).sum(0)
+            yield np.log(weight) - (constant + log_determinant + square) / 2
+
+
+def fit(
+    vectors: Array, dimensions: int, config: MixtureConfig, randomness: np.random.Generator
+) -> tuple[Mixture, list[Candidate]]:
+    """Fit PCA and mixtures to vectors (N, D) and keep the one that held-out rows like best.
+
+    Raises:
+        InputError: where there are fewer than 20 vectors.
+    """
+    if len(vectors) < 20:
+        raise InputError(f"fit_gmm: {len(vectors)} vectors are too few for a mixture; give 20")
+    rows = randomness.permutation(len(vectors))[: config.rows]
+    held_out, fitted = np.split(vectors[rows], [max(1, int(config.held_out * len(rows)))])
+    pca = PCA(min(dimensions, *fitted.shape), svd_solver="full").fit(fitted)
+    train, test = pca.transform(fitted), pca.transform(held_out)
+    tried = [
+        _try(train, test, components, covariance, int(randomness.integers(2**31)))
+        for components in _doublings(min(config.max_components, len(train) // 5))
+        for covariance in COVARIANCES
+    ]
+    best, _ = max(tried, key=lambda pair: pair[1].held_out)
+    mixture = Mixture(
+        pca.mean_,
+        pca.components_,
+        pca.explained_variance_ratio_.sum(keepdims=True),
+        best.weights_ / best.weights_.sum(),
+        best.means_,
+        _factors(best),
+    )
+    return mixture, [candidate for _, candidate in tried]
+
+
+def _doublings(top: int) -> list[int]:
+    return [2**i for i in range(top.bit_length())]
+
+
+def _try(
+    train: Array, test: Array, components: int, covariance: str, seed: int
+) -> tuple[GaussianMixture, Candidate]:
+    model = GaussianMixture(
+        components, covariance_type=covariance, reg_covar=1e-5, max_iter=60, random_state=seed
+    )
+    with warnings.catch_warnings():
+        # 60 rounds settle the likelihood to a hundredth of a nat; held-out rows judge the rest.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(train)
+    candidate = Candidate(
+        components,
+        covariance,
+        float(model.score(train)),
+        float(model.score(test)),
+        float(model.bic(train)),
+    )
+    return model, candidate
+
+
+def _factors(model: GaussianMixture) -> Array:
+    if model.covariance_type == "diag":
+        return np.stack([np.diag(np.sqrt(row)) for row in model.covariances_])
+    return np.linalg.cholesky(model.covariances_)
+
+
+# ---------------------------------------------------------------- the file
+
+NAMES = [field.name for field in fields(Mixture)]
+
+
+def save(path: Path, mixtures: dict[str, Mixture]) -> None:
+    """Write named mixtures to one .npz file; equal mixtures give equal bytes."""
+    arrays = {
+        f"{name}.{key}": getattr(mixture, key) for name, mixture in mixtures.items() for key in NAMES
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, format=np.array(FORMAT), **arrays)
+    write_whole(path, buffer.getvalue())
+
+
+def load(path: Path) -> dict[str, Mixture]:
+    """The mixtures that `save` wrote.
+
+    Raises:
+        InputError: where the file is missing, damaged or of another format.
+    """
+    if not path.exists():
+        raise InputError(f"{path} is missing; run: dvc repro fit_gmm")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if int(file["format"]) != FORMAT:
+                raise InputError(f"{path} is of another format; run: dvc repro fit_gmm")
+            names = sorted({key.split(".")[0] for key in file.files if "." in key})
+            return {name: Mixture(**{k: file[f"{name}.{k}"] for k in NAMES}) for name in names}
+    except InputError:
+        raise
+    except Exception as error:  # numpy raises many kinds, all of them meaning: not our file
+        raise InputError(
+            f"{path} is damaged or not ours ({type(error).__name__}); run: dvc repro fit_gmm"
+        ) from error

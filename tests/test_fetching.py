@@ -1,0 +1,308 @@
+"""Downloads that go wrong in every way, and archives that want to do harm."""
+
+import gzip
+import hashlib
+import io
+import random
+import resource
+import socket
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pairsynth import fetching
+from pairsynth.errors import InputError
+from pairsynth.fetching import Missing, archive_members, checksum, fetch, read_checksums
+
+BODY = random.Random(0).randbytes(100_000)
+GOOD = checksum("sha256", hashlib.sha256(BODY).hexdigest())
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `body`; `fault` says how it misbehaves, `asked` which Range each request had."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.body, self.fault, self.tag = BODY, "", '"one"'
+        self.asked: list[str | None] = []
+        self.url = f"http://127.0.0.1:{self.server_port}/file.bin"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *args: Any) -> None: ...
+
+    def do_GET(self) -> None:
+        server, asked = self.server, self.headers.get("Range")
+        server.asked.append(asked)
+        first, fault = len(server.asked) == 1, server.fault
+        if fault.isdecimal():
+            return self.send_error(int(fault))
+        if fault == "unsteady" and first:
+            return self.send_error(503)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        if self.headers.get("If-Range", server.tag) != server.tag or fault == "no ranges":
+            start = 0
+        if start >= len(server.body):
+            return self.send_error(416)
+        if fault == "loop":
+            return self.answer(302, b"", Location=server.url)
+        if fault == "page":
+            return self.answer(200, b"<html>log in</html>", Content_Type="text/html; charset=x")
+        if fault == "wrong range" and start:
+            return self.answer(206, server.body, Content_Range="bytes 0-9/10")
+        extra = {"ETag": server.tag} if server.tag else {}
+        if fault == "labelled gzip":
+            extra["Content_Encoding"] = "gzip"
+        if start:
+            extra["Content_Range"] = f"bytes {start}-{len(server.body) - 1}/{len(server.body)}"
+        rest = server.body[start:]
+        short = fault in ("short", "stall", "no ranges") and (first or fault == "stall")
+        self.answer(206 if start else 200, rest, len(rest) // 2 if short else None, **extra)
+        if fault == "stall":
+            time.sleep(0.6)
+        return None
+
+    def answer(self, status: int, body: bytes, sent: int | None = None, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body[:sent])
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(fetching, "PAUSE", 0.001)
+    monkeypatch.setattr(fetching, "TIMEOUT", (2.0, 0.2))
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def begin(target: Path, size: int = 30_000, version: str = '"one"') -> None:
+    part = target.with_name(target.name + ".part")
+    part.write_bytes(BODY[:size])
+    if version:
+        part.with_name(part.name + "-version").write_text(version)
+
+
+@pytest.mark.parametrize("fault", ["", "short", "unsteady", "no ranges", "labelled gzip"])
+def test_a_file_arrives_whole_whatever_happens(server: Server, tmp_path: Path, fault: str) -> None:
+    server.fault = fault
+    target = tmp_path / "new" / "file.bin"
+    assert fetch(server.url, target, GOOD) == target
+    assert target.read_bytes() == BODY
+    assert [path.name for path in target.parent.iterdir()] == ["file.bin"]
+
+
+def test_an_interrupted_download_goes_on(server: Server, tmp_path: Path) -> None:
+    begin(tmp_path / "file.bin")
+    fetch(server.url, tmp_path / "file.bin", GOOD)
+    assert server.asked == ["bytes=30000-"]
+
+
+def test_a_short_body_is_continued_not_repeated(server: Server, tmp_path: Path) -> None:
+    server.fault = "short"
+    fetch(server.url, tmp_path / "file.bin", GOOD)
+    assert server.asked == [None, "bytes=50000-"]
+
+
+@pytest.mark.parametrize("version", ['"zero"', ""])
+def test_content_that_changed_since_is_fetched_anew(
+    server: Server, tmp_path: Path, version: str
+) -> None:
+    begin(tmp_path / "file.bin", version=version)
+    (tmp_path / "file.bin.part").write_bytes(b"old" * 1000)
+    if not version:
+        server.tag = ""
+    assert fetch(server.url, tmp_path / "file.bin", GOOD).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("size", [len(BODY), len(BODY) + 5])
+def test_a_part_that_lacks_nothing(server: Server, tmp_path: Path, size: int) -> None:
+    begin(tmp_path / "file.bin", size)
+    if size > len(BODY):
+        (tmp_path / "file.bin.part").write_bytes(BODY + b"12345")
+    assert fetch(server.url, tmp_path / "file.bin", GOOD).read_bytes() == BODY
+
+
+def test_a_wrong_range_is_not_appended(server: Server, tmp_path: Path) -> None:
+    server.fault = "wrong range"
+    begin(tmp_path / "file.bin")
+    assert fetch(server.url, tmp_path / "file.bin", GOOD).read_bytes() == BODY
+
+
+def test_a_filled_cache_needs_no_network(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(BODY)
+    fetch("http://127.0.0.1:1/nobody", tmp_path / "file.bin", GOOD)
+
+
+def test_a_damaged_cache_is_replaced(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(BODY[:-1])
+    assert fetch(server.url, tmp_path / "file.bin", GOOD).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("404", "no such file there .status 404"),
+        ("403", "refused with status 403"),
+        ("500", "not reachable .status 500 .* tried 5 times; check the network"),
+        ("page", "web page instead of the file"),
+        ("loop", "redirects in circles"),
+        ("stall", "not reachable .*[Tt]imed out.* goes on where it stopped"),
+    ],
+)
+def test_faults_have_their_messages(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, message: str
+) -> None:
+    server.fault = fault
+    if fault == "stall":
+        monkeypatch.setattr(fetching, "ATTEMPTS", 1)
+    with pytest.raises(InputError, match=message) as raised:
+        fetch(server.url, tmp_path / "file.bin", GOOD)
+    assert raised.value.exit_code == 2
+    assert isinstance(raised.value, Missing) == (fault == "404")
+    assert not (tmp_path / "file.bin").exists()
+
+
+def test_wrong_content_is_deleted(server: Server, tmp_path: Path) -> None:
+    server.body = b"something else"
+    with pytest.raises(InputError, match=r"its sha256 is .*, wanted is .*download was deleted"):
+        fetch(server.url, tmp_path / "file.bin", GOOD)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "PAUSE", 0.001)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(InputError, match=r"not reachable .*check the network"):
+        fetch(f"http://127.0.0.1:{port}/x", tmp_path / "x", GOOD)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/x"])
+def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
+    with pytest.raises(InputError, match=r"cannot be fetched .*check the address"):
+        fetch(url, tmp_path / "x", GOOD)
+
+
+def test_a_full_disk_keeps_what_is_there(server: Server, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
+    try:
+        with pytest.raises(InputError, match=r"file.bin.part: no disk space left; make room"):
+            fetch(server.url, tmp_path / "file.bin", GOOD)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "file.bin").exists()
+    fetch(server.url, tmp_path / "file.bin", GOOD)
+    assert server.asked[-1] == "bytes=40000-"
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file, not a folder")
+    with pytest.raises(InputError, match=r"cannot be written .*mend the folder's permissions"):
+        fetch("http://127.0.0.1:1/", tmp_path / "cache" / "x", GOOD)
+
+
+def test_checksum_files(tmp_path: Path) -> None:
+    sums = tmp_path / "SHA256SUMS"
+    sums.write_text(f"# ours\n{'a' * 64}  ./a b.tgz\n\n{'B' * 64} *c.mat\n")
+    assert read_checksums(sums) == {"a b.tgz": "a" * 64, "c.mat": "B" * 64}
+    sums.write_text("<html>")
+    with pytest.raises(ValueError, match="line 1 is not `SHA-256  name`: '<html>'"):
+        read_checksums(sums)
+
+
+def archive(path: Path, *members: tuple[str, bytes | tarfile.TarInfo]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members:
+            if isinstance(content, bytes):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            else:
+                content.name = name
+                tar.addfile(content)
+    return path
+
+
+def special(kind: bytes, linkname: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo()
+    member.type, member.linkname = kind, linkname
+    return member
+
+
+def test_members_in_order(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tgz", ("d", special(tarfile.DIRTYPE)), ("d/b", b"2" * 512),
+                   ("./d/a", b"1"), ("d/empty", b""))  # fmt: skip
+    assert list(archive_members(path)) == [("d/b", b"2" * 512), ("d/a", b"1"), ("d/empty", b"")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("../x", b"", "leads out"),
+        ("a/../../x", b"", "leads out"),
+        ("/etc/x", b"", "leads out"),
+        ("C:\\x", b"", "leads out"),
+        ("x", special(tarfile.SYMTYPE, "/etc/passwd"), "link or a device"),
+        ("x", special(tarfile.LNKTYPE, "../x"), "link or a device"),
+        ("x", special(tarfile.CHRTYPE), "link or a device"),
+        ("x", special(tarfile.FIFOTYPE), "link or a device"),
+        ("./first", b"", "is there twice"),
+        ("x", bytes(5000), "unpacks to 5,000 bytes, more than 4,096"),
+        ("n" * 5000, b"", "far more than it should"),
+    ],
+)
+def test_hostile_members(
+    tmp_path: Path, name: str, content: bytes | tarfile.TarInfo, message: str
+) -> None:
+    path = archive(tmp_path / "a.tgz", ("first", b"1"), (name, content))
+    with pytest.raises(InputError, match=message):
+        list(archive_members(path, largest=4096))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tgz"]
+
+
+def test_bomb_by_total(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tgz", *[(str(i), bytes(4000)) for i in range(30)])
+    with pytest.raises(InputError, match="far more than it should"):
+        list(archive_members(path, total=100_000))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_archives_cut_short(tmp_path: Path, share: float) -> None:
+    path = archive(tmp_path / "a.tgz", *[(str(i), BODY[i : i + 9000]) for i in range(5)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)] if share < 0.9 else whole[:-1])
+    with pytest.raises(InputError, match=r"a.tgz: not a whole .tar.gz archive .*fetch it again"):
+        list(archive_members(path))
+
+
+def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tgz", ("a", b"1"), ("b", b"2"), ("c", b"3"))
+    plain = bytearray(gzip.decompress(path.read_bytes()))
+    plain[1024 + 150] ^= 1  # in the checksum of b's header
+    path.write_bytes(gzip.compress(plain))
+    with pytest.raises(InputError, match="a header is damaged"):
+        list(archive_members(path))
+    path.write_bytes(b"<html>")
+    with pytest.raises(InputError, match="not a whole"):
+        list(archive_members(path))
