@@ -100,9 +100,14 @@ def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _allowed(logits: Tensor, last: Tensor) -> Tensor:
-    """log p (N, V) of each next token: never a special one but <end>, never the last word again."""
+    """log p (N, V) of each next token.
+
+    Never a special one but <end>, never the last word again, and <end> never first: a caption
+    has a word.
+    """
     logits = logits.float().clone()
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
+    logits[last == START, END] = -torch.inf
     logits.scatter_(1, last[:, None], -torch.inf)
     return logits.log_softmax(1)
 

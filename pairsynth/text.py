@@ -22,8 +22,8 @@ def tokenize(caption: str) -> list[str]:
 
 
 def detokenize(tokens: Iterable[str]) -> str:
-    """Words joined by spaces, commas drawn to the word before."""
-    return re.sub(r"\s+,", ",", " ".join(tokens)).strip(" ,")
+    """Words joined by spaces, commas drawn to the word before; none first, last or twice."""
+    return re.sub(r"[\s,]*,", ",", " ".join(tokens)).strip(" ,")
 
 
 def normalize(caption: str) -> str:

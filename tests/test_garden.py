@@ -1,11 +1,10 @@
 """The garden: the same flowers from the same seed, balanced, and described truthfully."""
 
-import colorsys
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from pairsynth.seeds import stream
@@ -25,7 +24,7 @@ def grown(
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    return grown(species=40, pictures=5)
+    return grown(species=160, pictures=1)
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +80,10 @@ def test_the_flower_is_the_same_at_every_size() -> None:
 
 
 def test_identifiers_and_names_are_unique(examples: list[Example]) -> None:
-    assert len({e.image_id for e in examples}) == len(examples) == 200
+    assert len({e.image_id for e in examples}) == len(examples) == 160
     names = {e.class_id: e.class_name for e in examples}
-    assert sorted(names) == list(range(40))
-    assert len(set(names.values())) == 40
+    assert sorted(names) == list(range(160))
+    assert len(set(names.values())) == 160
 
 
 def test_names_do_not_run_out() -> None:
@@ -97,18 +96,18 @@ def test_names_do_not_leak_into_captions(examples: list[Example]) -> None:
     assert not vocabulary & set(" ".join(e.class_name for e in examples).split())
 
 
-@pytest.mark.parametrize("count", [6, 7, 20, 160])
-def test_class_split_is_disjoint_and_leaves_no_split_empty(count: int) -> None:
+@pytest.mark.parametrize("count", [6, 7, 20])
+def test_class_split_leaves_no_split_empty(count: int) -> None:
     examples = grown(species=count, pictures=1, size=32)
-    classes = {s: {e.class_id for e in examples if e.split == s} for s in SPLITS}
-    assert all(classes.values())
-    assert sum(len(ids) for ids in classes.values()) == count
-    if count == 160:
-        assert [len(classes[s]) for s in SPLITS] == [99, 40, 21]
+    assert {e.split for e in examples} == set(SPLITS)
 
 
-def test_every_picture_of_a_species_has_its_split(examples: list[Example]) -> None:
-    assert len({(e.class_id, e.split) for e in examples}) == 40
+def test_class_split_has_reeds_shares(examples: list[Example]) -> None:
+    assert [sum(e.split == split for e in examples) for split in SPLITS] == [99, 40, 21]
+
+
+def test_class_split_is_disjoint() -> None:
+    assert len({(e.class_id, e.split) for e in grown(pictures=5, size=32)}) == 6
 
 
 def test_image_split_puts_every_species_in_every_split() -> None:
@@ -134,9 +133,7 @@ def test_values_are_balanced(species: list[Species]) -> None:
         assert min(counts) >= 0.6 * len(species) / len(values), (name, counts)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_every_value_occurs_in_training(seed: int) -> None:
-    examples = [e for e in grown(species=160, pictures=1, size=32, seed=seed)]
+def test_every_value_occurs_in_training(examples: list[Example]) -> None:
     for name, values in ATTRIBUTES.items():
         assert {truth(e)[name] for e in examples if e.split == "train"} == set(values)
 
@@ -176,7 +173,7 @@ def test_no_number_of_petals_is_half_the_truth(
 ) -> None:
     for attributes, caption, said in written:
         if "petal_count" in said and attributes["arrangement"] == "layered":
-            assert f"two layers of {said['petal_count']}" in caption or "a dozen" in caption
+            assert f"two layers of {said['petal_count']}" in caption
 
 
 @pytest.mark.parametrize(
@@ -236,9 +233,7 @@ def test_every_wording_and_rule_is_used(
         ("red red petals", {"petal_colour": "red"}),
     ],
 )
-def test_the_reader_reads_other_writers(
-    caption: str, values: dict[str, str] | list[str]
-) -> None:
+def test_the_reader_reads_other_writers(caption: str, values: dict[str, str] | list[str]) -> None:
     if isinstance(values, list):
         values = dict(zip(("petal_colour", "centre_colour"), values, strict=True))
     assert named(caption) == values
@@ -249,9 +244,9 @@ SEEN = {
     "red": ((-14, 10), (0.6, 1.0), (0.4, 1.0)),
     "orange": ((14, 38), (0.6, 1.0), (0.5, 1.0)),
     "yellow": ((43, 64), (0.5, 1.0), (0.5, 1.0)),
-    "white": ((-360, 360), (0.0, 0.16), (0.55, 1.0)),
-    "pink": ((322, 350), (0.25, 0.62), (0.5, 1.0)),
-    "lavender": ((246, 274), (0.15, 0.45), (0.5, 1.0)),
+    "white": ((0, 360), (0.0, 0.16), (0.55, 1.0)),
+    "pink": ((314, 342), (0.25, 0.62), (0.5, 1.0)),
+    "lavender": ((240, 268), (0.15, 0.45), (0.5, 1.0)),
     "purple": ((275, 300), (0.4, 0.9), (0.2, 0.75)),
     "blue": ((206, 236), (0.45, 1.0), (0.35, 1.0)),
     "green": ((75, 115), (0.3, 0.9), (0.3, 0.8)),
@@ -259,34 +254,43 @@ SEEN = {
 }
 
 
-def seen_as(pixels: np.ndarray, colour: str) -> float:
-    """Share of `pixels` (count, 3) that lie in the box of `colour`."""
-    hits = 0
-    (low, high), saturations, values = SEEN[colour]
-    for red, green, blue in pixels / 255:
-        hue, saturation, value = colorsys.rgb_to_hsv(red, green, blue)
-        turn = any(low <= 360 * hue + full <= high for full in (-360, 0))
-        hits += turn and saturations[0] <= saturation <= saturations[1] and (
-            values[0] <= value <= values[1]
-        )
-    return hits / len(pixels)
+def seen_as(pixels: NDArray[np.uint8], colour: str) -> float:
+    """Share of the HSV `pixels` (count, 3) that lie in the box of `colour`."""
+    hues, *rest = SEEN[colour]
+    hue = pixels[:, 0] * (360 / 255)
+    inside = ((hue - hues[0]) % 360) <= min(hues[1] - hues[0], 360)
+    for band, (low, high) in enumerate(rest, 1):
+        inside &= (pixels[:, band] >= low * 255) & (pixels[:, band] <= high * 255)
+    return float(inside.mean())
 
 
 def test_the_petals_have_the_named_colour(examples: list[Example]) -> None:
-    """More of the picture has the petals' colour than any colour that could be mistaken for it."""
+    """The petals' colour covers more of the picture than any other petal colour does.
+
+    Colours that the centre or the background has by right do not compete.
+    """
     right = 0
     for example in examples:
-        pixels = np.asarray(example.image)[12:52, 12:52].reshape(-1, 3)[::3]
-        background = {"blue": "blue", "brown": "brown", "green": "green"}
-        skip = {truth(example)["centre_colour"], background.get(truth(example)["background"], "")}
-        rivals = [c for c in ATTRIBUTES["petal_colour"] if c not in skip]
-        shares = {c: seen_as(pixels, c) for c in {*rivals, truth(example)["petal_colour"]}}
-        right += max(shares, key=lambda c: shares[c]) == truth(example)["petal_colour"]
-    assert right > 0.97 * len(examples)
+        own = truth(example)["petal_colour"]
+        others = {truth(example)["centre_colour"], truth(example)["background"]}
+        pixels = np.asarray(example.image.convert("HSV"))[12:52, 12:52].reshape(-1, 3)
+        shares = {c: seen_as(pixels, c) for c in {*ATTRIBUTES["petal_colour"]} - others | {own}}
+        right += max(shares, key=lambda c: shares[c]) == own
+    assert right >= 0.97 * len(examples)
 
 
-def test_random_captions_are_endless() -> None:
+def test_the_centre_has_the_named_colour(examples: list[Example]) -> None:
+    """Most pixels near the middle of a large, centred-enough flower have its centre's colour."""
+    shares = []
+    for example in examples:
+        if truth(example)["size"] == "large" and truth(example)["centre_size"] == "large":
+            pixels = np.asarray(example.image.convert("HSV"))[28:36, 28:36].reshape(-1, 3)
+            shares.append(seen_as(pixels, truth(example)["centre_colour"]))
+    assert np.median(shares) > 0.6
+
+
+def test_one_flower_can_be_described_in_hundreds_of_ways() -> None:
     attributes = grow(6, 0)[0].attributes
     randomness = stream(0, "endless")
-    texts = islice((garden_captions.write(attributes, randomness)[0] for _ in range(500)), 500)
-    assert len(set(texts)) > 400
+    texts = {garden_captions.write(attributes, randomness)[0] for _ in range(500)}
+    assert len(texts) > 400

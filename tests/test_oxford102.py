@@ -1,4 +1,4 @@
-"""Oxford-102 from tiny archives in the official layout: by mirror folder, mirror URL, officially."""
+"""Oxford-102 from tiny archives in the official layout, by every route."""
 
 import hashlib
 import io
@@ -287,7 +287,19 @@ def test_a_mirror_url_without_checksums(
     mirror.sums = False
     mirror.write().make_official(monkeypatch)
     assert len(read(tmp_path, url)) == 6
-    (mirror.folder / "setid.mat").write_bytes(b"changed, but not in the cache")
+    monkeypatch.setattr(requests, "get", lambda *args, **options: pytest.fail("used the network"))
+    assert len(read(tmp_path, url)) == 6
+
+
+def test_a_renewed_mirror_is_noticed(mirror: Mirror, tmp_path: Path, url: str) -> None:
+    mirror.write()
+    setid = (mirror.folder / "setid.mat").read_bytes()
+    (mirror.folder / "setid.mat").write_bytes(b"being renewed")
+    with pytest.raises(InputError, match=r"setid.mat: its sha256 is .*download was deleted"):
+        read(tmp_path, url)
+    (mirror.folder / "setid.mat").write_bytes(setid + bytes(8))
+    lines = [f"{mirror.digest(name, 'sha256')}  {name}\n" for name in module.FILES]
+    (mirror.folder / "SHA256SUMS").write_text("".join(lines))
     assert len(read(tmp_path, url)) == 6
 
 

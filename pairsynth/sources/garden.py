@@ -31,11 +31,11 @@ CLASHES: dict[str, tuple[str, ...]] = {
 }
 FIRST_NAMES = (
     "dusky", "meadow", "mountain", "silver", "velvet", "northern", "evening", "river",
-    "desert", "island", "painted", "whispering", "weeping", "royal court", "winter", "spotted",
+    "desert", "island", "painted", "whispering", "weeping", "courtly", "winter", "spotted",
     "creeping", "fairy", "coastal", "highland", "morning", "shepherd's", "hermit's", "gilded",
 )  # fmt: skip
 LAST_NAMES = (
-    "bellwort", "starflower", "campion", "cranesbill", "avens", "gentian", "milkwort", "loosestrife",
+    "bellwort", "starflower", "campion", "cranesbill", "avens", "gentian", "milkwort", "bugle",
     "mallow", "speedwell", "primrose", "windflower", "cinquefoil", "tansy", "larkspur", "saxifrage",
     "sundrop", "betony", "soapwort", "marigold", "periwinkle", "toadflax", "stonecrop", "celandine",
 )  # fmt: skip

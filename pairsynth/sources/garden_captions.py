@@ -40,7 +40,7 @@ LEXICON: dict[str, dict[str, tuple[str, ...]]] = {
         "five": ("five",),
         "six": ("six",),
         "eight": ("eight",),
-        "twelve": ("twelve", "a dozen"),
+        "ten": ("ten",),
     },
     "arrangement": {
         "single": ("a single layer", "a single row", "one ring"),
@@ -169,9 +169,11 @@ NEEDS = {
 }
 # Words at which a run of adjectives before a noun ends.
 STOPS = frozenset(
-    ["a", "an", "the", "this", "its", "it", "is", "are", "has", "have", "that", "which"]
-    + ["in", "on", "of", "at", "against", "along", "around", "behind", "with", "from", "by", "as"]
-    + ["surrounding", "surround", "surrounded", "features", "displays", "shows", "made", "looks"]
+    (
+        *("a", "an", "the", "this", "its", "it", "is", "are", "has", "have", "that", "which"),
+        *("in", "on", "of", "at", "against", "along", "around", "behind", "with", "by", "and"),
+        *("surrounding", "surround", "surrounded", "features", "displays", "shows", "looks"),
+    )
 )
 LONGEST = 3  # words in the longest wording
 

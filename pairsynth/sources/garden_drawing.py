@@ -23,17 +23,17 @@ PETAL_COLOURS: dict[str, Ranges] = {
     "orange": ((22, 29), (0.88, 0.96), (0.95, 1.0)),
     "yellow": ((50, 56), (0.76, 0.92), (0.95, 1.0)),
     "white": ((40, 60), (0.01, 0.05), (0.97, 1.0)),
-    "pink": ((330, 343), (0.42, 0.55), (0.95, 1.0)),
-    "lavender": ((256, 266), (0.28, 0.36), (0.90, 0.97)),
-    "purple": ((279, 290), (0.68, 0.80), (0.54, 0.64)),
+    "pink": ((322, 333), (0.46, 0.58), (0.95, 1.0)),
+    "lavender": ((250, 260), (0.26, 0.34), (0.93, 0.99)),
+    "purple": ((276, 285), (0.70, 0.82), (0.54, 0.64)),
     "blue": ((216, 228), (0.74, 0.86), (0.74, 0.90)),
 }
 CENTRE_COLOURS: dict[str, Ranges] = {
     "yellow": ((46, 52), (0.82, 0.92), (0.97, 1.0)),
     "white": ((45, 60), (0.04, 0.08), (0.96, 1.0)),
     "green": ((88, 102), (0.62, 0.74), (0.56, 0.66)),
-    "brown": ((18, 26), (0.72, 0.82), (0.32, 0.38)),
-    "purple": ((292, 304), (0.64, 0.74), (0.42, 0.50)),
+    "brown": ((20, 27), (0.72, 0.82), (0.40, 0.46)),
+    "purple": ((294, 304), (0.62, 0.72), (0.54, 0.62)),
 }
 LEAF_SHADE = np.float32(0.75)  # of a leaf's base and of the stem
 LEAF_COLOUR: Ranges = ((92, 122), (0.55, 0.70), (0.46, 0.60))
@@ -44,16 +44,16 @@ BACKGROUNDS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "brown": ((168, 126, 88), (94, 64, 44), (226, 190, 142)),
     "dark": ((46, 56, 64), (14, 18, 26), (116, 126, 122)),
 }
-COUNTS = {"four": 4, "five": 5, "six": 6, "eight": 8, "twelve": 12}
+COUNTS = {"four": 4, "five": 5, "six": 6, "eight": 8, "ten": 10}
 # Radii over the picture's side.
-RADIUS = {"small": 0.345, "large": 0.45}
+RADIUS = {"small": 0.37, "large": 0.46}
 # Rings of petals from the back to the front: reach over the radius, turn in petals, brightness.
 RINGS = {
     "single": ((1.0, 0.0, 1.0),),
-    "layered": ((1.0, 0.0, 0.86), (0.68, 0.5, 1.06)),
+    "layered": ((1.0, 0.0, 0.86), (0.62, 0.5, 1.08)),
 }
 LEAVES = {"broad": (3, 5), "slender": (6, 9)}  # how many, the last excluded
-CENTRE_RADIUS = {"small": 0.088, "large": 0.138}
+CENTRE_RADIUS = {"small": 0.086, "large": 0.13}
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _centre(
     radius = CENTRE_RADIUS[size] * canvas.size * randomness.uniform(0.96, 1.08)
     texture = centre(size, species.tuft)
     light = float(randomness.uniform(0.97, 1.05))
-    part = texture.coloured(species.centre * np.float32(0.72), species.centre, light)
+    part = texture.coloured(species.centre * np.float32(0.78), species.centre, light)
     # The texture is lit from above (-y): turn that side towards the light.
     place = pose.tilt @ _rotation(pose.light + math.pi / 2) * (radius / (LENGTH / 2))
     canvas.lay(part, texture.anchor, place, pose.origin)

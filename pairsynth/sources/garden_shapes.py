@@ -93,10 +93,10 @@ def _outline(shape: str, edge: str, count: int) -> tuple[float, Points]:
     """Half width over length, and the outline (points, 2) as (along, across) over length."""
     fill = 0.62 * math.tan(math.pi / max(count, 4))
     half, widest, tip = {
-        "round": (min(0.47, 1.22 * fill), 0.64, 0.0),
-        "pointed": (min(0.38, 1.12 * fill), 0.42, 1.45),
-        "narrow": (0.085 + 0.24 / max(count, 4), 0.86, 0.0),
-        "heart shaped": (min(0.50, 1.10 * fill), 0.56, 0.0),
+        "round": (min(0.46, 1.18 * fill), 0.66, 0.0),
+        "pointed": (min(0.34, 0.98 * fill), 0.40, 1.2),
+        "narrow": (0.065 + 0.20 / max(count, 4), 0.86, 0.0),
+        "heart shaped": (min(0.54, 1.06 * fill), 0.56, 0.0),
         "leaf": (0.24 if edge == "broad" else 0.065, 0.45, 1.3),
         "stem": (0.022, 0.98, 0.0),
     }[shape]
@@ -114,7 +114,7 @@ def _heart(half: float, shoulder: float) -> Points:
     """A petal of two round lobes with a notch between them, narrow at the base."""
     lobe = np.linspace(1, 0, 30)
     v = 0.5 - 0.5 * np.cos(math.pi * lobe)  # 1 at the flank, 0 in the notch
-    top = shoulder + (1 - shoulder) * np.clip(1 - np.abs((v - 0.56) / 0.56) ** 2.2, 0, 1) ** 0.8
+    top = shoulder + (1 - shoulder) * (1 - np.abs((v - 0.6) / 0.6) ** 1.6)
     u = np.linspace(0, shoulder, 30)
     flank = 0.14 + 0.86 * np.sin(math.pi / 2 * u / shoulder) ** 0.9
     right = np.concatenate([np.stack([u, half * flank], 1), np.stack([top, half * v], 1)])
@@ -131,7 +131,7 @@ def _ruffle(outline: Points, variant: int) -> Points:
     normal = np.stack([tangent[:, 1], -tangent[:, 0]], 1)
     normal /= np.maximum(np.hypot(*normal.T), 1e-9)[:, None]
     wave = np.sin(fine * 30 + 2.1 * variant) + 0.4 * np.sin(fine * 49 + 1.3 * variant)
-    depth = min(0.036, 0.10 * float(np.ptp(outline[:, 1])))
+    depth = min(0.028, 0.10 * float(np.ptp(outline[:, 1])))
     waved: Points = dense + normal * (depth * wave * dense[:, 0])[:, None]
     return waved
 
@@ -145,12 +145,18 @@ def _mask(outline: Points, width: int, height: int) -> Array:
         for along, across in outline
     ]
     ImageDraw.Draw(large).polygon(points, fill=255)
-    return np.asarray(large.reduce(scale), np.float32) / 255
+    return _shares(large.reduce(scale))
 
 
 def _blurred(mask: Array, radius: float) -> Array:
     picture = Image.fromarray((mask * 255).astype(np.uint8))
-    return np.asarray(picture.filter(ImageFilter.GaussianBlur(radius)), np.float32) / 255
+    return _shares(picture.filter(ImageFilter.GaussianBlur(radius)))
+
+
+def _shares(picture: Image.Image) -> Array:
+    """Bytes to 0..1."""
+    shares: Array = np.asarray(picture).astype(np.float32) / np.float32(255)
+    return shares
 
 
 @cache

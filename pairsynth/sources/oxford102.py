@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def locate(mirror: str, cache: Path) -> dict[str, Path]:
     """
     if re.match(r"https?://", mirror):
         # of its own, so that two mirrors never mix
-        return _fetch_mirror(mirror.rstrip("/"), cache / f"mirror-{digest(0, mirror):016x}")
+        mirror = mirror.rstrip("/")
+        return _fetch_mirror(mirror, cache / f"mirror-{digest(0, mirror):016x}")
     if not mirror:
         return _fetch_official(cache)
     folder = Path(mirror)
@@ -175,10 +177,13 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 
 def _fetch_mirror(mirror: str, cache: Path) -> dict[str, Path]:
-    try:
-        sums = _read_sums(fetch(f"{mirror}/{SUMS}", cache / SUMS, _check_sums))
-    except Missing:
-        sums = None
+    filled = all((cache / name).exists() for name in FILES)
+    if not filled:  # the mirror may have been renewed since its checksums were fetched
+        (cache / SUMS).unlink(missing_ok=True)
+    sums = None
+    if not filled or (cache / SUMS).exists():
+        with suppress(Missing):
+            sums = _read_sums(fetch(f"{mirror}/{SUMS}", cache / SUMS, _check_sums))
     checks = _checks(sums, mirror)
     return {name: fetch(f"{mirror}/{name}", cache / name, checks[name]) for name in FILES}
 

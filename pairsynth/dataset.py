@@ -1,0 +1,181 @@
+"""The dataset that comes out: its schema, its card, and a torch `Dataset` over its shards."""
+
+import bisect
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch.utils.data import Dataset
+
+from pairsynth.artifacts import IMAGE, ShardWriter, file_digest, shards, write_json, write_whole
+from pairsynth.images import decode, to_network, to_tensor
+
+PAIRS = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("image", IMAGE),
+        ("caption", pa.string()),
+        ("strategy", pa.string()),
+        ("source_ids", pa.list_(pa.string())),
+        ("lambda", pa.float32()),
+        ("component", pa.int32()),
+        ("seed", pa.int64()),
+        ("class_id", pa.int32()),
+        ("class_name", pa.string()),
+        ("consistency", pa.float32()),
+        ("novelty", pa.string()),
+        ("caption_seen", pa.bool_()),
+        ("nearest_image_id", pa.string()),
+        ("nearest_image_distance", pa.float32()),
+        ("nearest_caption", pa.string()),
+        ("nearest_caption_similarity", pa.float32()),
+    ]
+)
+
+CARD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: train-*.parquet
+task_categories:
+- image-to-text
+- text-to-image
+tags:
+- synthetic
+---
+# Synthetic pairs of image and caption
+
+{pairs:,} pairs that stand in no data set: pictures of {size} x {size} pixels and their captions, made
+by pairsynth from {source_pictures:,} captioned pictures (`{source}`) after Xie and Bao, *Synthesizing
+Novel Pairs of Image and Text* (arXiv 1712.06682).
+
+| strategy | pairs |
+| --- | ---: |
+{strategies}
+
+| novelty | pairs |
+| --- | ---: |
+{novelty}
+
+A picture counts as seen where it is nearer to a training picture than {distance:.4f} (root mean
+square difference of 16 x 16 thumbnails): {false_alarms:.0%} of real held-out pictures are so near. A
+caption counts as seen where it stands word for word among the training captions.
+
+## Columns
+| column | meaning |
+| --- | --- |
+| pair_id | `pair-NNNNNNN`; the same number is the same pair in every run of the same seed |
+| image, caption | the pair; the picture is a PNG file in `bytes` |
+| strategy | text_prototype, text_density, image_prototype or image_density: where it started |
+| source_ids, lambda | prototypes: the two sources (`image_id#caption` for text) and the first's share |
+| component | density: the component of the mixture |
+| seed | the seed of the run |
+| class_id, class_name | where both sources are of one class |
+| consistency | cosine of the caption's and the picture's vectors, by the encoder that made psi |
+| novelty, caption_seen | what is new: the whole, one part, only the combination, nothing |
+| nearest_image_id, nearest_image_distance | the nearest training picture |
+| nearest_caption, nearest_caption_similarity | the nearest training caption, by psi |
+
+Made by machine: the captions describe the pictures as far as a small captioner sees. The licence
+of the pictures it was made from binds what was learned from them.
+"""
+
+
+def write_pairs(folder: Path, rows: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+    """Write shards, card and manifest of a dataset into `folder`, row by row.
+
+    facts: source, source_pictures, size, distance, false_alarms, and what else the manifest tells.
+    """
+    strategies: Counter[str] = Counter()
+    novelty: Counter[str] = Counter()
+    with ShardWriter(folder, "train", PAIRS) as writer:
+        for row in rows:
+            writer.write(dict(row))
+            strategies[row["strategy"]] += 1
+            novelty[row["novelty"]] += 1
+    tables = {"strategies": strategies, "novelty": novelty}
+    card = CARD.format(
+        pairs=strategies.total(), **facts, **{name: _lines(table) for name, table in tables.items()}
+    )
+    write_whole(folder / "README.md", card.encode())
+    files = {path.name: file_digest(path) for path in shards(folder, "train")}
+    write_json(folder / "manifest.json", {"pairs": strategies.total(), **facts, "sha256": files})
+
+
+def _lines(table: Counter[str]) -> str:
+    return "\n".join(f"| {name} | {count:,} |" for name, count in sorted(table.items()))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What `write_pairs` told of a dataset, its shards checked against it.
+
+    Raises:
+        InputError: where shards are missing, and
+        ValueError: naming the shard that is not the one the manifest tells of.
+    """
+    found = shards(folder, "train")
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    for path in found:
+        if manifest["sha256"].get(path.name) != file_digest(path):
+            raise ValueError(f"{path} is not the file that {folder}/manifest.json tells of")
+    return manifest
+
+
+class PairDataset(Dataset[dict[str, Any]]):
+    """Pairs as a map-style torch dataset; at most two row groups are in memory at a time.
+
+    An item has every column of its row, `image` as float32 (3, S, S) in [-1, 1].
+    """
+
+    def __init__(
+        self, folder: str | Path, where: Callable[[Mapping[str, Any]], bool] | None = None
+    ) -> None:
+        """folder: the dataset's. where: keep only the rows (without image) it is true of."""
+        self.groups: list[tuple[Path, int]] = []
+        self.rows: list[int] = []
+        self.starts = [0]
+        for path in shards(Path(folder), "train"):
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    self.groups.append((path, group))
+                    self.starts.append(self.starts[-1] + file.metadata.row_group(group).num_rows)
+                if where is not None:
+                    columns = [name for name in file.schema_arrow.names if name != "image"]
+                    base = self.starts[-1] - file.metadata.num_rows
+                    kept = enumerate(file.read(columns=columns).to_pylist())
+                    self.rows += [base + i for i, row in kept if where(row)]
+        if where is None:
+            self.rows = list(range(self.starts[-1]))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.rows[index]
+        group = bisect.bisect_right(self.starts, row) - 1
+        item = dict(_read_group(*self.groups[group])[row - self.starts[group]])
+        picture = to_tensor(decode(item["image"]["bytes"]))
+        return {**item, "image": to_network(picture)}
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+
+@functools.lru_cache(maxsize=2)
+def _read_group(path: Path, group: int) -> list[dict[str, Any]]:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        rows: list[dict[str, Any]] = file.read_row_group(group).to_pylist()
+    return rows
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """A batch for a `DataLoader`: images stacked (N, 3, S, S), all else as lists."""
+    batch: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
+    return {**batch, "image": torch.stack(batch["image"])}

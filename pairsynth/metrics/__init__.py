@@ -1,0 +1,1 @@
+"""Numbers about pairs, one file a family; none of them knows how the pairs were made."""

@@ -1,0 +1,1 @@
+"""Where captioned pictures come from; the table is `pairsynth.sources.table.SOURCES`."""

@@ -1,0 +1,273 @@
+"""Novel pairs by the full 2 x 2: {prototype, density} x {text, image} (Xie and Bao, 2017).
+
+Every pair draws from its own stream of randomness and is made in the block of pairs that its
+number falls in, so pair i is the same whatever the number of pairs.
+
+Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pairsynth import seeds
+from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.captioner import MAX_WORDS
+from pairsynth.config import check
+from pairsynth.errors import InputError
+from pairsynth.images import center_crop
+from pairsynth.mappings import Mappings, between
+from pairsynth.metrics.novelty import Novelty, NoveltyIndex
+from pairsynth.mixture import Mixture
+
+BLOCK = 64
+
+CLASSES = ("same", "other", "any")
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """Section `synthesize` of params.yaml.
+
+    pairs: pairs to make.
+    text_prototype: share of pairs from psi between two captions.
+    text_density: share of pairs from psi drawn from the mixture over captions.
+    image_prototype: share of pairs from phi between two pictures.
+    image_density: share of pairs from phi drawn from the mixture over pictures.
+    classes: whether the two of a prototype are of the same class, of another, or any two.
+    margin: lambda is drawn evenly between this and 1 minus this.
+    candidates: pairs tried for each; the one whose caption and picture agree most is kept.
+    """
+
+    pairs: int
+    text_prototype: float
+    text_density: float
+    image_prototype: float
+    image_density: float
+    classes: str
+    margin: float
+    candidates: int
+
+    def __post_init__(self) -> None:
+        check(self.pairs >= 0, "pairs", self.pairs, "0 or more")
+        for key in STRATEGIES:
+            check(getattr(self, key) >= 0, key, getattr(self, key), "0 or more")
+        check(sum(self.shares) > 0, "text_prototype", 0, "above 0 for one strategy at least")
+        check(self.classes in CLASSES, "classes", self.classes, f"one of {CLASSES}")
+        check(0 <= self.margin <= 0.5, "margin", self.margin, "0 to 0.5")
+        check(self.candidates >= 1, "candidates", self.candidates, "1 or more")
+
+    @property
+    def shares(self) -> list[float]:
+        """The four shares, in the order of `STRATEGIES`."""
+        return [getattr(self, key) for key in STRATEGIES]
+
+
+@dataclass(frozen=True)
+class World:
+    """What synthesis draws from: train pictures, their psi, the mixtures, the networks."""
+
+    pictures: Pictures
+    embeddings: Embeddings
+    psi_mixture: Mixture
+    phi_mixture: Mixture
+    mappings: Mappings
+    novelty: NoveltyIndex
+    config: SynthesisConfig
+    seed: int
+    by_class: dict[int, list[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.pictures) < 2:
+            raise InputError("synthesize: fewer than two train pictures; nothing lies between")
+        groups: dict[int, list[int]] = {}
+        for row, class_id in enumerate(self.pictures.class_ids.tolist()):
+            groups.setdefault(class_id, []).append(row)
+        object.__setattr__(self, "by_class", groups)
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Where a pair starts: a psi (D) or a phi (C, 4, 4), and how it was come by.
+
+    sources: "image_id" or "image_id#caption" of the two of a prototype. share: its lambda.
+    component: of the mixture. class_id: where both sources are of one known class.
+    """
+
+    vector: Tensor
+    sources: list[str]
+    share: float | None = None
+    component: int | None = None
+    class_id: int | None = None
+
+
+def text_prototype(world: World, randomness: np.random.Generator) -> Latent:
+    """lambda psi(t_i) + (1 - lambda) psi(t_j)."""
+    rows = _two_pictures(world, randomness)
+    places = [int(randomness.integers(len(world.pictures.captions[row]))) for row in rows]
+    share = _share(world, randomness)
+    first = world.pictures.first_caption
+    left, right = (
+        world.embeddings.psi[int(first[r]) + p] for r, p in zip(rows, places, strict=True)
+    )
+    sources = [f"{world.pictures.ids[r]}#{p}" for r, p in zip(rows, places, strict=True)]
+    vector = between(left, right, torch.tensor(share))
+    return Latent(vector, sources, share, class_id=_common_class(world, rows))
+
+
+def text_density(world: World, randomness: np.random.Generator) -> Latent:
+    """psi* from the mixture over captions."""
+    vector, component = world.psi_mixture.sample(randomness)
+    return Latent(F.normalize(torch.from_numpy(vector).float(), dim=0), [], component=component)
+
+
+def image_prototype(world: World, randomness: np.random.Generator) -> Latent:
+    """lambda phi(v_i) + (1 - lambda) phi(v_j)."""
+    rows = _two_pictures(world, randomness)
+    share = _share(world, randomness)
+    pixels = center_crop(world.pictures.pixels[rows], world.mappings.gan.size)
+    left, right = world.mappings.phi(pixels).cpu()
+    sources = [world.pictures.ids[row] for row in rows]
+    vector = share * left + (1 - share) * right
+    return Latent(vector, sources, share, class_id=_common_class(world, rows))
+
+
+def image_density(world: World, randomness: np.random.Generator) -> Latent:
+    """phi* from the mixture over pictures, mapped back through its PCA."""
+    vector, component = world.phi_mixture.sample(randomness)
+    return Latent(torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)), [], None, component)
+
+
+STRATEGIES: Mapping[str, Callable[[World, np.random.Generator], Latent]] = {
+    "text_prototype": text_prototype,
+    "text_density": text_density,
+    "image_prototype": image_prototype,
+    "image_density": image_density,
+}
+
+
+def _share(world: World, randomness: np.random.Generator) -> float:
+    margin = world.config.margin
+    return float(randomness.uniform(margin, 1 - margin))
+
+
+def _common_class(world: World, rows: list[int]) -> int | None:
+    left, right = (int(world.pictures.class_ids[row]) for row in rows)
+    return left if left == right >= 0 else None
+
+
+def _two_pictures(world: World, randomness: np.random.Generator) -> list[int]:
+    """Two rows, by the rule of `classes`; any other where the class has no other picture."""
+    count = len(world.pictures)
+    left = int(randomness.integers(count))
+    siblings = world.by_class[int(world.pictures.class_ids[left])]
+    if world.config.classes == "same" and len(siblings) > 1:
+        right = siblings[int(randomness.integers(len(siblings) - 1))]
+        return [left, right if right != left else siblings[-1]]
+    while True:
+        right = int(randomness.integers(count))
+        other = world.config.classes != "other" or len(siblings) == count
+        if right != left and (other or right not in siblings):
+            return [left, right]
+
+
+# ---------------------------------------------------------------- closing a pair
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A finished pair. consistency: cosine of psi(caption) and the picture's joint vector."""
+
+    number: int
+    strategy: str
+    latent: Latent
+    pixels: Tensor
+    caption: str
+    consistency: float
+    novelty: Novelty
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A pair's latent and all the chance it will meet: noise (A, Z), draws (A, MAX_WORDS)."""
+
+    number: int
+    strategy: str
+    latent: Latent
+    noise: Tensor
+    draws: Tensor
+
+
+def synthesize(world: World) -> Iterator[Pair]:
+    """`config.pairs` pairs in order, block by block; memory does not grow with their number."""
+    for start in range(0, world.config.pairs, BLOCK):
+        block = close(world, [draft(world, number) for number in range(start, start + BLOCK)])
+        yield from block[: world.config.pairs - start]
+
+
+def draft(world: World, number: int) -> Draft:
+    """Everything about pair `number` that is left to chance."""
+    randomness = seeds.stream(world.seed, "pair", number)
+    shares = np.array(world.config.shares)
+    strategy = list(STRATEGIES)[int(randomness.choice(len(shares), p=shares / shares.sum()))]
+    latent = STRATEGIES[strategy](world, randomness)
+    tries = world.config.candidates
+    noise = torch.from_numpy(randomness.standard_normal((tries, world.mappings.gan.noise))).float()
+    draws = torch.from_numpy(randomness.random((tries, MAX_WORDS))).float()
+    return Draft(number, strategy, latent, noise, draws)
+
+
+def close(world: World, drafts: list[Draft]) -> list[Pair]:
+    """Carry each latent into the other domain and back to a picture and a caption."""
+    chosen: dict[int, tuple[Tensor, str, float]] = {}
+    for source, carry in (("text", _from_text), ("image", _from_image)):
+        group = [one for one in drafts if one.strategy.startswith(source)]
+        if group:
+            chosen |= _most_consistent(world, group, carry)
+    rows = [chosen[one.number] for one in drafts]
+    captions = [caption for _, caption, _ in rows]
+    pixels = torch.stack([picture for picture, _, _ in rows])
+    novelty = world.novelty.judge(pixels, captions, world.mappings.psi(captions))
+    return [
+        Pair(one.number, one.strategy, one.latent, *row, new)
+        for one, row, new in zip(drafts, rows, novelty, strict=True)
+    ]
+
+
+Carry = Callable[[Mappings, Tensor, Tensor, Tensor], tuple[Tensor, list[str]]]
+
+
+def _from_text(
+    mappings: Mappings, psi: Tensor, noise: Tensor, draws: Tensor
+) -> tuple[Tensor, list[str]]:
+    """psi* -> v = f(psi*) -> t = g(phi(v))."""
+    pixels = mappings.draw(psi, noise)
+    return pixels, mappings.describe_freely(mappings.phi(pixels), draws)
+
+
+def _from_image(
+    mappings: Mappings, phi: Tensor, noise: Tensor, draws: Tensor
+) -> tuple[Tensor, list[str]]:
+    """phi* -> t = g(phi*) -> v = f(psi(t))."""
+    captions = mappings.describe_freely(phi, draws)
+    return mappings.draw(mappings.psi(captions), noise), captions
+
+
+def _most_consistent(
+    world: World, group: list[Draft], carry: Carry
+) -> dict[int, tuple[Tensor, str, float]]:
+    """For each draft the candidate whose caption and picture agree most."""
+    tries = world.config.candidates
+    latents = torch.stack([one.latent.vector for one in group]).repeat_interleave(tries, 0)
+    noise, draws = (torch.cat([getattr(one, k) for one in group]) for k in ("noise", "draws"))
+    pixels, captions = carry(world.mappings, latents, noise, draws)
+    scores = world.mappings.consistency(captions, pixels)
+    best = scores.unflatten(0, (-1, tries)).argmax(1) + torch.arange(len(group)) * tries
+    return {
+        one.number: (pixels[i], captions[i], float(scores[i]))
+        for one, i in zip(group, best.tolist(), strict=True)
+    }

@@ -1,0 +1,1 @@
+"""One command per stage of dvc.yaml."""

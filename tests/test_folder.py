@@ -1,0 +1,346 @@
+"""The user's own pictures: every way to caption them, and everything that can be wrong."""
+
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pairsynth.errors import InputError
+from pairsynth.images import encode
+from pairsynth.sources.contract import Account, DownloadConfig, Example
+from pairsynth.sources.folder import caption_fault, folder
+
+PICTURE = encode(Image.new("RGB", (20, 16), "red"))
+HALF = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
+
+
+def config(root: Path | str, split: str = "image", broken: str = "skip") -> DownloadConfig:
+    return DownloadConfig("folder", 64, split, broken, 6, 1, "", str(root))
+
+
+def read(root: Path, account: Account | None = None, seed: int = 0, **how: str) -> list[Example]:
+    return list(folder(config(root, **how), seed, root / "cache", account or Account()))
+
+
+def add(root: Path, name: str, text: str | bytes | None = "a red flower\n") -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(PICTURE)
+    if text is not None:
+        path.with_suffix(".txt").write_bytes(text.encode() if isinstance(text, str) else text)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Twelve captioned pictures in three subfolders."""
+    for label in ("aster", "rose", "tulip"):
+        for i in range(4):
+            add(tmp_path / "mine", f"{label}/{i}.png", f"a red {label}\nflower number {i}\n")
+    return tmp_path / "mine"
+
+
+def write_rows(root: Path, kind: str, rows: list[dict[str, Any]]) -> None:
+    """Rows as metadata of that kind; the text files go."""
+    for text in root.rglob("*.txt"):
+        text.unlink()
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), root / "metadata.parquet")
+    elif kind == "jsonl":
+        (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        lines = [",".join(f'"{value}"' for value in row.values()) for row in rows]
+        (root / "metadata.csv").write_text("\n".join([",".join(rows[0]), *lines]), "utf-8-sig")
+
+
+def rows_for(root: Path, **more: Any) -> list[dict[str, Any]]:
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.png"))
+    return [{"file_name": name, "caption": f"a flower, {name}", **more} for name in names]
+
+
+def test_text_files_and_subfolders(root: Path) -> None:
+    account = Account()
+    examples = read(root, account)
+    assert account.refused == []
+    assert [example.image_id for example in examples][:2] == ["aster/0.png", "aster/1.png"]
+    assert examples[4].captions == ("a red rose", "flower number 0")
+    assert [example.class_id for example in examples] == [0] * 4 + [1] * 4 + [2] * 4
+    assert examples[4].class_name == "rose"
+    assert examples[4].image.size == (20, 16)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("key", ["file_name", "file", "image", "path"])
+def test_metadata_of_each_kind(root: Path, kind: str, key: str) -> None:
+    rows = [{key: row["file_name"], "text": row["caption"]} for row in rows_for(root)]
+    write_rows(root, kind, [*rows[::-1], {key: "rose/0.png", "text": "a second caption"}])
+    account = Account()
+    rose = read(root, account)[4]
+    assert account.refused == []
+    assert (rose.image_id, rose.class_name) == ("rose/0.png", "rose")
+    assert rose.captions == ("a flower, rose/0.png", "a second caption")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_lists_of_captions(root: Path, kind: str) -> None:
+    rows = [{"file": row["file_name"], "captions": ["one", "two"]} for row in rows_for(root)]
+    write_rows(root, kind, rows)
+    assert {example.captions for example in read(root)} == {("one", "two")}
+
+
+def test_classes_and_splits_of_the_metadata(root: Path) -> None:
+    rows = rows_for(root)
+    for i, row in enumerate(rows):
+        row |= {"label": "odd" if i % 2 else "even", "split": ("train", "val", "test")[i % 3]}
+    write_rows(root, "csv", rows)
+    examples = read(root)
+    assert [example.split for example in examples] == ["train", "val", "test"] * 4
+    assert [example.class_name for example in examples] == ["even", "odd"] * 6
+    with pytest.raises(InputError, match="class 'even' are in test and in train; a split by class"):
+        read(root, split="class")
+    del rows[3]["split"]
+    write_rows(root, "jsonl", rows)
+    (root / "metadata.csv").unlink()
+    with pytest.raises(InputError, match=r"aster/3.png has no split in the metadata, others have"):
+        read(root)
+
+
+def test_without_classes(tmp_path: Path) -> None:
+    for i in range(10):
+        add(tmp_path, f"{i}.png")
+    examples = read(tmp_path)
+    assert {(example.class_id, example.class_name) for example in examples} == {(-1, "")}
+    assert {example.split for example in examples} == {"train", "val", "test"}
+    with pytest.raises(InputError, match=r"have no class; .* or set download.split=image"):
+        read(tmp_path, split="class")
+
+
+def test_split_by_class_is_disjoint_and_follows_the_seed(root: Path) -> None:
+    seen = set()
+    for seed in range(6):
+        found = defaultdict(set)
+        for example in read(root, seed=seed, split="class"):
+            found[example.split].add(example.class_name)
+        assert sorted(map(len, found.values())) == [1, 1, 1]
+        seen.add(tuple(found["test"]))
+    assert len(seen) > 1
+
+
+def test_split_by_class_needs_three(root: Path) -> None:
+    (root / "tulip").rename(root / "rose" / "more")
+    read(root, split="class")
+    for name in ("aster", "rose/more"):
+        for path in (root / name).iterdir():
+            path.rename(root / "rose" / f"{name[:2]}{path.name}")
+    with pytest.raises(InputError, match=r"classes are rose; .* 3 or more: .*download.split=image"):
+        read(root, split="class")
+
+
+def test_split_by_image_is_in_every_class_and_stays(tmp_path: Path) -> None:
+    for i in range(40):
+        add(tmp_path, f"{'ab'[i % 2]}/{i}.png")
+    examples = read(tmp_path)
+    for label in "ab":
+        splits = [example.split for example in examples if example.class_name == label]
+        assert [splits.count(split) for split in ("train", "val", "test")] == [14, 3, 3]
+    assert [e.split for e in read(tmp_path)] == [e.split for e in examples]
+    assert [e.split for e in read(tmp_path, seed=1)] != [e.split for e in examples]
+
+
+def test_formats_hidden_files_and_others(root: Path) -> None:
+    for name in ("a.JPG", "b.webp", "c.gif", "d.tiff", "e.bmp"):
+        Image.new("RGB", (9, 9)).save(root / name)
+        (root / name).with_suffix(".txt").write_text("black")
+    (root / ".hidden.jpg").write_bytes(b"")
+    (root / ".git").mkdir()
+    (root / ".git" / "x.jpg").write_bytes(b"")
+    (root / "notes.md").write_text("mine")
+    account = Account()
+    assert len(read(root, account, broken="refuse")) == 17
+    assert account.refused == [("notes.md", "passed over: not a kind of picture that Pillow reads")]
+
+
+TEXT_FAULTS: list[tuple[str, str | bytes | None, str, str]] = [
+    ("rose/9.png", None, "rose/9.png", "no captions: there is no rose/9.txt"),
+    ("rose/9.png", "", "rose/9.txt line 1", "empty caption"),
+    ("rose/9.png", "a rose\n\nred", "rose/9.txt line 2", "empty caption"),
+    ("rose/9.png", "red\r\n{}\r\n", "rose/9.txt line 2", "no word in the caption '{}'"),
+    ("rose/9.png", "a\x1brose", "rose/9.txt line 1", "control character U+001B in the caption"),
+    ("rose/9.png", "a\x0brose", "rose/9.txt line 1", "control character U+000B in the caption"),
+    ("rose/9.png", b"caf\xe9", "rose/9.txt", "not UTF-8 (byte 3); save it as UTF-8"),
+    ("rose/9.png", "a rose".encode("utf-16"), "rose/9.txt", "not UTF-8 (byte 0); save it as UTF-8"),
+    ("rose/3.jpg", None, "rose/3.jpg",
+     "rose/3.txt may belong to any of rose/3.jpg, rose/3.png; rename them"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "what", "why"), TEXT_FAULTS)
+def test_faults_of_text_files(
+    root: Path, name: str, text: str | bytes | None, what: str, why: str
+) -> None:
+    add(root, name, text)
+    account = Account()
+    read(root, account)
+    assert (what, why) in account.refused
+    with pytest.raises(InputError) as raised:
+        read(root, broken="refuse")
+    assert raised.value.message == f"{root / what}: {why}; mend it, or set download.broken=skip"
+
+
+def test_captions_without_a_picture(root: Path) -> None:
+    (root / "rose" / "3.png").unlink()
+    account = Account()
+    assert len(read(root, account)) == 11
+    assert account.refused == [("rose/3.txt", "captions without a picture of the same stem")]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_caption(root: Path) -> None:
+    add(root, "rose/0.png", b"\xef\xbb\xbfa rose")
+    assert read(root, broken="refuse")[4].captions == ("a rose",)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "the file is empty"),
+        (b"<html>", "not a readable picture"),
+        (HALF[: len(HALF) // 2], "not a readable picture"),
+    ],
+)
+def test_broken_pictures(root: Path, data: bytes, why: str) -> None:
+    (root / "rose" / "1.png").write_bytes(data)
+    account = Account()
+    assert len(read(root, account)) == 11
+    assert [what for what, _ in account.refused] == ["rose/1.png"]
+    with pytest.raises(InputError, match=rf"rose/1.png: {why}.*download.broken=skip"):
+        read(root, broken="refuse")
+
+
+def test_links_to_nowhere_and_odd_names(root: Path) -> None:
+    (root / "lost.png").symlink_to("nowhere.png")
+    with open(os.path.join(os.fsencode(root), b"caf\xe9.png"), "wb") as file:
+        file.write(PICTURE)
+    account = Account()
+    assert len(read(root, account)) == 12
+    assert sorted(why for _, why in account.refused) == [
+        "a link that leads nowhere, or not a plain file",
+        "the file's name is not UTF-8; rename it",
+    ]
+
+
+ROSE = {"file_name": "rose/0.png", "caption": "again"}
+
+
+@pytest.mark.parametrize(
+    ("row", "what", "why"),
+    [
+        ({"caption": "x"}, "line 13", "names no picture (columns looked for: file_name, file"),
+        ({"file_name": "x.png"}, "line 13", "names 'x.png', which is no picture under this"),
+        ({"file_name": "../x.png"}, "line 13", "names '../x.png', which is no picture under"),
+        ({"file_name": "/x.png"}, "line 13", "names '/x.png', which is no picture under"),
+        ({"file_name": 7}, "line 13", "names no picture"),
+        (ROSE | {"caption": None}, "line 13", "no caption (columns looked for: caption, captions"),
+        (ROSE | {"caption": []}, "line 13", "no caption"),
+        (ROSE | {"caption": ["fine", " "]}, "line 13", "empty caption"),
+        (ROSE | {"caption": 5}, "line 13", "the caption is 5, not text"),
+        (ROSE | {"caption": "\ud800 rose"}, "line 13", "control character U+D800"),
+        (ROSE | {"caption": "a flower, rose/0.png"}, "line 13", "a second time the same caption"),
+        (ROSE | {"split": "dev"}, "line 13", "split is 'dev'; allowed is train, val, test"),
+        (ROSE | {"class": "lily"}, "rose/0.png", "has more than one class: 'lily', 'rose'"),
+        (ROSE | {"split": "val"}, "rose/0.png", "has more than one split: '', 'val'"),
+        ([], "line 13", "not a JSON object {...}"),
+    ],
+)
+def test_faults_of_rows(root: Path, row: Any, what: str, why: str) -> None:
+    write_rows(root, "jsonl", [*rows_for(root), row])
+    with pytest.raises(InputError) as raised:
+        read(root, broken="refuse")
+    what = what.replace("line", "metadata.jsonl line")
+    assert raised.value.message.startswith(f"{root / what}: {why}")
+    account = Account()
+    assert len(read(root, account)) >= 11
+    assert any(item == what and reason.startswith(why) for item, reason in account.refused)
+
+
+def test_a_picture_that_no_row_names(root: Path) -> None:
+    write_rows(root, "csv", rows_for(root)[:-1])
+    account = Account()
+    assert len(read(root, account)) == 11
+    assert account.refused == [("tulip/3.png", "no captions: no row of metadata.csv names it")]
+
+
+def test_unquoted_commas_and_broken_json(root: Path) -> None:
+    write_rows(root, "csv", rows_for(root))
+    with (root / "metadata.csv").open("a") as file:
+        file.write("\nrose/0.png,red, and round\n")
+    with pytest.raises(InputError, match=r"csv line 14: more columns than the header .*in quotes"):
+        read(root, broken="refuse")
+    (root / "metadata.csv").unlink()
+    (root / "metadata.jsonl").write_text('{"file_name": ')
+    with pytest.raises(InputError, match=r"metadata.jsonl line 1: not JSON: Expecting value"):
+        read(root, broken="refuse")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metadata.csv", b"file,caption\n\xff", r"metadata.csv: cannot be read: not UTF-8"),
+        ("metadata.csv", b'file,caption\n"a', r"metadata.csv: cannot be read: unexpected end"),
+        ("metadata.parquet", b"PAR1", r"metadata.parquet: cannot be read: "),
+        ("metadata.csv", b"", r"0 usable pictures with captions, at least 10 are needed"),
+    ],
+)
+def test_metadata_that_cannot_be_read(root: Path, name: str, content: bytes, message: str) -> None:
+    (root / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read(root)
+
+
+def test_two_metadata_files(root: Path) -> None:
+    write_rows(root, "csv", rows_for(root))
+    write_rows(root, "jsonl", rows_for(root))
+    with pytest.raises(InputError, match=r"has metadata.jsonl and metadata.csv; keep the one"):
+        read(root)
+
+
+@pytest.mark.parametrize("name", ["", "nowhere", "mine/rose/0.png"])
+def test_no_folder(root: Path, name: str) -> None:
+    path = str(root.parent / name) if name else ""
+    with pytest.raises(InputError, match=r"download.folder is '.*': no such folder .looked for"):
+        list(folder(config(path), 0, root, Account()))
+
+
+def test_no_pictures(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no pictures.*looked for .jpg, .png, .webp and"):
+        read(tmp_path)
+
+
+def test_too_few_usable_pictures(root: Path) -> None:
+    for i in range(3):
+        (root / "rose" / f"{i}.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"9 usable .*refused were 3 items. rose/0.png: the file"):
+        read(root)
+    for i in range(3):
+        (root / "rose" / f"{i}.txt").unlink()
+    with pytest.raises(InputError, match=r"9 usable .*rose/0.png: no captions"):
+        read(root)
+
+
+def test_a_split_left_empty_by_broken_pictures(root: Path) -> None:
+    lost = [e.image_id for e in read(root) if e.split == "test"]
+    for name in lost:
+        (root / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"no usable picture is left for test; mend the pictures"):
+        read(root)
+
+
+def test_captions_in_any_script() -> None:
+    assert caption_fault("红色的花") is None
+    assert caption_fault("a\tflower") is None
+    assert caption_fault("  ") == "empty caption"
