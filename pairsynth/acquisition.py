@@ -1,31 +1,33 @@
 """From a source to checked, split, resized pictures in shards."""
 
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-import json
 from pathlib import Path
 from typing import Any
 
-from pairsynth import doors
-from pairsynth.artifacts import PICTURES, ShardWriter
+from pairsynth.artifacts import PICTURES, ShardWriter, write_csv
+from pairsynth.config import check
 from pairsynth.errors import InputError
 from pairsynth.images import encode, fit, stored_size
-from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
+from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example, Source
 from pairsynth.sources.folder import folder
 from pairsynth.sources.garden import garden
 from pairsynth.sources.oxford102 import oxford102
-from pairsynth.sources.contract import Source
 
 SOURCES: Mapping[str, Source] = {"garden": garden, "oxford102": oxford102, "folder": folder}
+
+# Drawn at the size the networks see; photographs are stored with a margin to crop from.
+DRAWN_TO_SIZE = ("garden",)
 
 SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What was kept and what was refused."""
+    """What was kept (flat figures) and what was refused."""
 
     figures: dict[str, Any]
     account: Account
@@ -35,11 +37,73 @@ class Acquisition:
         """Pictures written."""
         return sum(self.figures[f"{split}_pictures"] for split in SPLITS)
 
-    def account_lines(self) -> list[str]:
+    def lines(self) -> list[str]:
         """What was read and what was refused, in words."""
         refused = self.account.refused
         lines = [f"kept {self.kept:,} pictures, refused {len(refused):,} items"]
         lines += [f"  refused {what}: {why}" for what, why in refused[:SHOWN]]
         if len(refused) > SHOWN:
-            lines.append(f"  ... and {len(refused) - SHOWN:,} more")
+            lines.append(f"  ... and {len(refused) - SHOWN:,} more, in refused.csv")
         return lines
+
+
+def examples(config: DownloadConfig, seed: int, cache: Path, account: Account) -> Iterator[Example]:
+    """The captioned pictures of the source that `config` names.
+
+    Raises:
+        InputError: for a source that is not in the table, and the source's own.
+    """
+    try:
+        check(config.source in SOURCES, "source", config.source, f"one of {tuple(SOURCES)}")
+    except ValueError as error:
+        raise InputError(f"download.{error}") from error
+    return SOURCES[config.source](config, seed, cache, account)
+
+
+def acquire(
+    config: DownloadConfig, found: Iterator[Example], account: Account, target: Path
+) -> Acquisition:
+    """Write the shards of each split and `refused.csv` into the folder `target`.
+
+    Raises:
+        InputError: where a split is left without a picture.
+    """
+    size = config.image_size
+    side = size if config.source in DRAWN_TO_SIZE else stored_size(size)
+    pictures: Counter[str] = Counter()
+    captions: Counter[str] = Counter()
+    classes: dict[str, set[int]] = {split: set() for split in SPLITS}
+    with ExitStack() as stack:
+        writers = {s: stack.enter_context(ShardWriter(target, s, PICTURES)) for s in SPLITS}
+        for example in found:
+            writers[example.split].write(_row(example, side))
+            pictures[example.split] += 1
+            captions[example.split] += len(example.captions)
+            classes[example.split].add(example.class_id)
+    empty = [split for split in SPLITS if not pictures[split]]
+    if empty:
+        raise InputError(
+            f"download: no picture is left for {', '.join(empty)}; give more pictures or classes, "
+            "or set download.split to image"
+        )
+    refused = [{"item": what, "reason": why} for what, why in account.refused]
+    write_csv(target / "refused.csv", refused or [{"item": "", "reason": ""}][:0])
+    figures: dict[str, Any] = {"source": config.source, "image_size": size, "refused": len(refused)}
+    for split in SPLITS:
+        figures[f"{split}_pictures"] = pictures[split]
+        figures[f"{split}_captions"] = captions[split]
+        figures[f"{split}_classes"] = len(classes[split])
+    return Acquisition(figures, account)
+
+
+def _row(example: Example, side: int) -> dict[str, Any]:
+    attributes = example.attributes
+    return {
+        "image_id": example.image_id,
+        "class_id": example.class_id,
+        "class_name": example.class_name,
+        "split": example.split,
+        "image": {"bytes": encode(fit(example.image, side)), "path": f"{example.image_id}.png"},
+        "captions": list(example.captions),
+        "attributes": None if attributes is None else json.dumps(attributes, sort_keys=True),
+    }

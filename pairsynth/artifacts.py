@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from PIL import Image
 from torch import Tensor
 
 from pairsynth.errors import InputError
+from pairsynth.images import decode, encode, to_tensor
 
 FORMAT = 1
+SPLITS = ("train", "val", "test")
 ROWS_PER_GROUP = 256
 BYTES_PER_SHARD = 256_000_000
 
@@ -80,6 +83,16 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         lines.append(",".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()))
     write_whole(path, ("\n".join(lines) + "\n").encode())
+
+
+def write_reports(path: Path, reports: Sequence[Any]) -> None:
+    """Write dataclasses of one kind as CSV, a row each."""
+    write_csv(path, [asdict(report) for report in reports])
+
+
+def write_picture(path: Path, picture: Image.Image) -> None:
+    """Write a picture as PNG."""
+    write_whole(path, encode(picture))
 
 
 @contextmanager
@@ -143,7 +156,9 @@ class ShardWriter:
         self.writer = pq.ParquetWriter(
             self.parts[-1],
             self.schema,
-            compression={path: "zstd" if path in stored else "none" for path in _leaves(self.schema)},
+            compression={
+                path: "zstd" if path in stored else "none" for path in _leaves(self.schema)
+            },
             use_dictionary=[p for p in stored if p in ("class_name", "split", "strategy")],
             write_page_index=True,
             write_page_checksum=True,
@@ -268,8 +283,6 @@ class Pictures:
 
 def read_pictures(folder: Path, split: str) -> Pictures:
     """Read one split of data/pictures."""
-    from pairsynth.images import decode, to_tensor
-
     table = read_shards(folder, split).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in table["image"]])
     attributes = [json.loads(row) for row in table["attributes"] if row is not None]
@@ -348,7 +361,9 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
         stated = content.pop("digest")
         damaged = stated != _digest(content)
     except Exception as error:  # torch raises many kinds, all of them meaning: not our file
-        raise InputError(f"{path} is damaged or not ours ({type(error).__name__}); {remake}") from error
+        raise InputError(
+            f"{path} is damaged or not ours ({type(error).__name__}); {remake}"
+        ) from error
     if damaged:
         raise InputError(f"{path} is damaged: its digest does not match; {remake}")
     if (content["kind"], content["format"]) != (kind, FORMAT):
@@ -378,8 +393,11 @@ def _digest(content: Mapping[str, Any]) -> str:
     total = hashlib.sha256()
     for name, tensor in _tensors(content):
         total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        total.update(tensor.contiguous().view(torch.uint8).numpy().tobytes() if tensor.ndim else
-                     repr(tensor.item()).encode())
+        total.update(
+            tensor.contiguous().view(torch.uint8).numpy().tobytes()
+            if tensor.ndim
+            else repr(tensor.item()).encode()
+        )
     total.update(repr(_without_tensors(content)).encode())
     return total.hexdigest()
 

@@ -22,18 +22,21 @@ State = tuple[Tensor, Tensor]
 
 
 class Captioner(nn.Module):
-    """p(t | v) = LSTM(phi(v)) (Xie and Bao, 2017)."""
+    """p(t | v) = LSTM(phi(v)) (Xie and Bao, 2017); phi_of: digest of the GAN whose phi it reads."""
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, vocabulary: Vocabulary, phi_channels: int, hidden: int) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, phi_channels: int, hidden: int, phi_of: str = ""
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         self.options = {
             "tokens": list(vocabulary.tokens),
             "phi_channels": phi_channels,
             "hidden": hidden,
+            "phi_of": phi_of,
         }
         self.register_buffer("mean", torch.zeros(phi_channels))
         self.register_buffer("deviation", torch.ones(phi_channels))
@@ -88,7 +91,7 @@ def load_captioner(path: Path, device: torch.device) -> Captioner:
 def rebuild_captioner(options: dict[str, Any]) -> Captioner:
     """An untrained captioner of the same options."""
     vocabulary = Vocabulary("word", tuple(options["tokens"]))
-    return Captioner(vocabulary, options["phi_channels"], options["hidden"])
+    return Captioner(vocabulary, options["phi_channels"], options["hidden"], options["phi_of"])
 
 
 def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:

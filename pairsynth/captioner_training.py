@@ -1,7 +1,7 @@
 """Train the captioner by maximum likelihood on phi(v) of the train pictures."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -11,10 +11,9 @@ from pairsynth.captioner import Captioner, likelihood_loss
 from pairsynth.config import check
 from pairsynth.devices import autocast
 from pairsynth.errors import InputError
-from pairsynth.gan import Gan
-from pairsynth.images import center_crop, to_network
+from pairsynth.gan import Gan, phi_of
 from pairsynth.seeds import torch_stream
-from pairsynth.text import PAD, trim
+from pairsynth.text import PAD, Vocabulary, trim
 
 WORDS = 42
 
@@ -55,14 +54,10 @@ class CaptionerReport:
     words: int
 
 
-@torch.no_grad()
-def phi_of(gan: Gan, pixels: Tensor, device: torch.device, batch: int = 256) -> Tensor:
-    """phi (N, C, 4, 4), float32 on the CPU, of uint8 pictures (N, 3, S, S), their middle cut out."""
-    parts = [
-        gan.discriminator.phi(to_network(center_crop(part, gan.size).to(device))).float().cpu()
-        for part in pixels.split(batch)
-    ]
-    return torch.cat(parts)
+def build(config: CaptionerConfig, pictures: Pictures, gan: Gan, digest: str) -> Captioner:
+    """An untrained captioner for the phi of `gan`, whose checkpoint has this digest."""
+    vocabulary = Vocabulary.build(pictures.flat_captions, "word", config.min_count)
+    return Captioner(vocabulary, gan.discriminator.phi_channels, config.hidden, digest)
 
 
 def train(
@@ -80,7 +75,9 @@ def train(
         InputError: where the loss is not finite, naming epoch and step.
     """
     randomness = torch_stream(seed, "train_captioner")
-    views = torch.stack([phi_of(gan, p, device) for p in (pictures.pixels, pictures.pixels.flip(3))])
+    views = torch.stack(
+        [phi_of(gan, p, device) for p in (pictures.pixels, pictures.pixels.flip(3))]
+    )
     captioner.standardize(views[0])
     views = views.to(device)
     tokens, owner = _tokens_and_owner(captioner, pictures)
@@ -141,3 +138,9 @@ def val_loss(captioner: Captioner, gan: Gan, val: Pictures, device: torch.device
         total += likelihood_loss(captioner(phi[owner[rows]], captions), captions).item() * count
         words += count
     return total / max(words, 1)
+
+
+def figures(captioner: Captioner, reports: Sequence[CaptionerReport]) -> dict[str, float | int]:
+    """What `train_captioner` reports: the last epoch, and the vocabulary's size."""
+    last = {key: value for key, value in asdict(reports[-1]).items() if key != "words"}
+    return {**last, "vocabulary": len(captioner.vocabulary)}

@@ -53,8 +53,8 @@ tags:
 # Synthetic pairs of image and caption
 
 {pairs:,} pairs that stand in no data set: pictures of {size} x {size} pixels and their captions, made
-by pairsynth from {source_pictures:,} captioned pictures (`{source}`) after Xie and Bao, *Synthesizing
-Novel Pairs of Image and Text* (arXiv 1712.06682).
+by pairsynth from {source_pictures:,} captioned pictures (digest {source_digest}, seed {seed}) after
+Xie and Bao, *Synthesizing Novel Pairs of Image and Text* (arXiv 1712.06682).
 
 | strategy | pairs |
 | --- | ---: |
@@ -91,7 +91,7 @@ of the pictures it was made from binds what was learned from them.
 def write_pairs(folder: Path, rows: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
     """Write shards, card and manifest of a dataset into `folder`, row by row.
 
-    facts: source, source_pictures, size, distance, false_alarms, and what else the manifest tells.
+    facts: source_pictures, source_digest, seed, size, distance, false_alarms, and what else the manifest tells.
     """
     strategies: Counter[str] = Counter()
     novelty: Counter[str] = Counter()

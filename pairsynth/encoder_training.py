@@ -1,18 +1,19 @@
 """Train psi: captions and pictures of the train split into one space."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from pairsynth.artifacts import Pictures
+from pairsynth.artifacts import Pictures, ShardWriter, embeddings_schema
 from pairsynth.config import check
 from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, contrastive_loss
 from pairsynth.errors import InputError
-from pairsynth.images import center_crop, random_crop_flip, to_network
+from pairsynth.images import center_crop, network_size, random_crop_flip, to_network
 from pairsynth.seeds import torch_stream
-from pairsynth.text import one_caption, trim
+from pairsynth.text import Vocabulary, one_caption, trim
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,17 @@ class EncoderReport:
     loss: float
     val_recall_at_1: float
     images: int
+
+
+def build(config: EncoderConfig, pictures: Pictures) -> JointEncoder:
+    """An untrained encoder whose vocabulary is that of the train captions."""
+    vocabulary = Vocabulary.build(
+        pictures.flat_captions, TEXT_ENCODERS[config.text_encoder].unit, config.min_count
+    )
+    size = network_size(pictures.pixels.shape[-1])
+    return JointEncoder(
+        config.text_encoder, vocabulary, size, config.dimension, config.hidden, config.channels
+    )
 
 
 def train(
@@ -124,3 +136,32 @@ def recall_at_1(encoder: JointEncoder, pictures: Pictures, among: int = 100) -> 
         own = scores.diagonal()[:, None]
         hits += int(((scores >= own).sum(1) == 1).sum())
     return hits / max(len(joint), 1)
+
+
+def figures(encoder: JointEncoder, splits: Mapping[str, Pictures]) -> dict[str, float | int]:
+    """What `embed` reports: recall@1 among 100 on val and test, and the vocabulary's size."""
+    return {
+        "vocabulary": len(encoder.vocabulary),
+        "val_recall_at_1_of_100": recall_at_1(encoder, splits["val"]),
+        "test_recall_at_1_of_100": recall_at_1(encoder, splits["test"]),
+    }
+
+
+def verdict(figures: Mapping[str, float | int]) -> str:
+    """Recall in words, with a warning where captions do not seem to belong to their pictures."""
+    recall = figures["val_recall_at_1_of_100"]
+    told = f"the right caption is first of 100 for {recall:.1%} of val pictures (chance: 1%)"
+    if recall > 0.02:
+        return told
+    return f"{told}\nwarning: that is no better than chance; do captions and pictures match?"
+
+
+def embed(encoder: JointEncoder, pictures: Pictures, folder: Path, split: str) -> None:
+    """Write psi of every caption and the joint vector of every picture as shards."""
+    images = encoder.embed_images(center_crop(pictures.pixels, encoder.size)).numpy()
+    psi = encoder.embed_captions(pictures.flat_captions).numpy()
+    first = pictures.first_caption.tolist()
+    with ShardWriter(folder, split, embeddings_schema(encoder.dimension)) as writer:
+        for i, image_id in enumerate(pictures.ids):
+            own = list(psi[first[i] : first[i + 1]])
+            writer.write({"image_id": image_id, "image": images[i], "psi": own})

@@ -77,7 +77,7 @@ def fetch(url: str, target: Path, check: Check) -> Path:
             (which is deleted), no disk space.
     """
     part = target.with_name(target.name + ".part")
-    with storing(part):
+    with _storing(part):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and _fault(target, check) is None:
             return target
@@ -99,7 +99,7 @@ def fetch(url: str, target: Path, check: Check) -> Path:
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
+def _storing(path: Path) -> Iterator[None]:
     """Turn the system's refusal to write `path` (no space, no permission) into InputError."""
     try:
         yield
@@ -147,7 +147,7 @@ def _complete(url: str, part: Path) -> None:
             furthest = max(furthest, _size(part))
             if failures >= ATTEMPTS:
                 raise InputError(
-                    f"{url}: not reachable ({error}), tried {failures} times; check "
+                    f"{url}: not reachable ({_root(error)}), tried {failures} times; check "
                     "the network and run again: it goes on where it stopped"
                 ) from error
             time.sleep(PAUSE * 2 ** (failures - 1))
@@ -155,6 +155,13 @@ def _complete(url: str, part: Path) -> None:
             raise InputError(f"{url}: redirects in circles; check the address") from error
         except requests.RequestException as error:
             raise InputError(f"{url}: cannot be fetched ({error}); check the address") from error
+
+
+def _root(error: BaseException) -> str:
+    """The system's own words, without the layers of wrapping."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error) or type(error).__name__
 
 
 def _transfer(url: str, part: Path) -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from pairsynth.artifacts import load_checkpoint, save_checkpoint
+from pairsynth.images import center_crop, to_network
 
 GRID = 4
 
@@ -120,7 +121,9 @@ class UpBlock(nn.Module):
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', 2H, 2W)."""
         hidden = self.first(F.leaky_relu(self.first_norm(features, condition), 0.2))
-        hidden = F.leaky_relu(self.second_norm(F.interpolate(hidden, scale_factor=2), condition), 0.2)
+        hidden = F.leaky_relu(
+            self.second_norm(F.interpolate(hidden, scale_factor=2), condition), 0.2
+        )
         return self.second(hidden) + F.interpolate(self.short(features), scale_factor=2)
 
 
@@ -246,8 +249,12 @@ class Gan:
         noise: int,
         generator_channels: int,
         discriminator_channels: int,
+        psi_of: str = "",
     ) -> "Gan":
-        """Untrained networks of `objective` for images of `size` and psi of `dimension`."""
+        """Untrained networks of `objective` for images of `size` and psi of `dimension`.
+
+        psi_of: digest of the encoder's checkpoint whose psi these networks learn.
+        """
         options = {
             "objective": objective,
             "size": size,
@@ -255,6 +262,7 @@ class Gan:
             "noise": noise,
             "generator_channels": generator_channels,
             "discriminator_channels": discriminator_channels,
+            "psi_of": psi_of,
         }
         kind = OBJECTIVES[objective]
         return cls(
@@ -306,3 +314,13 @@ def load_gan(path: Path, device: torch.device) -> Gan:
     gan.generator.load_state_dict(state["generator"])
     gan.discriminator.load_state_dict(state["discriminator"])
     return gan.to(device).eval()
+
+
+@torch.no_grad()
+def phi_of(gan: Gan, pixels: Tensor, device: torch.device, batch: int = 256) -> Tensor:
+    """phi (N, C, 4, 4), float32 on the CPU, of uint8 pictures (N, 3, S, S), their middle cut out."""
+    parts = [
+        gan.discriminator.phi(to_network(center_crop(part, gan.size).to(device))).float().cpu()
+        for part in pixels.split(batch)
+    ]
+    return torch.cat(parts)

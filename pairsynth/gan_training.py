@@ -1,9 +1,10 @@
 """Train the generator and the discriminator by GAN-CLS (Reed et al., arXiv 1605.05396)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -14,7 +15,14 @@ from pairsynth.devices import autocast
 from pairsynth.encoders import contrastive_loss
 from pairsynth.errors import InputError
 from pairsynth.gan import OBJECTIVES, Gan
-from pairsynth.images import random_crop_flip, to_network
+from pairsynth.images import (
+    center_crop,
+    grid,
+    network_size,
+    random_crop_flip,
+    to_network,
+    to_pixels,
+)
 from pairsynth.seeds import torch_stream
 from pairsynth.text import one_caption
 
@@ -79,6 +87,19 @@ class GanReport:
     wrong: float
     fake: float
     images: int
+
+
+def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, psi_of: str) -> Gan:
+    """Untrained networks for these pictures and embeddings; psi_of: the encoder's digest."""
+    return Gan.build(
+        config.objective,
+        network_size(pictures.pixels.shape[-1]),
+        embeddings.psi.shape[1],
+        config.noise,
+        config.generator_channels,
+        config.discriminator_channels,
+        psi_of,
+    )
 
 
 def train(
@@ -184,7 +205,9 @@ def class_ranges(sorted_ids: Tensor) -> tuple[Tensor, Tensor]:
     """
     rows = torch.arange(len(sorted_ids))
     one_class = bool((sorted_ids == sorted_ids[0]).all())
-    keys = rows - len(rows) if one_class else torch.where(sorted_ids < 0, rows - len(rows), sorted_ids)
+    keys = (
+        rows - len(rows) if one_class else torch.where(sorted_ids < 0, rows - len(rows), sorted_ids)
+    )
     _, inverse, counts = keys.unique_consecutive(return_inverse=True, return_counts=True)
     starts = counts.cumsum(0) - counts
     return starts[inverse], counts[inverse]
@@ -285,3 +308,52 @@ def cutout(images: Tensor, share: float, randomness: torch.Generator) -> Tensor:
     places = torch.arange(size, device=images.device) + 0.5
     rows, columns = (places - center).abs() < share * size / 2
     return images * ~(rows[:, None, :, None] & columns[:, None, None, :])
+
+
+@torch.no_grad()
+def sample_sheet(
+    gan: Gan, pictures: Pictures, embeddings: Embeddings, seed: int, rows: int = 8
+) -> Image.Image:
+    """Real pictures beside seven drawn from their first caption: one row each, spread evenly."""
+    chosen = torch.linspace(0, len(pictures) - 1, rows).long()
+    psi = embeddings.psi[pictures.first_caption[chosen]].repeat_interleave(7, 0)
+    noise = torch.randn(len(psi), gan.noise, generator=torch_stream(seed, "sample_sheet"))
+    device = next(gan.generator.parameters()).device
+    drawn = to_pixels(gan.generator(noise.to(device), psi.to(device))).cpu()
+    real = center_crop(pictures.pixels[chosen], gan.size)
+    return grid(torch.cat([real[:, None], drawn.unflatten(0, (rows, 7))], 1).flatten(0, 1), 8, 2)
+
+
+@torch.no_grad()
+def spread(gan: Gan, embeddings: Embeddings, seed: int, count: int = 64) -> float:
+    """Mean distance (root mean square, 0 to 1) between pictures drawn for different captions.
+
+    Near 0 the generator has collapsed: it draws one picture whatever it is told.
+    """
+    chosen = torch.linspace(0, len(embeddings.psi) - 1, count).long()
+    noise = torch.randn(count, gan.noise, generator=torch_stream(seed, "spread"))
+    device = next(gan.generator.parameters()).device
+    drawn = gan.generator(noise.to(device), embeddings.psi[chosen].to(device)).float().cpu()
+    return float(torch.pdist(drawn.flatten(1) / 2).mean() / drawn[0].numel() ** 0.5)
+
+
+def verdict(drawn: float, real: float) -> str:
+    """How much drawn pictures differ beside real ones, with the alarm of collapse."""
+    told = f"drawn pictures differ by {drawn:.3f} on average, real ones by {real:.3f}"
+    if drawn > real / 4:
+        return told
+    return f"{told}\nwarning: the generator has collapsed; lower train_gan.generator_rate"
+
+
+def figures(
+    gan: Gan, pictures: Pictures, embeddings: Embeddings, reports: Sequence[GanReport], seed: int
+) -> dict[str, float | int]:
+    """What `train_gan` reports: the last epoch, and how much drawn and real pictures differ."""
+    chosen = torch.linspace(0, len(pictures) - 1, 64).long()
+    real = center_crop(pictures.pixels[chosen], gan.size).float().flatten(1) / 255
+    last = {key: value for key, value in asdict(reports[-1]).items() if key != "images"}
+    return {
+        **last,
+        "drawn_spread": spread(gan, embeddings, seed),
+        "real_spread": float(torch.pdist(real).mean() / real.shape[1] ** 0.5),
+    }

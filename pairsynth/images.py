@@ -23,6 +23,11 @@ def stored_size(size: int) -> int:
     return round(size * (1 + MARGIN))
 
 
+def network_size(stored: int) -> int:
+    """Side of what the networks see of pictures stored with side `stored`; see `stored_size`."""
+    return next(size for size in SIZES if stored in (size, stored_size(size)))
+
+
 def decode(data: bytes) -> Image.Image:
     """Decode any picture Pillow reads to upright RGB; transparency is laid on white.
 
@@ -122,9 +127,7 @@ def grid(pixels: Tensor, columns: int, scale: int = 1, gap: int = 2) -> Image.Im
     """uint8 (N, 3, H, W) laid out row by row on white, each pixel `scale` screen pixels wide."""
     count, _, height, width = pixels.shape
     rows = math.ceil(count / columns)
-    sheet = Image.new(
-        "RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), "white"
-    )
+    sheet = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), "white")
     for i in range(count):
         corner = (i % columns * (width + gap), i // columns * (height + gap))
         sheet.paste(to_picture(pixels[i]), corner)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pairsynth.artifacts import file_digest
 from pairsynth.captioner import Captioner, decode, decode_beam, load_captioner
 from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.errors import InputError
@@ -91,18 +92,15 @@ def load_mappings(encoder: Path, gan: Path, captioner: Path, device: torch.devic
         InputError: where one is missing, damaged, or made for another of the three.
     """
     mappings = Mappings(
-        load_encoder(encoder, device), load_gan(gan, device), load_captioner(captioner, device), device
+        load_encoder(encoder, device),
+        load_gan(gan, device),
+        load_captioner(captioner, device),
+        device,
     )
-    size, dimension = mappings.gan.options["size"], mappings.gan.options["dimension"]
-    if (size, dimension) != (mappings.encoder.size, mappings.encoder.dimension):
+    if mappings.gan.options["psi_of"] != file_digest(encoder):
+        raise InputError(f"{gan} was trained on psi of another {encoder}; run: dvc repro train_gan")
+    if mappings.captioner.options["phi_of"] != file_digest(gan):
         raise InputError(
-            f"{gan} is for pictures of {size} pixels and psi of {dimension} numbers, {encoder} "
-            f"for {mappings.encoder.size} and {mappings.encoder.dimension}; run: dvc repro train_gan"
-        )
-    channels = mappings.gan.discriminator.phi_channels
-    if mappings.captioner.options["phi_channels"] != channels:
-        raise InputError(
-            f"{captioner} reads phi of {mappings.captioner.options['phi_channels']} channels, "
-            f"{gan} gives {channels}; run: dvc repro train_captioner"
+            f"{captioner} was trained on phi of another {gan}; run: dvc repro train_captioner"
         )
     return mappings

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
+from torch import Tensor
 
 from pairsynth.artifacts import FORMAT, write_whole
 from pairsynth.config import check
@@ -33,7 +34,7 @@ class MixtureConfig:
 
     psi_dimensions: principal components of psi that the mixture over captions sees.
     phi_dimensions: principal components of phi that the mixture over pictures sees.
-    max_components: 2, 4, 8 ... components are tried up to this many, diagonal and full.
+    max_components: 1, 2, 4, 8 ... components are tried up to this many, diagonal and full.
     rows: vectors the mixtures are fitted to at most, drawn evenly.
     held_out: share of these rows that chooses components and covariance by its likelihood.
     """
@@ -53,13 +54,23 @@ class MixtureConfig:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One mixture that was tried; log-likelihoods are nats a row, BIC is the train rows'."""
+    """One mixture that was tried; log-likelihoods are nats a row, BIC is the fitted rows'."""
 
+    over: str
     components: int
     covariance: str
     log_likelihood: float
     held_out: float
     bic: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of fitting: over "psi" or "phi", the mixture kept, and all that were tried."""
+
+    over: str
+    mixture: "Mixture"
+    tried: list[Candidate]
 
 
 @dataclass(frozen=True)
@@ -101,22 +112,34 @@ class Mixture:
             yield np.log(weight) - (constant + log_determinant + square) / 2
 
 
+def fit_both(
+    psi: Tensor, phi: Tensor, config: MixtureConfig, randomness: np.random.Generator
+) -> Iterator[Fit]:
+    """The mixtures over psi (N, D) and over phi (N, C, 4, 4)."""
+    yield fit("psi", psi.double().numpy(), config.psi_dimensions, config, randomness)
+    yield fit("phi", phi.flatten(1).double().numpy(), config.phi_dimensions, config, randomness)
+
+
 def fit(
-    vectors: Array, dimensions: int, config: MixtureConfig, randomness: np.random.Generator
-) -> tuple[Mixture, list[Candidate]]:
+    over: str,
+    vectors: Array,
+    dimensions: int,
+    config: MixtureConfig,
+    randomness: np.random.Generator,
+) -> Fit:
     """Fit PCA and mixtures to vectors (N, D) and keep the one that held-out rows like best.
 
     Raises:
         InputError: where there are fewer than 20 vectors.
     """
     if len(vectors) < 20:
-        raise InputError(f"fit_gmm: {len(vectors)} vectors are too few for a mixture; give 20")
+        raise InputError(f"fit_gmm: {len(vectors)} vectors of {over} are too few; 20 are needed")
     rows = randomness.permutation(len(vectors))[: config.rows]
     held_out, fitted = np.split(vectors[rows], [max(1, int(config.held_out * len(rows)))])
     pca = PCA(min(dimensions, *fitted.shape), svd_solver="full").fit(fitted)
     train, test = pca.transform(fitted), pca.transform(held_out)
     tried = [
-        _try(train, test, components, covariance, int(randomness.integers(2**31)))
+        _try(over, train, test, components, covariance, int(randomness.integers(2**31)))
         for components in _doublings(min(config.max_components, len(train) // 5))
         for covariance in COVARIANCES
     ]
@@ -129,7 +152,19 @@ def fit(
         best.means_,
         _factors(best),
     )
-    return mixture, [candidate for _, candidate in tried]
+    return Fit(over, mixture, [candidate for _, candidate in tried])
+
+
+def figures(fits: list[Fit]) -> dict[str, float | int | str]:
+    """What `fit_gmm` reports of each mixture kept."""
+    told: dict[str, float | int | str] = {}
+    for one in fits:
+        kept = max(one.tried, key=lambda candidate: candidate.held_out)
+        told[f"{one.over}_components"] = kept.components
+        told[f"{one.over}_covariance"] = kept.covariance
+        told[f"{one.over}_held_out_log_likelihood"] = kept.held_out
+        told[f"{one.over}_explained_variance"] = float(one.mixture.explained[0])
+    return told
 
 
 def _doublings(top: int) -> list[int]:
@@ -137,7 +172,7 @@ def _doublings(top: int) -> list[int]:
 
 
 def _try(
-    train: Array, test: Array, components: int, covariance: str, seed: int
+    over: str, train: Array, test: Array, components: int, covariance: str, seed: int
 ) -> tuple[GaussianMixture, Candidate]:
     model = GaussianMixture(
         components, covariance_type=covariance, reg_covar=1e-5, max_iter=60, random_state=seed
@@ -147,6 +182,7 @@ def _try(
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train)
     candidate = Candidate(
+        over,
         components,
         covariance,
         float(model.score(train)),
@@ -170,7 +206,9 @@ NAMES = [field.name for field in fields(Mixture)]
 def save(path: Path, mixtures: dict[str, Mixture]) -> None:
     """Write named mixtures to one .npz file; equal mixtures give equal bytes."""
     arrays = {
-        f"{name}.{key}": getattr(mixture, key) for name, mixture in mixtures.items() for key in NAMES
+        f"{name}.{key}": getattr(mixture, key)
+        for name, mixture in mixtures.items()
+        for key in NAMES
     }
     buffer = io.BytesIO()
     np.savez(buffer, format=np.array(FORMAT), **arrays)

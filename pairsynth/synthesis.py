@@ -6,8 +6,10 @@ number falls in, so pair i is the same whatever the number of pairs.
 Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +17,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairsynth import seeds
-from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.artifacts import Embeddings, Pictures, read_shards
 from pairsynth.captioner import MAX_WORDS
 from pairsynth.config import check
 from pairsynth.errors import InputError
-from pairsynth.images import center_crop
+from pairsynth.images import center_crop, encode, to_picture
 from pairsynth.mappings import Mappings, between
-from pairsynth.metrics.novelty import Novelty, NoveltyIndex
+from pairsynth.metrics.novelty import FALSE_ALARMS, KINDS, Novelty, NoveltyIndex
 from pairsynth.mixture import Mixture
 
 BLOCK = 64
@@ -73,8 +75,7 @@ class World:
 
     pictures: Pictures
     embeddings: Embeddings
-    psi_mixture: Mixture
-    phi_mixture: Mixture
+    mixtures: Mapping[str, Mixture]
     mappings: Mappings
     novelty: NoveltyIndex
     config: SynthesisConfig
@@ -121,7 +122,7 @@ def text_prototype(world: World, randomness: np.random.Generator) -> Latent:
 
 def text_density(world: World, randomness: np.random.Generator) -> Latent:
     """psi* from the mixture over captions."""
-    vector, component = world.psi_mixture.sample(randomness)
+    vector, component = world.mixtures["psi"].sample(randomness)
     return Latent(F.normalize(torch.from_numpy(vector).float(), dim=0), [], component=component)
 
 
@@ -138,7 +139,7 @@ def image_prototype(world: World, randomness: np.random.Generator) -> Latent:
 
 def image_density(world: World, randomness: np.random.Generator) -> Latent:
     """phi* from the mixture over pictures, mapped back through its PCA."""
-    vector, component = world.phi_mixture.sample(randomness)
+    vector, component = world.mixtures["phi"].sample(randomness)
     return Latent(torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)), [], None, component)
 
 
@@ -271,3 +272,59 @@ def _most_consistent(
         one.number: (pixels[i], captions[i], float(scores[i]))
         for one, i in zip(group, best.tolist(), strict=True)
     }
+
+
+# ---------------------------------------------------------------- the dataset
+
+
+def rows(world: World, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
+    """Pairs as rows of `dataset.PAIRS`."""
+    names = dict(zip(world.pictures.class_ids.tolist(), world.pictures.class_names, strict=True))
+    for pair in pairs:
+        latent, new = pair.latent, pair.novelty
+        pair_id = f"pair-{pair.number:07}"
+        yield {
+            "pair_id": pair_id,
+            "image": {"bytes": encode(to_picture(pair.pixels)), "path": f"{pair_id}.png"},
+            "caption": pair.caption,
+            "strategy": pair.strategy,
+            "source_ids": latent.sources,
+            "lambda": latent.share,
+            "component": latent.component,
+            "seed": world.seed,
+            "class_id": latent.class_id,
+            "class_name": None if latent.class_id is None else names[latent.class_id],
+            "consistency": pair.consistency,
+            "novelty": new.kind,
+            "caption_seen": new.caption_seen,
+            "nearest_image_id": new.nearest_image,
+            "nearest_image_distance": new.image_distance,
+            "nearest_caption": new.nearest_caption,
+            "nearest_caption_similarity": new.caption_similarity,
+        }
+
+
+def facts(world: World) -> dict[str, Any]:
+    """What card and manifest tell of the dataset besides its counts."""
+    return {
+        "source_pictures": len(world.pictures),
+        "source_digest": world.pictures.digest,
+        "seed": world.seed,
+        "size": world.mappings.gan.size,
+        "distance": world.novelty.threshold,
+        "false_alarms": FALSE_ALARMS,
+    }
+
+
+def figures(folder: Path) -> dict[str, float | int]:
+    """What `synthesize` reports, read back from the shards: counts, consistency by strategy."""
+    table = read_shards(folder, "train", ["strategy", "consistency", "novelty"]).to_pandas()
+    told: dict[str, float | int] = {"pairs": len(table)}
+    for strategy, group in table.groupby("strategy"):
+        told[f"{strategy}_pairs"] = len(group)
+        told[f"{strategy}_consistency"] = float(group["consistency"].mean())
+    for kind in KINDS:
+        told[f"{kind.replace(',', '').replace(' ', '_')}_pairs"] = int(
+            (table["novelty"] == kind).sum()
+        )
+    return told

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import config, doors
-from pairsynth.acquisition import acquire
+from pairsynth import acquisition, config, doors
 from pairsynth.artifacts import new_folder, write_json
-from pairsynth.sources.contract import DownloadConfig
+from pairsynth.sources.contract import Account, DownloadConfig
 
 app = typer.Typer()
 
@@ -16,7 +15,7 @@ app = typer.Typer()
 def main(
     pictures: Path,
     metrics: Path,
-    cache: Path = Path(".cache/downloads"),
+    cache: Path = Path(".cache"),
     params: Path = Path("params.yaml"),
 ) -> None:
     """Fetch or draw the captioned pictures, check them, split them, write Parquet shards."""
@@ -24,12 +23,15 @@ def main(
     options = config.load(DownloadConfig, "download", params)
     seed = config.load_seed(params)
 
+    account = Account()
+    found = acquisition.examples(options, seed, cache, account)
+
     with new_folder(pictures) as folder:
-        report = acquire(options, seed, cache, folder)
+        counted = doors.track(found, 0, "download", "pictures")
+        report = acquisition.acquire(options, counted, account, folder)
 
     write_json(metrics, report.figures)
-    for line in report.account_lines():
-        typer.echo(line)
+    typer.echo("\n".join(report.lines()))
     watch.say("download", report.kept, "pictures")
 
 

@@ -193,7 +193,9 @@ def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(InputError, match=r"not reachable .*check the network"):
+    with pytest.raises(
+        InputError, match=r"not reachable .*Connection refused., tried 5 times; check the network"
+    ):
         fetch(f"http://127.0.0.1:{port}/x", tmp_path / "x", GOOD)
 
 

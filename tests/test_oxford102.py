@@ -2,14 +2,12 @@
 
 import hashlib
 import io
-import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -87,6 +85,7 @@ class Mirror:
         monkeypatch.setattr(Flowers102, "_file_dict", pinned)
         monkeypatch.setattr(Flowers102, "_download_url_prefix", url + "/")
         monkeypatch.setattr(module, "COUNT", len(LABELS))
+        monkeypatch.setattr(module, "DRIVE", f"{url}/cvpr2016_flowers.tar.gz")
 
 
 @pytest.fixture
@@ -303,53 +302,36 @@ def test_a_renewed_mirror_is_noticed(mirror: Mirror, tmp_path: Path, url: str) -
     assert len(read(tmp_path, url)) == 6
 
 
-def fake_drive(monkeypatch: pytest.MonkeyPatch, download: Callable[..., None] | None) -> None:
-    """A gdown of our own; None: gdown is not installed."""
-    gdown, exceptions = ModuleType("gdown"), ModuleType("gdown.exceptions")
-    setattr(exceptions, "DownloadError", type("DownloadError", (Exception,), {}))  # noqa: B010
-    setattr(gdown, "download", download)  # noqa: B010
-    monkeypatch.setitem(sys.modules, "gdown", gdown if download else None)
-    monkeypatch.setitem(sys.modules, "gdown.exceptions", exceptions if download else None)
-
-
 def test_the_official_route(
     mirror: Mirror, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror.write().make_official(monkeypatch, url)
-    captions = (mirror.folder / "cvpr2016_flowers.tar.gz").read_bytes()
-    asked = []
-
-    def download(address: str, output: str, **options: Any) -> None:
-        asked.append(address)
-        Path(output).write_bytes(captions)
-
-    fake_drive(monkeypatch, download)
     assert len(read(tmp_path, "")) == 6
-    assert len(read(tmp_path, "")) == 6
-    assert len(asked) == 1
-    assert "id=0B0ywwgffWnLLcms2WWJQRFNSWXM&resourcekey=0-Av8zFbeDDvNcF1sSjDR32w" in asked[0]
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == sorted(module.FILES)
-    (tmp_path / "cache" / "cvpr2016_flowers.tar.gz").write_bytes(captions[:-20])
+    with monkeypatch.context() as offline:
+        offline.setattr(requests, "get", lambda *args, **options: pytest.fail("used the network"))
+        assert len(read(tmp_path, "")) == 6
+    (tmp_path / "cache" / "cvpr2016_flowers.tar.gz").write_bytes(b"a page saved by hand")
     with pytest.raises(InputError, match=r"not a whole .*delete it and run again"):
         read(tmp_path, "")
 
 
-def test_drive_fails_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    way_out = r"fetch https://drive.*save it as .*cvpr2016_flowers.tar.gz, or set download.mirror"
-
-    def refuse(address: str, output: str, **options: Any) -> None:
-        raise requests.ConnectionError("no network")
-
-    def serve_a_page(address: str, output: str, **options: Any) -> None:
-        Path(output).write_text("<html>Google Drive: quota exceeded</html>")
-
-    fake_drive(monkeypatch, None)
-    with pytest.raises(InputError, match=r"pip install gdown, or " + way_out):
+def test_captions_that_drive_refuses_can_be_fetched_by_hand(
+    mirror: Mirror, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way_out = r".* Or fetch https://drive.* by hand and save it as .*, or set download.mirror"
+    mirror.write().make_official(monkeypatch, url)
+    captions = (mirror.folder / "cvpr2016_flowers.tar.gz").rename(tmp_path / "by_hand")
+    with pytest.raises(InputError, match=r"no such file there" + way_out):
         read(tmp_path, "")
-    fake_drive(monkeypatch, refuse)
-    with pytest.raises(InputError, match=r"cannot be fetched .no network.; " + way_out):
-        read(tmp_path, "")
-    fake_drive(monkeypatch, serve_a_page)
-    with pytest.raises(InputError, match=r"not a whole .tar.gz archive .*; " + way_out):
+    (mirror.folder / "cvpr2016_flowers.tar.gz").write_bytes(b"<html>quota exceeded</html>")
+    with pytest.raises(InputError, match=r"not a whole .tar.gz archive" + way_out):
         read(tmp_path, "")
     assert list((tmp_path / "cache").iterdir()) == []
+    captions.rename(tmp_path / "cache" / "cvpr2016_flowers.tar.gz")
+    assert len(read(tmp_path, "")) == 6
+
+
+def test_the_address_of_the_captions_has_the_resource_key() -> None:
+    assert "id=0B0ywwgffWnLLcms2WWJQRFNSWXM" in module.DRIVE
+    assert "resourcekey=0-Av8zFbeDDvNcF1sSjDR32w" in module.DRIVE

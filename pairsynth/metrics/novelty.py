@@ -22,6 +22,7 @@ NEW_IMAGE = "new image, seen caption"
 NEW_CAPTION = "seen image, new caption"
 RECOMBINATION = "recombination"
 COPY = "copy"
+KINDS = (NEW, NEW_IMAGE, NEW_CAPTION, RECOMBINATION, COPY)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from PIL import Image
 
+from pairsynth.artifacts import SPLITS
 from pairsynth.config import check
 from pairsynth.images import SIZES
 
-SPLITS = ("train", "val", "test")
+__all__ = ["SPLITS", "Account", "DownloadConfig", "Example", "Source"]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ Points = NDArray[np.float64]  # (points, 2) as (along, across), in petal lengths
 
 LENGTH = 80  # texture pixels from the base of a petal to its tip, and across a flower's centre
 MARGIN = 9  # texture pixels around it, for the soft shadow it throws
+NOTCH = 0.76  # how far up a heart-shaped petal its notch reaches down
 RUFFLES = 3  # textures of one ruffled shape, so that neighbours differ
 
 
@@ -96,7 +97,7 @@ def _outline(shape: str, edge: str, count: int) -> tuple[float, Points]:
         "round": (min(0.46, 1.18 * fill), 0.66, 0.0),
         "pointed": (min(0.34, 0.98 * fill), 0.40, 1.2),
         "narrow": (0.065 + 0.20 / max(count, 4), 0.86, 0.0),
-        "heart shaped": (min(0.54, 1.06 * fill), 0.56, 0.0),
+        "heart shaped": (min(0.5, 0.88 * fill), 0.66, 0.0),
         "leaf": (0.24 if edge == "broad" else 0.065, 0.45, 1.3),
         "stem": (0.022, 0.98, 0.0),
     }[shape]
@@ -114,7 +115,9 @@ def _heart(half: float, shoulder: float) -> Points:
     """A petal of two round lobes with a notch between them, narrow at the base."""
     lobe = np.linspace(1, 0, 30)
     v = 0.5 - 0.5 * np.cos(math.pi * lobe)  # 1 at the flank, 0 in the notch
-    top = shoulder + (1 - shoulder) * (1 - np.abs((v - 0.6) / 0.6) ** 1.6)
+    flank_side = shoulder + (1 - shoulder) * np.sqrt(np.clip(1 - ((v - 0.5) / 0.5) ** 2, 0, 1))
+    notch_side = NOTCH + (1 - NOTCH) * (1 - np.abs((v - 0.5) / 0.5) ** 1.5)
+    top = np.where(v > 0.5, flank_side, notch_side)
     u = np.linspace(0, shoulder, 30)
     flank = 0.14 + 0.86 * np.sin(math.pi / 2 * u / shoulder) ** 0.9
     right = np.concatenate([np.stack([u, half * flank], 1), np.stack([top, half * v], 1)])
@@ -132,7 +135,9 @@ def _ruffle(outline: Points, variant: int) -> Points:
     normal /= np.maximum(np.hypot(*normal.T), 1e-9)[:, None]
     wave = np.sin(fine * 30 + 2.1 * variant) + 0.4 * np.sin(fine * 49 + 1.3 * variant)
     depth = min(0.028, 0.10 * float(np.ptp(outline[:, 1])))
-    waved: Points = dense + normal * (depth * wave * dense[:, 0])[:, None]
+    # Less of it where the outline meets itself, or pointed tips would come off.
+    room = np.minimum(1, 0.35 + np.abs(dense[:, 1]) / np.ptp(dense[:, 1]) * 3)
+    waved: Points = dense + normal * (depth * wave * room * dense[:, 0])[:, None]
     return waved
 
 

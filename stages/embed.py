@@ -1,0 +1,50 @@
+"""Train psi and the image tower in one space, then embed every caption and picture."""
+
+from pathlib import Path
+
+import typer
+
+from pairsynth import config, devices, doors, encoder_training, seeds
+from pairsynth.artifacts import SPLITS, new_folder, read_pictures, write_json, write_reports
+from pairsynth.encoder_training import EncoderConfig
+
+app = typer.Typer()
+
+
+@doors.command(app)
+def main(
+    pictures: Path,
+    encoder: Path,
+    embeddings: Path,
+    metrics: Path,
+    curve: Path,
+    params: Path = Path("params.yaml"),
+    device: str = "auto",
+) -> None:
+    """Train psi and the image tower in one space, then embed every caption and picture."""
+    watch = doors.Stopwatch()
+    options = config.load(EncoderConfig, "embed", params)
+    seed = config.load_seed(params)
+
+    splits = {split: read_pictures(pictures, split) for split in SPLITS}
+    where = devices.choose(device)
+
+    seeds.fix(seed, "embed")
+    model = encoder_training.build(options, splits["train"]).to(where)
+
+    training = encoder_training.train(model, splits["train"], splits["val"], options, seed, where)
+    reports = list(doors.track(training, options.epochs, "embed", "epochs"))
+    figures = encoder_training.figures(model, splits)
+    typer.echo(encoder_training.verdict(figures))
+
+    model.save(encoder)
+    with new_folder(embeddings) as folder:
+        for split, chosen in splits.items():
+            encoder_training.embed(model, chosen, folder, split)
+    write_reports(curve, reports)
+    write_json(metrics, figures)
+    watch.say("embed", sum(report.images for report in reports), "images")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,46 @@
+"""Fit Gaussian mixtures over psi(t) and over phi(v) of the train split."""
+
+from pathlib import Path
+
+import typer
+
+from pairsynth import config, devices, doors, mixture, seeds
+from pairsynth.artifacts import read_embeddings, read_pictures, write_json, write_reports
+from pairsynth.gan import load_gan, phi_of
+from pairsynth.mixture import MixtureConfig
+
+app = typer.Typer()
+
+
+@doors.command(app)
+def main(
+    pictures: Path,
+    embeddings: Path,
+    gan: Path,
+    mixtures: Path,
+    metrics: Path,
+    tried: Path,
+    params: Path = Path("params.yaml"),
+    device: str = "auto",
+) -> None:
+    """Fit Gaussian mixtures over psi(t) and over phi(v) of the train split."""
+    watch = doors.Stopwatch()
+    options = config.load(MixtureConfig, "fit_gmm", params)
+    seed = config.load_seed(params)
+
+    train = read_pictures(pictures, "train")
+    where = devices.choose(device)
+    psi = read_embeddings(embeddings, "train", train).psi
+    phi = phi_of(load_gan(gan, where), train.pixels, where)
+
+    fits = mixture.fit_both(psi, phi, options, seeds.stream(seed, "fit_gmm"))
+    found = list(doors.track(fits, 2, "fit_gmm", "mixtures"))
+
+    mixture.save(mixtures, {fitted.over: fitted.mixture for fitted in found})
+    write_reports(tried, [one for fitted in found for one in fitted.tried])
+    write_json(metrics, mixture.figures(found))
+    watch.say("fit_gmm", len(psi) + len(phi), "vectors")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,55 @@
+"""Make novel pairs by {prototype, density} x {text, image} and write them as a dataset."""
+
+from pathlib import Path
+
+import typer
+
+from pairsynth import config, devices, doors, mixture, seeds, synthesis
+from pairsynth.artifacts import new_folder, read_embeddings, read_pictures, write_json
+from pairsynth.dataset import write_pairs
+from pairsynth.mappings import load_mappings
+from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.synthesis import SynthesisConfig, World
+
+app = typer.Typer()
+
+
+@doors.command(app)
+def main(
+    pictures: Path,
+    embeddings: Path,
+    encoder: Path,
+    gan: Path,
+    captioner: Path,
+    mixtures: Path,
+    synthetic: Path,
+    metrics: Path,
+    params: Path = Path("params.yaml"),
+    device: str = "auto",
+) -> None:
+    """Make novel pairs by {prototype, density} x {text, image} and write them as a dataset."""
+    watch = doors.Stopwatch()
+    options = config.load(SynthesisConfig, "synthesize", params)
+    seed = config.load_seed(params)
+
+    train = read_pictures(pictures, "train")
+    val = read_pictures(pictures, "val")
+    psi = read_embeddings(embeddings, "train", train)
+    where = devices.choose(device)
+
+    seeds.fix(seed, "synthesize")
+    mappings = load_mappings(encoder, gan, captioner, where)
+    novelty = NoveltyIndex(train, psi.psi, val, mappings.gan.size)
+    world = World(train, psi, mixture.load(mixtures), mappings, novelty, options, seed)
+
+    pairs = doors.track(synthesis.synthesize(world), options.pairs, "synthesize", "pairs")
+    with new_folder(synthetic) as folder:
+        write_pairs(folder, synthesis.rows(world, pairs), synthesis.facts(world))
+        figures = synthesis.figures(folder)
+
+    write_json(metrics, figures)
+    watch.say("synthesize", options.pairs, "pairs")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,48 @@
+"""Train the LSTM that reads phi(v), the frozen last convolution of the discriminator."""
+
+from pathlib import Path
+
+import typer
+
+from pairsynth import captioner_training, config, devices, doors, seeds
+from pairsynth.artifacts import file_digest, read_pictures, write_json, write_reports
+from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.gan import load_gan
+
+app = typer.Typer()
+
+
+@doors.command(app)
+def main(
+    pictures: Path,
+    gan: Path,
+    captioner: Path,
+    metrics: Path,
+    curve: Path,
+    params: Path = Path("params.yaml"),
+    device: str = "auto",
+) -> None:
+    """Train the LSTM that reads phi(v), the frozen last convolution of the discriminator."""
+    watch = doors.Stopwatch()
+    options = config.load(CaptionerConfig, "train_captioner", params)
+    seed = config.load_seed(params)
+
+    train = read_pictures(pictures, "train")
+    val = read_pictures(pictures, "val")
+    where = devices.choose(device)
+    networks = load_gan(gan, where)
+
+    seeds.fix(seed, "train_captioner")
+    model = captioner_training.build(options, train, networks, file_digest(gan)).to(where)
+
+    training = captioner_training.train(model, networks, train, val, options, seed, where)
+    reports = list(doors.track(training, options.epochs, "train_captioner", "epochs"))
+
+    model.save(captioner)
+    write_reports(curve, reports)
+    write_json(metrics, captioner_training.figures(model, reports))
+    watch.say("train_captioner", sum(report.words for report in reports), "words")
+
+
+if __name__ == "__main__":
+    app()
