@@ -1,0 +1,163 @@
+"""The judge: trained on real pictures that no generator saw, and asked about all others.
+
+It has another architecture, another seed and other pictures than the encoder that makes psi, so
+it never marks its own homework: one trunk reads a picture's attributes where the truth is known
+and puts it into one space with its captions.
+
+Shapes: N batch, T words, D dimension, S side.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pairsynth.artifacts import Pictures
+from pairsynth.devices import autocast
+from pairsynth.encoders import contrastive_loss
+from pairsynth.images import random_crop_flip, to_network
+from pairsynth.seeds import torch_stream
+from pairsynth.text import PAD, Vocabulary, one_caption
+
+DIMENSION = 64
+LENGTH = 48
+
+
+class Judge(nn.Module):
+    """3 x 3 convolutions and max pooling; a head an attribute; words as a weighted bag."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, attributes: Mapping[str, Sequence[str]], size: int
+    ) -> None:
+        super().__init__()
+        self.vocabulary, self.attributes, self.size = vocabulary, dict(attributes), size
+        widths = (3, 32, 64, 128, 192)
+        layers: list[nn.Module] = []
+        for i in range(4):
+            layers += [nn.Conv2d(widths[i], widths[i + 1], 3, 2 if i == 0 else 1, 1, bias=False)]
+            layers += [nn.BatchNorm2d(widths[i + 1]), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if 0 < i else []
+        self.trunk = nn.Sequential(*layers)
+        features = widths[-1] * 2
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(features, len(values)) for name, values in attributes.items()}
+        )
+        self.image_out = nn.Linear(features, DIMENSION)
+        self.words = nn.Embedding(len(vocabulary), 128, padding_idx=PAD)
+        self.text_out = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, DIMENSION))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in [-1, 1] to features (N, F): mean and largest of each channel."""
+        maps = self.trunk(images)
+        return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1).float()
+
+    def see(self, features: Tensor) -> Tensor:
+        """Features (N, F) to unit vectors (N, D)."""
+        return F.normalize(self.image_out(features), dim=1)
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Token numbers (N, T) to unit vectors (N, D)."""
+        kept = (tokens != PAD).sum(1, keepdim=True)
+        return F.normalize(self.text_out(self.words(tokens).sum(1) / kept.sqrt()), dim=1)
+
+    @torch.no_grad()
+    def image_features(self, pixels: Tensor, batch: int = 256) -> Tensor:
+        """Features (N, F), on the CPU, of uint8 pictures (N, 3, S, S)."""
+        device = self.image_out.weight.device
+        parts = [self.features(to_network(part.to(device))).cpu() for part in pixels.split(batch)]
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def image_vectors(self, pixels: Tensor) -> Tensor:
+        """Unit vectors (N, D), on the CPU, of uint8 pictures (N, 3, S, S)."""
+        return self.see(self.image_features(pixels).to(self.image_out.weight.device)).cpu()
+
+    @torch.no_grad()
+    def caption_vectors(self, captions: Sequence[str], batch: int = 1024) -> Tensor:
+        """Unit vectors (N, D), on the CPU, of captions."""
+        device = self.words.weight.device
+        tokens = self.vocabulary.encode(captions, LENGTH).to(device)
+        return torch.cat([self.read(part).cpu() for part in tokens.split(batch)])
+
+    @torch.no_grad()
+    def attributes_seen(self, pixels: Tensor) -> list[dict[str, str]]:
+        """What each of the uint8 pictures (N, 3, S, S) shows, attribute by attribute."""
+        features = self.image_features(pixels).to(self.image_out.weight.device)
+        found = {name: head(features).argmax(1).tolist() for name, head in self.heads.items()}
+        return [
+            {name: self.attributes[name][found[name][i]] for name in self.attributes}
+            for i in range(len(pixels))
+        ]
+
+
+@dataclass(frozen=True)
+class JudgeReport:
+    """One epoch: mean loss and images seen."""
+
+    epoch: int
+    loss: float
+    images: int
+
+
+def build(pictures: Pictures, size: int) -> Judge:
+    """An untrained judge for the attributes and words of `pictures`."""
+    values: dict[str, set[str]] = {}
+    for row in pictures.attributes or []:
+        for name, value in row.items():
+            values.setdefault(name, set()).add(value)
+    attributes = {name: sorted(found) for name, found in sorted(values.items())}
+    return Judge(Vocabulary.build(pictures.flat_captions, "word", 2), attributes, size)
+
+
+def train(
+    judge: Judge, pictures: Pictures, epochs: int, seed: int, device: torch.device, batch: int = 64
+) -> Iterator[JudgeReport]:
+    """Train `judge` in place; one report an epoch, and ready for inference after the last."""
+    randomness = torch_stream(seed, "judge")
+    tokens = judge.vocabulary.encode(pictures.flat_captions, LENGTH).to(device)
+    first, pixels = pictures.first_caption.to(device), pictures.pixels.to(device)
+    class_ids, targets = pictures.class_ids.to(device), _targets(judge, pictures).to(device)
+    batch = min(batch, len(pictures))
+    steps = len(pictures) // batch
+    optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=0.05, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps * epochs)
+    scale = torch.tensor(10.0, device=device)
+    for epoch in range(1, epochs + 1):
+        judge.train()
+        total = torch.zeros((), device=device)
+        order = torch.randperm(len(pictures), generator=randomness).to(device)
+        for rows in order[: steps * batch].split(batch):
+            images = to_network(shake(pixels[rows], judge.size, randomness))
+            with autocast(device):
+                features = judge.features(images)
+            seen, read = (
+                judge.see(features),
+                judge.read(tokens[one_caption(rows, first, randomness)]),
+            )
+            loss = contrastive_loss(seen, read, class_ids[rows], scale)
+            for i, head in enumerate(judge.heads.values()):
+                loss = loss + F.cross_entropy(head(features), targets[rows, i])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.detach()
+        yield JudgeReport(epoch, total.item() / steps, steps * batch)
+    judge.eval()
+
+
+def shake(pixels: Tensor, size: int, randomness: torch.Generator) -> Tensor:
+    """Random windows and mirror images; pictures without a margin get one of an eighth first."""
+    if pixels.shape[-1] == size:
+        pixels = F.pad(pixels.float(), (size // 16,) * 4, mode="reflect").to(torch.uint8)
+    return random_crop_flip(pixels, size, randomness)
+
+
+def _targets(judge: Judge, pictures: Pictures) -> Tensor:
+    rows = [
+        [values.index(row[name]) for name, values in judge.attributes.items()]
+        for row in pictures.attributes or [{}] * len(pictures)
+    ]
+    return torch.tensor(rows, dtype=torch.long).reshape(len(pictures), -1)

@@ -1,0 +1,159 @@
+"""A world small enough for tests: 24 drawn pictures whose captions tell their colour, tiny nets."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pairsynth import mixture, seeds
+from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.captioner import Captioner
+from pairsynth.encoders import JointEncoder
+from pairsynth.gan import Gan, phi_of
+from pairsynth.gan_training import GanConfig
+from pairsynth.mappings import Mappings
+from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.mixture import Mixture, MixtureConfig
+from pairsynth.synthesis import SynthesisConfig, World
+from pairsynth.text import Vocabulary
+
+CPU = torch.device("cpu")
+COLOURS = {"red": (210, 30, 40), "blue": (40, 60, 220), "yellow": (230, 220, 40), "white": (250,) * 3}
+
+torch.set_num_threads(1)
+
+
+def draw(seed: int, each: int) -> Pictures:
+    """Discs on green: the class is the colour, place and width differ from picture to picture."""
+    randomness = np.random.default_rng(seed)
+    ys, xs = np.mgrid[:32, :32]
+    ids, class_ids, names, pixels, captions = [], [], [], [], []
+    for class_id, (name, colour) in enumerate(COLOURS.items()):
+        for i in range(each):
+            x, y = randomness.uniform(10, 22, 2)
+            radius = randomness.uniform(4, 10)
+            disc = (xs - x) ** 2 + (ys - y) ** 2 < radius**2
+            field = np.array([20, 110, 30]) + randomness.integers(-15, 15, (32, 32, 3))
+            pixels.append(np.where(disc[:, :, None], np.array(colour), field).astype(np.uint8))
+            size = "large" if radius > 7 else "small"
+            told = [f"a {size} {name} flower", f"this flower is {name}, and it is {size}"]
+            ids.append(f"{seed}-{name}-{i}")
+            class_ids.append(class_id)
+            names.append(name)
+            captions.append([*told, f"the petals are {name}"][: 1 + i % 3])
+    stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+    return Pictures(ids, torch.tensor(class_ids), names, stacked, captions, None)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Pictures:
+    """24 pictures of 32 x 32 in four classes, with one to three captions each."""
+    return draw(1, 6)
+
+
+@pytest.fixture(scope="session")
+def val() -> Pictures:
+    """Twelve other pictures of the same four colours."""
+    return draw(2, 3)
+
+
+@pytest.fixture(scope="session")
+def four(pictures: Pictures) -> Pictures:
+    """One picture of each colour, with a caption of its own."""
+    rows = [0, 6, 12, 18]
+    return Pictures(
+        [pictures.ids[row] for row in rows],
+        pictures.class_ids[rows],
+        [pictures.class_names[row] for row in rows],
+        pictures.pixels[rows],
+        [pictures.captions[row][:1] for row in rows],
+        None,
+    )
+
+
+@pytest.fixture(scope="session")
+def encoder(pictures: Pictures) -> JointEncoder:
+    """An untrained encoder, ready for inference."""
+    torch.manual_seed(1)
+    vocabulary = Vocabulary.build(pictures.flat_captions, "word")
+    return JointEncoder("word-gru", vocabulary, 32, 8, 8, 4).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def embeddings(pictures: Pictures, encoder: JointEncoder) -> Embeddings:
+    """What the untrained encoder says of the 24 pictures."""
+    return Embeddings(
+        encoder.embed_images(pictures.pixels), encoder.embed_captions(pictures.flat_captions)
+    )
+
+
+@pytest.fixture(scope="session")
+def gan() -> Gan:
+    """Untrained hinge networks, ready for inference."""
+    torch.manual_seed(2)
+    return Gan.build("hinge", 32, 8, 6, 4, 4).to(CPU).eval()
+
+
+@pytest.fixture(scope="session")
+def captioner(pictures: Pictures, gan: Gan) -> Captioner:
+    """An untrained captioner, ready for inference."""
+    torch.manual_seed(3)
+    vocabulary = Vocabulary.build(pictures.flat_captions, "word")
+    model = Captioner(vocabulary, gan.discriminator.phi_channels, 8)
+    model.standardize(phi_of(gan, pictures.pixels, CPU))
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def mappings(encoder: JointEncoder, gan: Gan, captioner: Captioner) -> Mappings:
+    """The three untrained networks, together."""
+    return Mappings(encoder, gan, captioner, CPU)
+
+
+@pytest.fixture(scope="session")
+def mixtures(pictures: Pictures, embeddings: Embeddings, gan: Gan) -> dict[str, Mixture]:
+    """Small mixtures over psi and phi of the 24 pictures."""
+    config = MixtureConfig(4, 4, 2, 100, 0.2)
+    phi = phi_of(gan, pictures.pixels, CPU)
+    fits = mixture.fit_both(embeddings.psi, phi, config, np.random.default_rng(0))
+    return {fitted.over: fitted.mixture for fitted in fits}
+
+
+@pytest.fixture(scope="session")
+def world(
+    pictures: Pictures,
+    val: Pictures,
+    embeddings: Embeddings,
+    mixtures: dict[str, Mixture],
+    mappings: Mappings,
+) -> World:
+    """All that synthesis draws from; 70 pairs, all strategies alike, two candidates."""
+    config = SynthesisConfig(70, 0.25, 0.25, 0.25, 0.25, "any", 0.1, 2)
+    novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
+    return World(pictures, embeddings, mixtures, mappings, novelty, config, 7)
+
+
+@pytest.fixture(scope="session")
+def gan_config() -> GanConfig:
+    """Two epochs of three steps of the default objective."""
+    return GanConfig("hinge", 2, 8, 6, 4, 4, 4e-4, 4e-4, 0.0, 0.5, 0.25, 0.5, 0.125, 0.25)
+
+
+@pytest.fixture(scope="session")
+def plain_config(gan_config: GanConfig) -> GanConfig:
+    """The same for the paper's objective, without what the paper does not have."""
+    return replace(
+        gan_config, objective="gan-cls", average=0.0, interpolation=0.0, contrastive=0.0
+    )
+
+
+@pytest.fixture
+def repeatable() -> Iterator[None]:
+    """What `seeds.fix` does to this process, undone afterwards."""
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    seeds.fix(0, "tests")
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = filled

@@ -1,0 +1,542 @@
+"""What lies between stages: whole or not at all, the same after reading, damage noticed."""
+
+import csv
+import json
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pairsynth import artifacts
+from pairsynth.artifacts import (
+    MAKERS,
+    PICTURES,
+    Embeddings,
+    Pictures,
+    ShardWriter,
+    embeddings_schema,
+    file_digest,
+    load_checkpoint,
+    new_folder,
+    read_embeddings,
+    read_pictures,
+    read_shards,
+    save_checkpoint,
+    shards,
+    write_csv,
+    write_json,
+    write_picture,
+    write_reports,
+    write_whole,
+)
+from pairsynth.errors import InputError
+from pairsynth.images import decode, encode, to_picture, to_tensor
+
+
+def write_pictures(folder: Path, pictures: Pictures, attributes: list[str | None]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with ShardWriter(folder, "train", PICTURES) as writer:
+        for i, image_id in enumerate(pictures.ids):
+            writer.write(
+                {
+                    "image_id": image_id,
+                    "class_id": int(pictures.class_ids[i]),
+                    "class_name": pictures.class_names[i],
+                    "split": "train",
+                    "image": {"bytes": encode(to_picture(pictures.pixels[i])), "path": "x.png"},
+                    "captions": pictures.captions[i],
+                    "attributes": attributes[i],
+                }
+            )
+
+
+def write_embeddings(folder: Path, pictures: Pictures, embeddings: Embeddings) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    first = pictures.first_caption.tolist()
+    with ShardWriter(folder, "train", embeddings_schema(embeddings.psi.shape[1])) as writer:
+        for i, image_id in enumerate(pictures.ids):
+            own = list(embeddings.psi[first[i] : first[i + 1]].numpy())
+            row = {"image_id": image_id, "image": embeddings.image[i].numpy(), "psi": own}
+            writer.write(row)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    damaged = bytearray(data)
+    damaged[bit // 8] ^= 1 << (bit % 8)
+    return bytes(damaged)
+
+
+# ---------------------------------------------------------------- whole files
+
+
+def test_a_file_is_written_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "down" / "file.bin"
+    write_whole(target, b"old")
+    write_whole(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert [path.name for path in target.parent.iterdir()] == ["file.bin"]
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from pairsynth.artifacts import write_whole, save_checkpoint
+import torch
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+path = Path(sys.argv[1])
+try:
+    if sys.argv[2] == "bytes":
+        write_whole(path, b"x" * 100_000)
+    else:
+        save_checkpoint(path, "gan", {}, {"w": torch.zeros(100_000)})
+except OSError as error:
+    print(error.errno)
+"""
+
+
+@pytest.mark.parametrize("what", ["bytes", "checkpoint"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, what: str) -> None:
+    target = tmp_path / "gan.pt"
+    target.write_bytes(b"the last good copy")
+    said = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(target), what],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == "27"  # EFBIG
+    assert target.read_bytes() == b"the last good copy"
+    assert [path.name for path in tmp_path.iterdir()] == ["gan.pt"]
+
+
+def test_a_new_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "data" / "pictures"
+    for name in ("old", "new"):
+        with new_folder(target) as folder:
+            (folder / name).write_text(name)
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in target.parent.iterdir()] == ["pictures"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, InputError])
+def test_a_folder_that_failed_leaves_nothing_and_keeps_the_old(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    target = tmp_path / "pictures"
+    with pytest.raises(error), new_folder(target) as folder:
+        (folder / "half").write_text("half")
+        raise error("interrupted")
+    assert list(tmp_path.iterdir()) == []
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(error), new_folder(target) as folder:
+        (folder / "half").write_text("half")
+        raise error("interrupted")
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+    assert (target / "old").read_text() == "old"
+
+
+def test_json_is_rounded_and_nan_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "metrics.json"
+    write_json(target, {"loss": 0.12345678, "count": 3, "name": "x"})
+    assert json.loads(target.read_text()) == {"loss": 0.123457, "count": 3, "name": "x"}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(target, {"loss": float("nan")})
+    assert json.loads(target.read_text())["count"] == 3
+
+
+@dataclass(frozen=True)
+class Report:
+    epoch: int
+    loss: float
+
+
+def test_reports_become_csv_with_a_header(tmp_path: Path) -> None:
+    target = tmp_path / "curve.csv"
+    write_reports(target, [Report(1, 1 / 3), Report(2, 1e-9)])
+    assert target.read_text() == "epoch,loss\n1,0.333333\n2,1e-09\n"
+
+
+def test_csv_keeps_commas_quotes_and_line_ends(tmp_path: Path) -> None:
+    target = tmp_path / "refused.csv"
+    rows = [
+        {"item": "a, b.jpg", "reason": '9000 x 9000 pixels, more than 64,000,000; "huge"'},
+        {"item": "c.jpg", "reason": "two\nlines"},
+    ]
+    write_csv(target, rows)
+    with target.open(newline="") as file:
+        assert list(csv.DictReader(file)) == rows
+
+
+def test_a_picture_is_written_as_png(tmp_path: Path, pictures: Pictures) -> None:
+    write_picture(tmp_path / "p.png", to_picture(pictures.pixels[0]))
+    assert torch.equal(to_tensor(decode((tmp_path / "p.png").read_bytes())), pictures.pixels[0])
+
+
+# ---------------------------------------------------------------- pictures and embeddings
+
+
+def test_pictures_come_back_as_they_went(tmp_path: Path, pictures: Pictures) -> None:
+    write_pictures(tmp_path, pictures, [None] * len(pictures))
+    back = read_pictures(tmp_path, "train")
+    assert back.ids == pictures.ids
+    assert torch.equal(back.class_ids, pictures.class_ids)
+    assert back.class_names == pictures.class_names
+    assert torch.equal(back.pixels, pictures.pixels)
+    assert back.pixels.dtype == torch.uint8
+    assert back.captions == pictures.captions
+    assert back.attributes is None
+    assert back.digest == pictures.digest
+
+
+def test_attributes_come_back_as_mappings(tmp_path: Path, four: Pictures) -> None:
+    write_pictures(tmp_path, four, [json.dumps({"petals": str(i)}) for i in range(4)])
+    attributes = read_pictures(tmp_path, "train").attributes
+    assert attributes is not None
+    assert [row["petals"] for row in attributes] == ["0", "1", "2", "3"]
+
+
+def test_captions_are_flattened_picture_by_picture(pictures: Pictures) -> None:
+    first, flat = pictures.first_caption, pictures.flat_captions
+    assert len(first) == len(pictures) + 1
+    assert len(flat) == int(first[-1]) == sum(map(len, pictures.captions))
+    for i in range(len(pictures)):
+        assert flat[first[i] : first[i + 1]] == pictures.captions[i]
+
+
+def test_the_digest_of_pictures_changes_with_ids_captions_and_order(four: Pictures) -> None:
+    others = [
+        replace(four, ids=["x", *four.ids[1:]]),
+        replace(four, captions=[["x"], *four.captions[1:]]),
+        replace(four, captions=four.captions[::-1]),
+    ]
+    assert len({four.digest, *(other.digest for other in others)}) == 4
+
+
+def test_embeddings_come_back_as_they_went(
+    tmp_path: Path, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    write_embeddings(tmp_path, pictures, embeddings)
+    back = read_embeddings(tmp_path, "train", pictures)
+    assert torch.equal(back.image, embeddings.image)
+    assert torch.equal(back.psi, embeddings.psi)
+    assert back.psi.dtype == torch.float32
+
+
+def test_embeddings_of_other_pictures_or_captions_are_refused(
+    tmp_path: Path, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    write_embeddings(tmp_path, pictures, embeddings)
+    other = replace(pictures, ids=pictures.ids[::-1])
+    with pytest.raises(InputError, match=r"is of other pictures; run: dvc repro embed"):
+        read_embeddings(tmp_path, "train", other)
+    more = replace(pictures, captions=[[*pictures.captions[0], "one"], *pictures.captions[1:]])
+    with pytest.raises(InputError, match=r"is of other captions; run: dvc repro embed"):
+        read_embeddings(tmp_path, "train", more)
+
+
+# ---------------------------------------------------------------- shards
+
+
+def test_pages_carry_checksums_and_pictures_are_not_compressed_twice(
+    tmp_path: Path, four: Pictures
+) -> None:
+    write_pictures(tmp_path, four, [None] * 4)
+    [path] = shards(tmp_path, "train")
+    with pq.ParquetFile(path) as file:
+        group = file.metadata.row_group(0)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        told = {column.path_in_schema: column.compression for column in columns}
+        assert told["image.bytes"] == "UNCOMPRESSED"
+        assert told["captions.list.element"] == "ZSTD"
+        assert json.loads(file.schema_arrow.metadata[b"pairsynth"]) == {"format": artifacts.FORMAT}
+
+
+def test_groups_and_shards_are_bounded(
+    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "ROWS_PER_GROUP", 5)
+    monkeypatch.setattr(artifacts, "BYTES_PER_SHARD", 20_000)
+    write_pictures(tmp_path, pictures, [None] * len(pictures))
+    found = shards(tmp_path, "train")
+    assert len(found) > 1
+    assert found[0].name == f"train-00000-of-{len(found):05}.parquet"
+    assert sorted(tmp_path.iterdir()) == found
+    for path in found:
+        with pq.ParquetFile(path) as file:
+            groups = range(file.num_row_groups)
+            assert all(file.metadata.row_group(i).num_rows <= 5 for i in groups)
+    assert read_pictures(tmp_path, "train").ids == pictures.ids
+
+
+def test_equal_rows_give_equal_bytes(tmp_path: Path, four: Pictures) -> None:
+    for name in ("a", "b"):
+        write_pictures(tmp_path / name, four, [None] * 4)
+    [one], [other] = shards(tmp_path / "a", "train"), shards(tmp_path / "b", "train")
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_writer_that_failed_leaves_no_finished_shard(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        ShardWriter(tmp_path, "train", PICTURES),
+    ):
+        raise RuntimeError("stop")
+    with pytest.raises(InputError, match="is missing"):
+        shards(tmp_path, "train")
+
+
+def test_no_rows_are_an_empty_shard(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path, "train", PICTURES):
+        pass
+    assert read_shards(tmp_path, "train").num_rows == 0
+
+
+@pytest.fixture
+def shard_folder(tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The 24 pictures in three shards or more, in a folder called `pictures`."""
+    monkeypatch.setattr(artifacts, "ROWS_PER_GROUP", 4)
+    monkeypatch.setattr(artifacts, "BYTES_PER_SHARD", 20_000)
+    folder = tmp_path / "pictures"
+    write_pictures(folder, pictures, [None] * len(pictures))
+    assert len(shards(folder, "train")) >= 3
+    return folder
+
+
+def test_missing_shards_say_which_stage_makes_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"pictures/val-\*\.parquet is missing.*repro download"):
+        read_pictures(tmp_path / "pictures", "val")
+
+
+def test_a_missing_shard_is_named(shard_folder: Path) -> None:
+    lost = shards(shard_folder, "train")[1]
+    lost.unlink()
+    with pytest.raises(InputError, match=lost.name):
+        read_shards(shard_folder, "train")
+
+
+def test_an_extra_shard_is_named(shard_folder: Path) -> None:
+    found = shards(shard_folder, "train")
+    extra = found[0].with_name(f"train-{len(found):05}-of-{len(found):05}.parquet")
+    extra.write_bytes(found[0].read_bytes())
+    with pytest.raises(InputError, match=extra.name):
+        read_shards(shard_folder, "train")
+
+
+def test_a_shard_of_another_run_is_named(shard_folder: Path) -> None:
+    found = shards(shard_folder, "train")
+    stray = found[0].with_name("train-00000-of-00001.parquet")
+    stray.write_bytes(found[0].read_bytes())
+    with pytest.raises(InputError, match="shards do not match"):
+        read_shards(shard_folder, "train")
+
+
+def test_one_flipped_bit_in_the_pages_of_a_shard_is_found(tmp_path: Path, four: Pictures) -> None:
+    write_pictures(tmp_path, four, [None] * 4)
+    [path] = shards(tmp_path, "train")
+    whole, table = path.read_bytes(), read_shards(tmp_path, "train")
+    with pq.ParquetFile(path) as file:
+        columns = [file.metadata.row_group(0).column(i) for i in range(len(table.schema) + 1)]
+    ends = [c.data_page_offset + c.total_compressed_size for c in columns]
+    randomness = np.random.default_rng(0)
+    for bit in randomness.integers(4 * 8, max(ends) * 8, 150).tolist():
+        path.write_bytes(flipped(whole, bit))
+        try:
+            same = read_shards(tmp_path, "train").equals(table)
+        except InputError as error:
+            assert path.name in str(error)  # noqa: PT017
+        else:
+            assert same, f"bit {bit} changed the rows in silence"
+
+
+@pytest.mark.parametrize("share", [0, 4, 0.5, -1])
+def test_a_shard_cut_short_is_named(tmp_path: Path, four: Pictures, share: float) -> None:
+    write_pictures(tmp_path, four, [None] * 4)
+    [path] = shards(tmp_path, "train")
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data)) if share == 0.5 else int(share)])
+    with pytest.raises(InputError, match=rf"{path.name} is damaged"):
+        read_pictures(tmp_path, "train")
+
+
+def test_a_text_file_called_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train-00000-of-00001.parquet").write_text("<html>not found</html>")
+    with pytest.raises(InputError, match=r"train-00000-of-00001.parquet is damaged"):
+        read_shards(tmp_path, "train")
+
+
+def test_hugging_face_features_tell_pictures_and_vectors() -> None:
+    info = json.loads(artifacts.with_features(PICTURES).metadata[b"huggingface"])
+    features = info["info"]["features"]
+    assert features["image"] == {"_type": "Image"}
+    assert features["class_id"] == {"dtype": "int32", "_type": "Value"}
+    vectors = json.loads(artifacts.with_features(embeddings_schema(8)).metadata[b"huggingface"])
+    assert vectors["info"]["features"]["image"]["length"] == 8
+    assert vectors["info"]["features"]["image"]["feature"]["dtype"] == "float32"
+
+
+# ---------------------------------------------------------------- checkpoints
+
+OPTIONS: dict[str, Any] = {"size": 32, "name": "x", "tokens": ["a", "b"], "rate": 0.5, "flag": True}
+
+
+def state() -> dict[str, Any]:
+    torch.manual_seed(0)
+    return {
+        "weights": torch.randn(4, 3),
+        "scalar": torch.tensor(2.5),
+        "count": torch.tensor(7),
+        "empty": torch.empty(0),
+        "inner": {"half": torch.randn(5).bfloat16(), "mask": torch.tensor([True, False])},
+    }
+
+
+def flat(values: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
+    return list(artifacts._tensors(values))
+
+
+def test_a_checkpoint_comes_back_as_it_went(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "gan.pt", "gan", OPTIONS, state())
+    options, loaded = load_checkpoint(tmp_path / "gan.pt", "gan")
+    assert options == OPTIONS
+    for (name, tensor), (other_name, other) in zip(flat(loaded), flat(state()), strict=True):
+        assert name == other_name
+        assert tensor.dtype == other.dtype
+        assert torch.equal(tensor, other)
+
+
+def test_equal_weights_give_equal_bytes_whatever_their_layout(tmp_path: Path) -> None:
+    weights = torch.randn(2, 3, 4, 4)
+    layouts = (weights, weights.to(memory_format=torch.channels_last), weights.requires_grad_())
+    for i, layout in enumerate(layouts):
+        save_checkpoint(tmp_path / f"{i}.pt", "gan", OPTIONS, {"w": layout})
+    assert len({file_digest(tmp_path / f"{i}.pt") for i in range(3)}) == 1
+    assert len(file_digest(tmp_path / "0.pt")) == 64
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, number: float) -> None:
+    target = tmp_path / "gan.pt"
+    save_checkpoint(target, "gan", OPTIONS, state())
+    before = target.read_bytes()
+    bad = {"generator": {"layer.weight": torch.tensor([1.0, number])}}
+    with pytest.raises(ValueError, match=r"gan: generator.layer.weight is not finite"):
+        save_checkpoint(target, "gan", OPTIONS, bad)
+    assert target.read_bytes() == before
+
+
+def test_a_missing_checkpoint_says_which_stage_makes_it(tmp_path: Path) -> None:
+    for name in ("encoder.pt", "gan.pt", "captioner.pt"):
+        with pytest.raises(InputError, match=rf"{name} is missing; run: dvc repro {MAKERS[name]}"):
+            load_checkpoint(tmp_path / name, "gan")
+
+
+def test_a_checkpoint_of_another_kind_or_format_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gan.pt"
+    save_checkpoint(path, "encoder", OPTIONS, state())
+    with pytest.raises(InputError, match="holds a encoder of format 1, not a gan of format 1"):
+        load_checkpoint(path, "gan")
+    monkeypatch.setattr(artifacts, "FORMAT", 2)
+    with pytest.raises(InputError, match="not a encoder of format 2"):
+        load_checkpoint(path, "encoder")
+
+
+def test_flipped_bits_in_a_checkpoint_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "gan.pt"
+    save_checkpoint(path, "gan", OPTIONS, state())
+    whole = path.read_bytes()
+    randomness = np.random.default_rng(0)
+    refused = 0
+    for bit in randomness.integers(0, len(whole) * 8, 250).tolist():
+        path.write_bytes(flipped(whole, bit))
+        try:
+            options, loaded = load_checkpoint(path, "gan")
+        except InputError as error:
+            assert "gan.pt" in str(error)  # noqa: PT017
+            refused += 1
+        else:  # the bit was in padding or in a date of the container
+            assert options == OPTIONS
+            pairs = zip(flat(loaded), flat(state()), strict=True)
+            assert all(torch.equal(one, other) for (_, one), (_, other) in pairs)
+    assert refused > 50
+
+
+def test_every_flipped_bit_in_the_weights_is_found(tmp_path: Path) -> None:
+    path, weights = tmp_path / "gan.pt", torch.arange(1.0, 33.0)
+    save_checkpoint(path, "gan", {}, {"w": weights})
+    whole = path.read_bytes()
+    start = whole.index(weights.numpy().tobytes())
+    for bit in range(start * 8, (start + 128) * 8, 37):
+        path.write_bytes(flipped(whole, bit))
+        with pytest.raises(InputError, match="is damaged"):
+            load_checkpoint(path, "gan")
+
+
+@pytest.mark.parametrize("share", [0, 4, 0.5, -1])
+def test_a_checkpoint_cut_short_is_refused(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "gan.pt"
+    save_checkpoint(path, "gan", OPTIONS, state())
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data)) if share == 0.5 else int(share)])
+    with pytest.raises(InputError, match="is damaged or not ours"):
+        load_checkpoint(path, "gan")
+
+
+class Hostile:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.mark),))
+
+
+@pytest.mark.parametrize("container", ["pickle", "torch"])
+def test_a_hostile_checkpoint_runs_nothing(tmp_path: Path, container: str) -> None:
+    mark, path = tmp_path / "mark", tmp_path / "gan.pt"
+    content = {"format": 1, "kind": "gan", "options": Hostile(mark), "state": {}, "digest": ""}
+    if container == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path)
+    with pytest.raises(InputError, match="is damaged or not ours"):
+        load_checkpoint(path, "gan")
+    assert not mark.exists()
+    if container == "pickle":  # the trap works: whoever unpickles it is caught
+        pickle.loads(path.read_bytes())
+        assert mark.exists()
+
+
+def test_a_foreign_file_of_tensors_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": torch.zeros(2)}, tmp_path / "gan.pt")
+    with pytest.raises(InputError, match="is damaged or not ours"):
+        load_checkpoint(tmp_path / "gan.pt", "gan")
+
+
+def test_a_shard_of_another_format_is_refused(tmp_path: Path, four: Pictures) -> None:
+    write_pictures(tmp_path, four, [None] * 4)
+    [path] = shards(tmp_path, "train")
+    table = pq.read_table(path)
+    newer = {**table.schema.metadata, b"pairsynth": b'{"format": 999}'}
+    pq.write_table(table.replace_schema_metadata(newer), path)
+    with pytest.raises(InputError, match="format"):
+        read_shards(tmp_path, "train")
+
+
+def test_the_schema_of_pictures_is_the_one_that_is_written(tmp_path: Path, four: Pictures) -> None:
+    write_pictures(tmp_path, four, [None] * 4)
+    assert read_shards(tmp_path, "train").schema.equals(PICTURES)
+    assert read_shards(tmp_path, "train", ["image_id"]).column_names == ["image_id"]
+    assert isinstance(PICTURES.field("captions").type, pa.ListType)

@@ -1,0 +1,227 @@
+"""Networks and losses of text to image: by hand where a hand can compute, by shape elsewhere."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pairsynth.artifacts import Pictures
+from pairsynth.errors import InputError
+from pairsynth.gan import (
+    OBJECTIVES,
+    Gan,
+    gan_cls_discriminator_loss,
+    gan_cls_generator_loss,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    load_gan,
+    phi_of,
+)
+from pairsynth.images import SIZES, to_network
+
+CPU = torch.device("cpu")
+ZEROS = torch.zeros(3)
+
+
+def build(objective: str, size: int = 32) -> Gan:
+    torch.manual_seed(0)
+    return Gan.build(objective, size, 8, 6, 4, 4, "digest of psi").to(CPU)
+
+
+def inputs(count: int) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    return torch.randn(count, 6), nn.functional.normalize(torch.randn(count, 8), dim=1)
+
+
+# ---------------------------------------------------------------- losses
+
+
+def test_gan_cls_knows_nothing_at_zero_logits() -> None:
+    loss = gan_cls_discriminator_loss(ZEROS, ZEROS, ZEROS)
+    assert loss.item() == pytest.approx(2 * math.log(2))
+    assert gan_cls_generator_loss(ZEROS).item() == pytest.approx(math.log(2))
+
+
+def test_gan_cls_by_hand() -> None:
+    real, wrong, fake = [1.0, -2.0], [0.5, 3.0], [-1.0, 0.25]
+
+    def log_d(logit: float) -> float:
+        return math.log(1 / (1 + math.exp(-logit)))
+
+    def log_not_d(logit: float) -> float:
+        return math.log(1 - 1 / (1 + math.exp(-logit)))
+
+    wanted = sum(
+        -log_d(r) - (log_not_d(w) + log_not_d(f)) / 2
+        for r, w, f in zip(real, wrong, fake, strict=True)
+    )
+    loss = gan_cls_discriminator_loss(*(torch.tensor(t) for t in (real, wrong, fake)))
+    assert loss.item() == pytest.approx(wanted / 2, rel=1e-6)
+    generator_loss = gan_cls_generator_loss(torch.tensor(fake)).item()
+    assert generator_loss == pytest.approx(-(log_d(-1.0) + log_d(0.25)) / 2, rel=1e-6)
+
+
+def test_gan_cls_stays_finite_where_sigmoid_saturates() -> None:
+    far = torch.tensor([1e4])
+    assert gan_cls_discriminator_loss(-far, far, far).item() == pytest.approx(2e4)
+    assert gan_cls_generator_loss(-far).item() == pytest.approx(1e4)
+
+
+def test_hinge_by_hand() -> None:
+    assert hinge_discriminator_loss(ZEROS, ZEROS, ZEROS).item() == 2
+    assert hinge_generator_loss(ZEROS).item() == 0
+    real = torch.tensor([2.0, 0.5, -1.0])  # 0, 0.5, 2
+    wrong = torch.tensor([-2.0, 0.0, 1.0])  # 0, 1, 2
+    fake = torch.tensor([-1.0, -0.5, 3.0])  # 0, 0.5, 4
+    wanted = 2.5 / 3 + (3 / 3 + 4.5 / 3) / 2
+    assert hinge_discriminator_loss(real, wrong, fake).item() == pytest.approx(wanted)
+    assert hinge_generator_loss(fake).item() == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_losses_push_scores_the_right_way(objective: str) -> None:
+    real, wrong, fake = (torch.full((4,), 0.1, requires_grad=True) for _ in range(3))
+    OBJECTIVES[objective].discriminator_loss(real, wrong, fake).backward()
+    assert real.grad is not None
+    assert wrong.grad is not None
+    assert fake.grad is not None
+    assert bool((real.grad < 0).all())
+    assert bool((wrong.grad > 0).all())
+    assert bool((fake.grad > 0).all())
+    assert torch.allclose(wrong.grad, fake.grad)
+    own = torch.full((4,), 0.1, requires_grad=True)
+    OBJECTIVES[objective].generator_loss(own).backward()
+    assert own.grad is not None
+    assert bool((own.grad < 0).all())
+
+
+# ---------------------------------------------------------------- networks
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_shapes(objective: str, size: int) -> None:
+    gan = build(objective, size).eval()
+    noise, psi = inputs(2)
+    images = gan.generator(noise, psi)
+    assert images.shape == (2, 3, size, size)
+    assert bool((images.abs() <= 1).all())
+    phi = gan.discriminator.phi(images)
+    assert phi.shape == (2, gan.discriminator.phi_channels, 4, 4)
+    assert gan.discriminator.score(phi, psi).shape == (2,)
+    assert (gan.size, gan.noise) == (size, 6)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_row_never_depends_on_its_batch(objective: str) -> None:
+    gan = build(objective)
+    noise, psi = inputs(5)
+    gan.generator(noise, psi)  # running statistics that are not those of the start
+    gan.eval()
+    images = gan.generator(noise, psi)
+    alone = torch.cat([gan.generator(noise[i : i + 1], psi[i : i + 1]) for i in range(5)])
+    assert torch.allclose(images, alone, atol=1e-5)
+    phi = gan.discriminator.phi(images)
+    scores = gan.discriminator.score(phi, psi)
+    for i in range(5):
+        own = gan.discriminator.phi(images[i : i + 1])
+        assert torch.allclose(own[0], phi[i], atol=1e-5)
+        assert torch.allclose(gan.discriminator.score(own, psi[i : i + 1])[0], scores[i], atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_inference_leaves_the_weights_alone(objective: str) -> None:
+    gan = build(objective).eval()
+    before = {k: v.clone() for k, v in gan.discriminator.state_dict().items()}
+    noise, psi = inputs(3)
+    gan.discriminator.score(gan.discriminator.phi(gan.generator(noise, psi)), psi)
+    after = gan.discriminator.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert not any(p.requires_grad for p in gan.generator.parameters())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_psi_and_noise_both_reach_the_picture_and_psi_the_score(objective: str) -> None:
+    gan = build(objective)
+    noise, psi = inputs(4)
+    noise.requires_grad_()
+    psi.requires_grad_()
+    gan.generator(noise, psi).square().sum().backward()
+    assert noise.grad is not None
+    assert psi.grad is not None
+    assert bool((noise.grad.abs().sum(1) > 0).all())
+    assert bool((psi.grad.abs().sum(1) > 0).all())
+    gan.eval()
+    phi = gan.discriminator.phi(torch.randn(2, 3, 32, 32).clamp(-1, 1))
+    with torch.no_grad():
+        scores = [gan.discriminator.score(phi, psi[i : i + 2]) for i in (0, 2)]
+    assert not torch.allclose(*scores)
+
+
+def test_gan_cls_is_reeds_dcgan() -> None:
+    gan = build("gan-cls", 64)
+    kinds = [type(module) for module in gan.generator.modules()]
+    assert kinds.count(nn.ConvTranspose2d) == 5  # 1, 4, 8, 16, 32, 64
+    assert kinds.count(nn.BatchNorm2d) == 4
+    assert nn.Conv2d not in kinds
+    seen = [type(module) for module in gan.discriminator.modules()]
+    assert seen.count(nn.Conv2d) == 6  # 64, 32, 16, 8, 4; the join; the score
+    assert seen.count(nn.BatchNorm2d) == 4
+
+
+def test_the_default_has_no_batch_norm_in_its_discriminator_and_unit_spectra() -> None:
+    gan = build("hinge")
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in gan.discriminator.modules())
+    phi = torch.randn(2, gan.discriminator.phi_channels, 4, 4)
+    for _ in range(30):
+        gan.discriminator.phi(torch.randn(2, 3, 32, 32))
+        gan.discriminator.score(phi, torch.randn(2, 8))
+    convolutions = [m for m in gan.discriminator.modules() if isinstance(m, nn.Conv2d)]
+    for convolution in convolutions:
+        spectrum = torch.linalg.svdvals(convolution.weight.detach().flatten(1))
+        assert spectrum[0].item() == pytest.approx(1, abs=0.05)
+
+
+def test_joint_vectors_of_phi_have_unit_length_in_psis_space(gan: Gan) -> None:
+    joint = gan.discriminator.joint(torch.randn(3, gan.discriminator.phi_channels, 4, 4))
+    assert joint.shape == (3, 8)
+    assert torch.allclose(joint.norm(dim=1), torch.ones(3), atol=1e-5)
+
+
+# ---------------------------------------------------------------- phi and the checkpoint
+
+
+def test_phi_of_pictures_is_the_trunk_of_their_middle(gan: Gan, pictures: Pictures) -> None:
+    wide = nn.functional.pad(pictures.pixels, (3, 3, 3, 3), value=255)
+    phi = phi_of(gan, wide, CPU, batch=7)
+    assert phi.shape == (24, gan.discriminator.phi_channels, 4, 4)
+    assert phi.dtype == torch.float32
+    wanted = gan.discriminator.phi(to_network(pictures.pixels))
+    assert torch.allclose(phi, wanted, atol=1e-5)
+    assert torch.allclose(phi, phi_of(gan, pictures.pixels, CPU), atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_checkpoint_gives_identical_outputs(tmp_path: Path, objective: str) -> None:
+    gan = build(objective)
+    noise, psi = inputs(3)
+    gan.discriminator.score(gan.discriminator.phi(gan.generator(noise, psi)), psi)
+    gan.save(tmp_path / "gan.pt")
+    gan.eval()
+    loaded = load_gan(tmp_path / "gan.pt", CPU)
+    assert loaded.options == gan.options
+    assert loaded.options["psi_of"] == "digest of psi"
+    images = gan.generator(noise, psi)
+    assert torch.equal(loaded.generator(noise, psi), images)
+    phi = gan.discriminator.phi(images)
+    assert torch.equal(loaded.discriminator.phi(images), phi)
+    assert torch.equal(loaded.discriminator.score(phi, psi), gan.discriminator.score(phi, psi))
+    loaded.save(tmp_path / "again.pt")
+    assert (tmp_path / "again.pt").read_bytes() == (tmp_path / "gan.pt").read_bytes()
+
+
+def test_another_checkpoint_is_no_gan(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gan.pt is missing; run: dvc repro train_gan"):
+        load_gan(tmp_path / "gan.pt", CPU)

@@ -1,0 +1,345 @@
+"""The loop of GAN-CLS: what a batch holds, what a step does, what an epoch says."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pairsynth import gan_training, seeds
+from pairsynth.artifacts import Embeddings, Pictures, file_digest
+from pairsynth.errors import InputError
+from pairsynth.gan import OBJECTIVES, Gan
+from pairsynth.gan_training import (
+    Batches,
+    GanConfig,
+    GanReport,
+    class_ranges,
+    cutout,
+    interpolate_some,
+    spread,
+    translate,
+    verdict,
+)
+
+CPU = torch.device("cpu")
+
+
+def chance(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def learn(
+    config: GanConfig, pictures: Pictures, embeddings: Embeddings, seed: int = 1
+) -> tuple[Gan, list[GanReport]]:
+    torch.manual_seed(seeds.digest(seed, "train_gan"))
+    gan = gan_training.build(config, pictures, embeddings, "digest").to(CPU)
+    return gan, list(gan_training.train(gan, pictures, embeddings, config, seed, CPU))
+
+
+# ---------------------------------------------------------------- batches
+
+
+def batches(pictures: Pictures, embeddings: Embeddings) -> Batches:
+    return Batches(pictures, embeddings, 8, 32, CPU)
+
+
+def test_wrong_rows_are_of_any_other_class_evenly(
+    pictures: Pictures, embeddings: Embeddings
+) -> None:
+    mixed = torch.randperm(24, generator=chance())
+    shuffled = replace(pictures, class_ids=pictures.class_ids[mixed])
+    source = batches(shuffled, embeddings)
+    randomness = chance()
+    rows = torch.arange(24).repeat(200)
+    wrong = source.wrong_rows(rows, randomness)
+    assert not bool((shuffled.class_ids[wrong] == shuffled.class_ids[rows]).any())
+    for row in (0, 11, 23):
+        drawn = Counter(wrong[rows == row].tolist())
+        others = (shuffled.class_ids != shuffled.class_ids[row]).nonzero().flatten().tolist()
+        assert set(drawn) == set(others)
+    # 4,800 draws over 24 pictures: 200 each, give or take four deviations.
+    assert all(140 < count < 260 for count in Counter(wrong.tolist()).values())
+
+
+def test_wrong_rows_with_classes_of_unequal_size_and_unknown_ones(
+    pictures: Pictures, embeddings: Embeddings
+) -> None:
+    class_ids = torch.tensor([-1] * 5 + [7] * 15 + [9] + [3] * 3)
+    source = batches(replace(pictures, class_ids=class_ids), embeddings)
+    rows = torch.arange(24).repeat(300)
+    wrong = source.wrong_rows(rows, chance())
+    known = class_ids[rows] >= 0
+    assert not bool((class_ids[wrong] == class_ids[rows])[known].any())
+    assert not bool((wrong == rows).any())
+    unknown = Counter(wrong[rows == 2].tolist())
+    assert set(unknown) == set(range(24)) - {2}
+    assert set(wrong[rows == 20].tolist()) == set(range(24)) - {20}
+
+
+@pytest.mark.parametrize("class_id", [-1, 0, 5])
+def test_where_all_are_of_one_class_any_other_picture_is_wrong(
+    pictures: Pictures, embeddings: Embeddings, class_id: int
+) -> None:
+    source = batches(replace(pictures, class_ids=torch.full((24,), class_id)), embeddings)
+    rows = torch.arange(24).repeat(100)
+    wrong = source.wrong_rows(rows, chance())
+    assert not bool((wrong == rows).any())
+    assert set(wrong.tolist()) == set(range(24))
+
+
+def test_class_ranges_by_hand() -> None:
+    start, count = class_ranges(torch.tensor([-1, -1, 2, 2, 2, 8]))
+    assert start.tolist() == [0, 1, 2, 2, 2, 5]
+    assert count.tolist() == [1, 1, 3, 3, 3, 1]
+    for class_id in (-1, 4):
+        start, count = class_ranges(torch.full((3,), class_id))
+        assert start.tolist() == [0, 1, 2]
+        assert count.tolist() == [1, 1, 1]
+
+
+def test_an_epoch_shows_every_picture_once_with_a_caption_of_its_own(
+    pictures: Pictures, embeddings: Embeddings
+) -> None:
+    # psi that tells its row, pixels that tell theirs
+    first = pictures.first_caption
+    owner = torch.repeat_interleave(torch.arange(24), first.diff())
+    told = Embeddings(embeddings.image, owner[:, None].float().expand(-1, 8).contiguous())
+    flat = torch.arange(24, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 32, 32)
+    source = Batches(replace(pictures, pixels=flat.contiguous()), told, 8, 32, CPU)
+    seen = []
+    for batch in source.epoch(chance()):
+        assert batch.images.shape == (8, 3, 32, 32)
+        rows = ((batch.images[:, 0, 0, 0] + 1) * 127.5).round().long()
+        assert torch.equal(batch.psi[:, 0].long(), rows)
+        assert torch.equal(batch.class_ids, pictures.class_ids[rows])
+        wrong = pictures.class_ids[batch.wrong_psi[:, 0].long()]
+        assert not bool((wrong == batch.class_ids).any())
+        seen += rows.tolist()
+    assert sorted(seen) == list(range(24))
+
+
+def test_the_incomplete_last_batch_is_left_out(pictures: Pictures, embeddings: Embeddings) -> None:
+    source = Batches(pictures, embeddings, 10, 32, CPU)
+    assert [len(batch.images) for batch in source.epoch(chance())] == [10, 10]
+    whole = Batches(pictures, embeddings, 1000, 32, CPU)
+    assert [len(batch.images) for batch in whole.epoch(chance())] == [24]
+
+
+def test_stored_margins_are_cropped_away(pictures: Pictures, embeddings: Embeddings) -> None:
+    wide = replace(pictures, pixels=F.pad(pictures.pixels, (3, 3, 3, 3)))
+    batch = next(Batches(wide, embeddings, 8, 32, CPU).epoch(chance()))
+    assert batch.images.shape == (8, 3, 32, 32)
+    assert float(batch.images.abs().max()) <= 1
+
+
+# ---------------------------------------------------------------- what the networks see
+
+
+def test_interpolation_touches_the_first_rows_only() -> None:
+    psi = F.normalize(torch.randn(10, 8, generator=chance()), dim=1)
+    mixed = interpolate_some(psi, 4, chance(1))
+    assert torch.allclose(mixed[4:], psi[4:], atol=1e-6)
+    assert torch.allclose(mixed.norm(dim=1), torch.ones(10), atol=1e-6)
+    for i in range(4):
+        assert not torch.allclose(mixed[i], psi[i], atol=1e-3)
+        # Between two unit vectors: in their plane, and no farther from either than they are.
+        own, after = psi[i], psi[i + 1]
+        assert (mixed[i] @ own).item() >= (own @ after).item() - 1e-5
+        assert (mixed[i] @ after).item() >= (own @ after).item() - 1e-5
+        basis = torch.linalg.qr(torch.stack([own, after], 1)).Q
+        assert torch.allclose(basis @ (basis.T @ mixed[i]), mixed[i], atol=1e-5)
+    assert torch.allclose(interpolate_some(psi, 0, chance()), psi, atol=1e-6)
+
+
+def shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:
+    """An oracle that moves pixel by pixel."""
+    moved = np.zeros_like(images)
+    side = images.shape[-1]
+    for y in range(side):
+        for x in range(side):
+            if 0 <= y - down < side and 0 <= x - right < side:
+                moved[..., y, x] = images[..., y - down, x - right]
+    return moved
+
+
+def test_translation_moves_all_images_by_one_shift_within_reach() -> None:
+    images = torch.rand(3, 3, 8, 8, generator=chance()) + 0.1
+    steps = range(-2, 3)
+    known = {(d, r): shifted(images.numpy(), d, r) for d in steps for r in steps}
+    found = set()
+    for seed in range(60):
+        moved = translate(images, 0.25, chance(seed)).numpy()
+        matches = [shift for shift, wanted in known.items() if np.array_equal(moved, wanted)]
+        assert len(matches) == 1
+        found.add(matches[0])
+    assert len(found) > 15
+    assert {shift[0] for shift in found} == {shift[1] for shift in found} == set(steps)
+    assert torch.equal(translate(images, 0.0, chance()), images)
+    assert torch.equal(translate(images, 0.1, chance()), images)  # less than a pixel
+
+
+def test_cutout_greys_one_square_in_each_image() -> None:
+    images = torch.rand(20, 3, 16, 16, generator=chance()) + 0.1
+    cut = cutout(images, 0.25, chance(1))
+    gone = (cut == 0).all(1)
+    assert torch.equal(cut.where(~gone[:, None], images), images)
+    assert torch.equal((cut == 0).any(1), gone)  # all three channels alike
+    sizes = []
+    for mask in gone:
+        rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
+        assert int(mask.sum()) == len(rows) * len(columns) > 0
+        assert int(rows[-1] - rows[0]) + 1 == len(rows) <= 5
+        assert int(columns[-1] - columns[0]) + 1 == len(columns) <= 5
+        sizes.append(int(mask.sum()))
+    assert max(sizes) >= 16
+    assert len({tuple(mask.flatten().tolist()) for mask in gone}) > 10
+    assert torch.equal(cutout(images, 0.0, chance()), images)
+
+
+# ---------------------------------------------------------------- the loop
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_each_objective_trains_with_the_same_parameters(
+    objective: str, gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    config = replace(gan_config, objective=objective)
+    gan, reports = learn(config, pictures, embeddings)
+    assert [report.epoch for report in reports] == [1, 2]
+    assert all(np.isfinite(list(asdict(report).values())).all() for report in reports)
+    assert [report.images for report in reports] == [24, 24]
+    assert all(bool(p.isfinite().all()) for p in gan.generator.parameters())
+
+
+def test_the_paper_trains_without_what_it_does_not_have(
+    plain_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    config = replace(plain_config, translation=0.0, cutout=0.0)
+    _, reports = learn(config, pictures, embeddings)
+    assert all(np.isfinite(list(asdict(report).values())).all() for report in reports)
+
+
+@pytest.mark.usefixtures("repeatable")
+def test_one_seed_gives_one_file(
+    tmp_path: Path, gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    told = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        gan, reports = learn(gan_config, pictures, embeddings, seed)
+        gan.save(tmp_path / name)
+        told.append(reports)
+    assert told[0] == told[1] != told[2]
+    one, same, other = (file_digest(tmp_path / name) for name in "abc")
+    assert one == same
+    assert one != other
+
+
+def test_nan_in_psi_stops_and_names_epoch_and_step(
+    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    bad = Embeddings(embeddings.image, torch.full_like(embeddings.psi, torch.nan))
+    with pytest.raises(InputError, match=r"train_gan: the losses are .*nan.* epoch 1, step 1;"):
+        learn(gan_config, pictures, bad)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_rate_that_explodes_stops_and_names_epoch_and_step(
+    objective: str, plain_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    config = replace(
+        plain_config, objective=objective, generator_rate=1e36, discriminator_rate=1e36
+    )
+    with pytest.raises(InputError, match=r"in epoch \d+, step \d+; lower train_gan.generator_rate"):
+        learn(replace(config, epochs=4), pictures, embeddings)
+
+
+def test_the_average_is_what_is_left_after_the_last_epoch(
+    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    now, _ = learn(replace(gan_config, average=0.0), pictures, embeddings)
+    late, _ = learn(replace(gan_config, average=0.999), pictures, embeddings)
+    one, other = now.generator.seed.weight, late.generator.seed.weight
+    torch.manual_seed(seeds.digest(1, "train_gan"))
+    start = gan_training.build(gan_config, pictures, embeddings, "").generator.seed.weight
+    assert float((other - start).detach().norm()) < float((one - start).detach().norm())
+    trained = zip(
+        now.discriminator.state_dict().values(),
+        late.discriminator.state_dict().values(),
+        strict=True,
+    )
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in trained)
+
+
+def test_four_pictures_are_learned(gan_config: GanConfig, four: Pictures) -> None:
+    psi = torch.eye(8)[:4]
+    config = replace(
+        gan_config,
+        epochs=250,
+        batch_size=4,
+        generator_channels=8,
+        discriminator_channels=8,
+        generator_rate=2e-3,
+        discriminator_rate=2e-3,
+        average=0.9,
+        interpolation=0.0,
+        translation=0.0,
+        cutout=0.0,
+    )
+    gan, reports = learn(config, four, Embeddings(psi, psi))
+    assert reports[-1].real > reports[-1].wrong
+    gan.eval()
+    with torch.no_grad():
+        drawn = gan.generator(torch.randn(40, 6, generator=chance()), psi.repeat(10, 1))
+    middle = drawn[:, :, 14:18, 14:18].mean((2, 3))
+    wanted = four.pixels[:, :, 14:18, 14:18].float().mean((2, 3)) / 127.5 - 1
+    nearest = torch.cdist(middle, wanted).argmin(1)
+    right = (nearest == torch.arange(4).repeat(10)).float().mean().item()
+    assert right > 0.8
+
+
+# ---------------------------------------------------------------- what the stage tells
+
+
+def test_the_sheet_has_a_real_picture_and_seven_drawn_in_each_row(
+    gan: Gan, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    sheet = gan_training.sample_sheet(gan, pictures, embeddings, 1, rows=3)
+    assert sheet.size == ((8 * 34 - 2) * 2, (3 * 34 - 2) * 2)
+    corner = np.asarray(sheet)[0:64:2, 0:64:2]
+    assert np.array_equal(corner, pictures.pixels[0].permute(1, 2, 0).numpy())
+    again = gan_training.sample_sheet(gan, pictures, embeddings, 1, rows=3)
+    assert np.array_equal(np.asarray(sheet), np.asarray(again))
+
+
+class OnePicture(torch.nn.Module):
+    """A generator that has collapsed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture = torch.nn.Parameter(torch.zeros(3, 32, 32))
+
+    def forward(self, noise: torch.Tensor, psi: torch.Tensor) -> torch.Tensor:
+        return self.picture.expand(len(noise), -1, -1, -1)
+
+
+def test_collapse_raises_an_alarm(gan: Gan, embeddings: Embeddings) -> None:
+    assert spread(gan, embeddings, 1) > 0
+    assert spread(replace(gan, generator=OnePicture()), embeddings, 1) == pytest.approx(0, abs=1e-4)
+    assert "collapsed" in verdict(0.01, 0.2)
+    assert "collapsed" not in verdict(0.19, 0.2)
+
+
+def test_figures_are_flat_and_finite(
+    gan: Gan, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    reports = [GanReport(1, 1.0, 1.0, 0.0, 0.0, 0.0, 24), GanReport(2, 0.5, 1.0, 0.1, 0.2, 0.3, 24)]
+    told = gan_training.figures(gan, pictures, embeddings, reports, 1)
+    assert told["epoch"] == 2
+    assert told["discriminator_loss"] == 0.5
+    assert 0 < told["real_spread"] < 1
+    json.dumps(told, allow_nan=False)
