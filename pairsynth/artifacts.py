@@ -383,7 +383,7 @@ def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
 def _plain(value: Any) -> Any:
     """Tensors moved to the CPU in one standard layout, so that equal weights give equal bytes."""
     if isinstance(value, Tensor):
-        return value.detach().cpu().contiguous().clone()
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
     if isinstance(value, Mapping):
         return {key: _plain(child) for key, child in value.items()}
     return value

@@ -55,7 +55,7 @@ class Captioner(nn.Module):
         self.deviation.copy_(phi.std((0, 2, 3)).clamp(min=1e-3))
 
     def see(self, phi: Tensor) -> tuple[Tensor, State]:
-        """phi (N, C, 4, 4) to the grid (N, P, H) to attend to, and the first state (1, N, H) x 2."""
+        """phi (N, C, 4, 4) to the grid (N, P, H) attended to, and the first state."""
         places = phi.float().flatten(2).transpose(1, 2)
         places = (places - self.mean) / self.deviation
         grid = torch.tanh(self.look(F.dropout(places, 0.2, self.training)) + self.place)

@@ -191,8 +191,8 @@ def verify(data: Data = Path("data")) -> None:
 
 
 def _load(data: Path, device: str) -> Mappings:
-    paths = (data / name for name in ("encoder.pt", "gan.pt", "captioner.pt"))
-    return load_mappings(*paths, devices.choose(device))
+    encoder, gan, captioner = (data / f"{name}.pt" for name in ("encoder", "gan", "captioner"))
+    return load_mappings(encoder, gan, captioner, devices.choose(device))
 
 
 def _is_picture(text: str) -> bool:

@@ -52,9 +52,9 @@ tags:
 ---
 # Synthetic pairs of image and caption
 
-{pairs:,} pairs that stand in no data set: pictures of {size} x {size} pixels and their captions, made
-by pairsynth from {source_pictures:,} captioned pictures (digest {source_digest}, seed {seed}) after
-Xie and Bao, *Synthesizing Novel Pairs of Image and Text* (arXiv 1712.06682).
+{pairs:,} synthetic pairs: pictures of {size} x {size} pixels and their captions, made by pairsynth
+from {source_pictures:,} captioned pictures (digest {source_digest}, seed {seed}) after Xie and Bao,
+*Synthesizing Novel Pairs of Image and Text* (arXiv 1712.06682).
 
 | strategy | pairs |
 | --- | ---: |
@@ -65,8 +65,8 @@ Xie and Bao, *Synthesizing Novel Pairs of Image and Text* (arXiv 1712.06682).
 {novelty}
 
 A picture counts as seen where it is nearer to a training picture than {distance:.4f} (root mean
-square difference of 16 x 16 thumbnails): {false_alarms:.0%} of real held-out pictures are so near. A
-caption counts as seen where it stands word for word among the training captions.
+square difference of 16 x 16 thumbnails): {false_alarms:.0%} of real held-out pictures are so near.
+A caption counts as seen where it stands word for word among the training captions.
 
 ## Columns
 | column | meaning |
@@ -74,7 +74,7 @@ caption counts as seen where it stands word for word among the training captions
 | pair_id | `pair-NNNNNNN`; the same number is the same pair in every run of the same seed |
 | image, caption | the pair; the picture is a PNG file in `bytes` |
 | strategy | text_prototype, text_density, image_prototype or image_density: where it started |
-| source_ids, lambda | prototypes: the two sources (`image_id#caption` for text) and the first's share |
+| source_ids, lambda | prototypes: both sources (`image_id#caption` for text), the first's share |
 | component | density: the component of the mixture |
 | seed | the seed of the run |
 | class_id, class_name | where both sources are of one class |
@@ -91,7 +91,8 @@ of the pictures it was made from binds what was learned from them.
 def write_pairs(folder: Path, rows: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
     """Write shards, card and manifest of a dataset into `folder`, row by row.
 
-    facts: source_pictures, source_digest, seed, size, distance, false_alarms, and what else the manifest tells.
+    facts: source_pictures, source_digest, seed, size, distance and false_alarms for the card, and
+    whatever else the manifest is to tell.
     """
     strategies: Counter[str] = Counter()
     novelty: Counter[str] = Counter()

@@ -6,6 +6,7 @@ Bao, 2017); text joins after it, so scoring one picture with another caption cos
 Shapes: N batch, D psi's dimension, Z noise, C H W.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,7 @@ class Generator(nn.Module):
         self.seed = nn.Linear(condition, widths[0] * GRID * GRID)
         self.blocks = nn.ModuleList(
             UpBlock(inner, outer, condition)
-            for inner, outer in zip(widths[:-1], widths[1:], strict=True)
+            for inner, outer in itertools.pairwise(widths)
         )
         self.norm = nn.BatchNorm2d(widths[-1])
         self.out = nn.Conv2d(widths[-1], 3, 3, padding=1)
@@ -318,7 +319,7 @@ def load_gan(path: Path, device: torch.device) -> Gan:
 
 @torch.no_grad()
 def phi_of(gan: Gan, pixels: Tensor, device: torch.device, batch: int = 256) -> Tensor:
-    """phi (N, C, 4, 4), float32 on the CPU, of uint8 pictures (N, 3, S, S), their middle cut out."""
+    """phi (N, C, 4, 4), float32 on the CPU, of the middle of uint8 pictures (N, 3, S, S)."""
     parts = [
         gan.discriminator.phi(to_network(center_crop(part, gan.size).to(device))).float().cpu()
         for part in pixels.split(batch)

@@ -81,12 +81,12 @@ class GanReport:
     """One epoch: mean losses, and the mean scores of real, wrong and fake."""
 
     epoch: int
+    images: int
     discriminator_loss: float
     generator_loss: float
     real: float
     wrong: float
     fake: float
-    images: int
 
 
 def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, psi_of: str) -> Gan:
@@ -131,7 +131,7 @@ def train(
         means = _finite(torch.stack(figures), epoch).mean(0).tolist()
         if epoch == config.epochs:
             gan.generator.load_state_dict(average.module.state_dict())
-        yield GanReport(epoch, *means, images=len(figures) * batches.size)
+        yield GanReport(epoch, len(figures) * batches.size, *means)
 
 
 def _finite(figures: Tensor, epoch: int) -> Tensor:

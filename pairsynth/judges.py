@@ -38,7 +38,7 @@ class Judge(nn.Module):
         for i in range(4):
             layers += [nn.Conv2d(widths[i], widths[i + 1], 3, 2 if i == 0 else 1, 1, bias=False)]
             layers += [nn.BatchNorm2d(widths[i + 1]), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)] if 0 < i else []
+            layers += [nn.MaxPool2d(2)] if i else []
         self.trunk = nn.Sequential(*layers)
         features = widths[-1] * 2
         self.heads = nn.ModuleDict(

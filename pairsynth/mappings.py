@@ -65,14 +65,14 @@ class Mappings:
         return (self.psi(captions) * self.encoder.embed_images(pixels)).sum(1)
 
     def image_cycle(self, pixels: Tensor, noise: Tensor) -> Iterator[Turn]:
-        """v -> g(phi(v)) -> v' = f(psi(g(phi(v)))) -> ..., without end; the same noise each turn."""
+        """v -> g(phi(v)) -> v' = f(psi(g(phi(v)))) -> ..., without end; one noise for all turns."""
         while True:
             captions = self.describe(self.phi(pixels))
             pixels = self.draw(self.psi(captions), noise)
             yield Turn(captions, pixels, self.phi(pixels))
 
     def text_cycle(self, captions: list[str], noise: Tensor) -> Iterator[Turn]:
-        """t -> f(psi(t)) -> t' = g(phi(f(psi(t)))) -> ..., without end; the same noise each turn."""
+        """t -> f(psi(t)) -> t' = g(phi(f(psi(t)))) -> ..., without end; one noise for all turns."""
         while True:
             pixels = self.draw(self.psi(captions), noise)
             phi = self.phi(pixels)

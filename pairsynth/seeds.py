@@ -27,5 +27,5 @@ def fix(seed: int, stage: str) -> None:
     torch.manual_seed(digest(seed, stage))
     torch.use_deterministic_algorithms(True)
     # Filling fresh memory with NaN took 13 % of a training step; no code here reads such memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

@@ -13,7 +13,6 @@ from pairsynth.artifacts import (
     read_embeddings,
     read_pictures,
     read_shards,
-    shards,
 )
 from pairsynth.captioner import load_captioner
 from pairsynth.dataset import read_manifest
@@ -61,8 +60,9 @@ def _examine(path: Path, check: Callable[[Path], str]) -> Finding:
     except InputError as error:
         return Finding(path, False, str(error))
     except Exception as error:  # readers raise many kinds, all of them meaning: not what we wrote
-        reason = f"{path} cannot be read ({type(error).__name__}: {error})"
-        return Finding(path, False, f"{reason}; remake it: dvc repro --force {maker}")
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        remake = f"remake it: dvc repro --force {maker}"
+        return Finding(path, False, f"{path} cannot be read ({reason}); {remake}")
 
 
 # ---------------------------------------------------------------- each by itself
@@ -98,7 +98,7 @@ def _synthetic(path: Path) -> str:
     told, stored = read_manifest(path), read_shards(path, "train").num_rows
     if told["pairs"] != stored:
         raise InputError(f"{path}: {stored:,} pairs, but its manifest.json tells {told['pairs']:,}")
-    return f"{stored:,} pairs in {len(shards(path, 'train'))} shards"
+    return f"{stored:,} pairs, as its manifest tells"
 
 
 CHECKS: Mapping[str, Callable[[Path], str]] = {
@@ -126,7 +126,7 @@ def _together(data: Path) -> str:
     if present("encoder.pt", "gan.pt", "gmm.npz"):
         encoder, gan = load_encoder(data / "encoder.pt", CPU), load_gan(data / "gan.pt", CPU)
         load_mixtures(data / "gmm.npz", encoder, gan)
-    return "what is there belongs together"
+    return "and what is there belongs together"
 
 
 def _check_embeddings(data: Path) -> None:

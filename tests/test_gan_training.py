@@ -279,13 +279,11 @@ def test_four_pictures_are_learned(gan_config: GanConfig, four: Pictures) -> Non
     psi = torch.eye(8)[:4]
     config = replace(
         gan_config,
-        epochs=250,
+        epochs=100,
         batch_size=4,
-        generator_channels=8,
-        discriminator_channels=8,
-        generator_rate=2e-3,
-        discriminator_rate=2e-3,
-        average=0.9,
+        generator_rate=4e-3,
+        discriminator_rate=4e-3,
+        average=0.8,
         interpolation=0.0,
         translation=0.0,
         cutout=0.0,

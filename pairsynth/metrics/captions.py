@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-from sacrebleu.metrics import BLEU
+from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor
 
 from pairsynth.text import normalize
@@ -26,7 +27,8 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict
             "needs a list of one or more"
         )
     most = max(map(len, references))
-    streams = [
+    # None, not "": an empty reference would be the closest in length to a short caption.
+    streams: list[Any] = [
         [normalize(own[i]) if i < len(own) else None for own in references] for i in range(most)
     ]
     bare = [normalize(caption) for caption in hypotheses]

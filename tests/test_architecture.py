@@ -1,0 +1,173 @@
+"""The house, checked: floors, stage dependencies, parameters, paths, style limits."""
+
+import ast
+import dataclasses
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
+from ruamel.yaml import YAML
+
+from pairsynth.acquisition import DownloadConfig
+from pairsynth.bench import EvaluationConfig
+from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.encoder_training import EncoderConfig
+from pairsynth.gan_training import GanConfig
+from pairsynth.mixture import MixtureConfig
+from pairsynth.synthesis import SynthesisConfig
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "ground": "artifacts config devices doors errors fetching figures images seeds text",
+    "parts": "captioner dataset encoders gan metrics mixture sources",
+    "joints": "judges mappings strips",
+    "acts": (
+        "acquisition bench captioner_training cycling encoder_training evaluation exploration "
+        "gan_training synthesis"
+    ),
+    "doors": "cli profile stages",
+}
+FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
+# What acts may take from their neighbours: the bench is the table both kinds of measure work at.
+NEIGHBOURS = {("evaluation", "bench"), ("cycling", "bench")}
+CONFIGS: dict[str, Any] = {
+    "download": DownloadConfig,
+    "embed": EncoderConfig,
+    "train_gan": GanConfig,
+    "train_captioner": CaptionerConfig,
+    "fit_gmm": MixtureConfig,
+    "synthesize": SynthesisConfig,
+    "evaluate": EvaluationConfig,
+}
+FORBIDDEN = {"utils", "helpers", "common", "manager", "base"}
+
+
+def code() -> list[Path]:
+    return sorted([*ROOT.glob("pairsynth/**/*.py"), *ROOT.glob("stages/*.py")])
+
+
+def pipeline() -> dict[str, Any]:
+    tree: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")
+    return tree
+
+
+def imports(path: Path) -> set[Path]:
+    """The files of ours that a file imports."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    files = [ROOT / f"{name.replace('.', '/')}.py" for name in names]
+    return {file for file in files if file.exists() and file.parent != ROOT}
+
+
+def closure(path: Path) -> set[str]:
+    todo, seen = [path], set()
+    while todo:
+        file = todo.pop()
+        if file not in seen:
+            seen.add(file)
+            todo += imports(file)
+    return {str(file.relative_to(ROOT)) for file in seen}
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[0] == "stages" else parts[1]
+
+
+def functions() -> Iterator[tuple[Path, ast.FunctionDef]]:
+    for path in code():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                yield path, node
+
+
+@pytest.mark.parametrize("path", code(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    if path.name == "__init__.py":
+        assert not imports(path), "an __init__ that imports hides the floors"
+        return
+    own = room(path)
+    for imported in imports(path):
+        other = room(imported)
+        if FLOOR[own] == 0 or other == own or (own, other) in NEIGHBOURS:
+            assert FLOOR[other] <= FLOOR[own]
+        else:
+            assert FLOOR[other] < FLOOR[own], f"{own} imports {other}, on its own floor or above"
+
+
+def test_every_module_has_a_floor() -> None:
+    rooms = {room(path) for path in code() if path.name != "__init__.py"}
+    assert rooms <= set(FLOOR)
+
+
+def test_dvc_yaml_is_valid() -> None:
+    COMPILED_MULTI_STAGE_SCHEMA(pipeline())
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_code_deps_are_the_import_closure(stage: str) -> None:
+    deps = {dep for dep in pipeline()["stages"][stage]["deps"] if dep.endswith(".py")}
+    assert deps == closure(ROOT / f"stages/{stage}.py")
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_every_path_of_a_command_is_declared(stage: str) -> None:
+    tree = pipeline()["stages"][stage]
+    declared = list(tree["deps"])
+    for kind in ("outs", "metrics", "plots"):
+        declared += [next(iter(o)) if isinstance(o, dict) else o for o in tree.get(kind, [])]
+    words = tree["cmd"].split()
+    assert words[:3] == ["python", "-m", f"stages.{stage}"]
+    assert set(words[3:]) <= set(declared)
+    assert tree["desc"]
+
+
+def test_params_have_exactly_the_fields() -> None:
+    tree = YAML(typ="safe").load(ROOT / "params.yaml")
+    assert list(tree) == ["seed", *CONFIGS]
+    for section, kind in CONFIGS.items():
+        assert list(tree[section]) == [field.name for field in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize("kind", CONFIGS.values(), ids=lambda kind: kind.__name__)
+def test_every_field_is_documented(kind: Any) -> None:
+    for field in dataclasses.fields(kind):
+        assert f"    {field.name}: " in kind.__doc__
+
+
+def test_functions_are_short() -> None:
+    lengths = []
+    for path, node in functions():
+        length = node.end_lineno - node.lineno + 1 if node.end_lineno else 0
+        lengths.append(length)
+        assert length <= 60, f"{path}: {node.name} has {length} lines"
+    assert statistics.median(lengths) <= 10
+
+
+def test_files_have_good_names_and_size() -> None:
+    for path in code():
+        assert not FORBIDDEN & set(path.stem.split("_")), path
+        assert len(path.read_text().splitlines()) <= 450, path
+
+
+def public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body)
+
+
+@pytest.mark.parametrize("path", code(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_public_things_have_docstrings(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree)
+    for node in public(tree.body):
+        assert ast.get_docstring(node), f"{node.name} has no docstring"
