@@ -372,6 +372,22 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
     return content["options"], content["state"]
 
 
+def restore(network: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
+    """Give `network` the weights that `load_checkpoint` read from `path`.
+
+    Raises:
+        InputError: where they are not this network's.
+    """
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path} does not fit this version of pairsynth ({reason}); "
+            f"run: dvc repro --force {_maker(path)}"
+        ) from error
+
+
 def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         yield name, value

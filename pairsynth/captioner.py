@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.artifacts import load_checkpoint, save_checkpoint
+from pairsynth.artifacts import load_checkpoint, restore, save_checkpoint
 from pairsynth.text import END, PAD, START, UNKNOWN, Vocabulary
 
 MAX_WORDS = 40
@@ -84,7 +84,7 @@ def load_captioner(path: Path, device: torch.device) -> Captioner:
     """The captioner in the checkpoint at `path`, ready for inference."""
     options, state = load_checkpoint(path, "captioner")
     captioner = rebuild_captioner(options)
-    captioner.load_state_dict(state)
+    restore(captioner, state, path)
     return captioner.to(device).eval().requires_grad_(False)
 
 

@@ -28,7 +28,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 Data = Annotated[Path, typer.Option(help="Folder that the stages wrote to.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Output = Annotated[Path, typer.Option(help="PNG file to write.")]
-Seed = Annotated[int, typer.Option(min=0, help="Another number, other pictures.")]
+Seed = Annotated[int, typer.Option(min=0, help="Another number, another draw.")]
 
 
 class Over(StrEnum):

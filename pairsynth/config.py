@@ -63,7 +63,7 @@ def read(path: Path) -> dict[str, Any]:
         tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run from the project's folder") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected sections of parameters, found {type(tree).__name__}")

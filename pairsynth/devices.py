@@ -18,14 +18,14 @@ def choose(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"--device {name}: {reason}; use auto, cpu or cuda") from error
     if device.type == "cpu":
-        typer.echo(f"running on {torch.get_num_threads()} CPU threads ({precision(device)})")
+        typer.echo(f"running on {torch.get_num_threads()} CPU threads ({precision(device)})", err=True)
     else:
-        typer.echo(f"running on {torch.cuda.get_device_name(device)} ({precision(device)})")
+        typer.echo(f"running on {torch.cuda.get_device_name(device)} ({precision(device)})", err=True)
     return device
 
 

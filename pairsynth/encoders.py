@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.artifacts import load_checkpoint, save_checkpoint
+from pairsynth.artifacts import load_checkpoint, restore, save_checkpoint
 from pairsynth.images import to_network
 from pairsynth.text import PAD, Vocabulary
 
@@ -156,7 +156,7 @@ def load_encoder(path: Path, device: torch.device) -> JointEncoder:
     """The encoder in the checkpoint at `path`, ready for inference."""
     options, state = load_checkpoint(path, "encoder")
     encoder = rebuild_encoder(options)
-    encoder.load_state_dict(state)
+    restore(encoder, state, path)
     return encoder.to(device).eval()
 
 

@@ -1,12 +1,13 @@
 """The one error a user can mend."""
 
-import click
 
+class InputError(Exception):
+    """Something the user gave cannot be used; `message` says what, where and how to mend it.
 
-class InputError(click.ClickException):
-    """Something the user gave cannot be used; the message says what, where and how to mend it.
-
-    Raised inside any Typer command it prints the message and exits with code 2, no traceback.
+    A command of `doors.command` prints the message and exits with code 2, no traceback.
     """
 
-    exit_code = 2
+    @property
+    def message(self) -> str:
+        """The message."""
+        return str(self)

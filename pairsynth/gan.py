@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from pairsynth.artifacts import load_checkpoint, save_checkpoint
+from pairsynth.artifacts import load_checkpoint, restore, save_checkpoint
 from pairsynth.images import center_crop, to_network
 
 GRID = 4
@@ -135,7 +135,6 @@ class Generator(nn.Module):
         super().__init__()
         self.noise = noise
         widths = [channels * min(8, 2**i) for i in range(_levels(size), 0, -1)]
-        widths.append(channels)
         condition = noise + dimension
         self.seed = nn.Linear(condition, widths[0] * GRID * GRID)
         self.blocks = nn.ModuleList(
@@ -152,7 +151,8 @@ class Generator(nn.Module):
         features = features.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             features = block(features, condition)
-        return torch.tanh(self.out(F.leaky_relu(self.norm(features), 0.2)))
+        features = F.interpolate(F.leaky_relu(self.norm(features), 0.2), scale_factor=2)
+        return torch.tanh(self.out(features))
 
 
 class Discriminator(nn.Module):
@@ -166,7 +166,6 @@ class Discriminator(nn.Module):
             wider = channels * min(8, 2**i)
             layers += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), nn.LeakyReLU(0.2)]
             width = wider
-        layers += [spectral_norm(nn.Conv2d(width, width, 3, padding=1)), nn.LeakyReLU(0.2)]
         self.trunk = nn.Sequential(*layers)
         self.phi_channels = width
         self.join = nn.Sequential(
@@ -312,8 +311,8 @@ def load_gan(path: Path, device: torch.device) -> Gan:
     """The networks in the checkpoint at `path`, ready for inference."""
     options, state = load_checkpoint(path, "gan")
     gan = Gan.build(**options)
-    gan.generator.load_state_dict(state["generator"])
-    gan.discriminator.load_state_dict(state["discriminator"])
+    restore(gan.generator, state["generator"], path)
+    restore(gan.discriminator, state["discriminator"], path)
     return gan.to(device).eval()
 
 

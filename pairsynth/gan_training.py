@@ -287,7 +287,7 @@ def interpolate_some(psi: Tensor, count: int, randomness: torch.Generator) -> Te
 
 
 def translate(images: Tensor, share: float, randomness: torch.Generator) -> Tensor:
-    """Shift all images (N, 3, S, S) together by up to `share` of S, black moving in.
+    """Shift all images (N, 3, S, S) together by up to `share` of S, grey moving in.
 
     One shift for the batch is a plain copy; one for each image is a gather whose gradient costs
     as much as a convolution, and over the steps the expectation is the same.

@@ -224,7 +224,7 @@ def load(path: Path) -> dict[str, Mixture]:
     if not path.exists():
         raise InputError(f"{path} is missing; run: dvc repro fit_gmm")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             if int(file["format"]) != FORMAT:
                 raise InputError(f"{path} is of another format; run: dvc repro fit_gmm")
             names = sorted({key.split(".")[0] for key in file.files if "." in key})

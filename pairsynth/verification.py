@@ -1,4 +1,8 @@
-"""Whether what the stages wrote is whole, and whether its parts belong together."""
+"""Whether what the stages wrote is whole, and whether its parts belong together.
+
+Every row and every weight is read against its checksum. What nobody reads is not: the statistics
+and indexes at the end of a Parquet file, the padding in a checkpoint.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,7 +41,7 @@ class Finding:
     def __str__(self) -> str:
         if self.sound is None:
             return f"{self.path}: not there yet; dvc repro {self.detail} makes it"
-        return f"{self.path}: sound, {self.detail}" if self.sound else f"DAMAGED {self.detail}"
+        return f"{self.path}: sound, {self.detail}" if self.sound else f"{self.path}: DAMAGED"
 
 
 def findings(data: Path) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from pairsynth import mixture, seeds
 from pairsynth.artifacts import Embeddings, Pictures
@@ -20,9 +21,18 @@ from pairsynth.synthesis import SynthesisConfig, World
 from pairsynth.text import Vocabulary
 
 CPU = torch.device("cpu")
-COLOURS = {"red": (210, 30, 40), "blue": (40, 60, 220), "yellow": (230, 220, 40), "white": (250,) * 3}
+COLOURS = {
+    "red": (210, 30, 40),
+    "blue": (40, 60, 220),
+    "yellow": (230, 220, 40),
+    "white": (250,) * 3,
+}
 
 torch.set_num_threads(1)
+settings.register_profile(
+    "slow machine", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("slow machine")
 
 
 def draw(seed: int, each: int) -> Pictures:
@@ -144,9 +154,7 @@ def gan_config() -> GanConfig:
 @pytest.fixture(scope="session")
 def plain_config(gan_config: GanConfig) -> GanConfig:
     """The same for the paper's objective, without what the paper does not have."""
-    return replace(
-        gan_config, objective="gan-cls", average=0.0, interpolation=0.0, contrastive=0.0
-    )
+    return replace(gan_config, objective="gan-cls", average=0.0, interpolation=0.0, contrastive=0.0)
 
 
 @pytest.fixture

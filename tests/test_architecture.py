@@ -21,14 +21,14 @@ from pairsynth.synthesis import SynthesisConfig
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    "ground": "artifacts config devices doors errors fetching figures images seeds text",
+    "ground": "artifacts config devices doors errors fetching figures images profile seeds text",
     "parts": "captioner dataset encoders gan metrics mixture sources",
     "joints": "judges mappings strips",
     "acts": (
         "acquisition bench captioner_training cycling encoder_training evaluation exploration "
-        "gan_training synthesis"
+        "gan_training synthesis verification"
     ),
-    "doors": "cli profile stages",
+    "doors": "cli stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
 # What acts may take from their neighbours: the bench is the table both kinds of measure work at.

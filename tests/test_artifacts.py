@@ -125,20 +125,24 @@ def test_a_new_folder_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> 
     assert [path.name for path in target.parent.iterdir()] == ["pictures"]
 
 
+def fill_and_fail(target: Path, error: type[BaseException]) -> None:
+    with new_folder(target) as folder:
+        (folder / "half").write_text("half")
+        raise error("interrupted")
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, InputError])
 def test_a_folder_that_failed_leaves_nothing_and_keeps_the_old(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     target = tmp_path / "pictures"
-    with pytest.raises(error), new_folder(target) as folder:
-        (folder / "half").write_text("half")
-        raise error("interrupted")
+    with pytest.raises(error):
+        fill_and_fail(target, error)
     assert list(tmp_path.iterdir()) == []
     target.mkdir()
     (target / "old").write_text("old")
-    with pytest.raises(error), new_folder(target) as folder:
-        (folder / "half").write_text("half")
-        raise error("interrupted")
+    with pytest.raises(error):
+        fill_and_fail(target, error)
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
     assert (target / "old").read_text() == "old"
 

@@ -1,6 +1,7 @@
 """From phi to a sentence: likelihood, greedy, nucleus and beam search, against slow oracles."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -236,7 +237,7 @@ def test_an_untrained_captioner_still_writes_captions(
         assert all(word in model.vocabulary.numbers for word in words)
         assert not any(special in caption for special in SPECIALS)
         assert "unknown" not in caption
-        assert all(one != after for one, after in zip(words, words[1:], strict=False))
+        assert all(one != after for one, after in pairwise(words))
 
 
 @pytest.mark.parametrize("pull", [PAD, START, END, UNKNOWN])
@@ -273,7 +274,9 @@ def test_a_caption_that_never_ends_is_cut() -> None:
     model = untrained(0, ["a b"])
     model.out.bias[END] -= 100
     assert [len(tokenize(caption)) for caption in decode(model, some_phi(2))] == [MAX_WORDS] * 2
-    assert [len(tokenize(caption)) for caption in decode_beam(model, some_phi(2))] == [MAX_WORDS] * 2
+    assert [len(tokenize(caption)) for caption in decode_beam(model, some_phi(2))] == [
+        MAX_WORDS
+    ] * 2
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -303,5 +306,7 @@ def test_a_checkpoint_writes_the_same_captions(
 
 
 def test_another_checkpoint_is_no_captioner(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"captioner.pt is missing; run: dvc repro train_captioner"):
+    with pytest.raises(
+        InputError, match=r"captioner.pt is missing; run: dvc repro train_captioner"
+    ):
         load_captioner(tmp_path / "captioner.pt", CPU)

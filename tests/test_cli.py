@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from pairsynth import config, encoder_training, mixture, profile, strips
 from pairsynth.artifacts import (
@@ -287,8 +286,11 @@ def test_cycle_from_a_picture_shows_the_picture_first(photos: tuple[str, str]) -
     assert "cosine of phi" in run("cycle", photos[0], "--turns", 2).stdout
     assert size_of("cycle.png")[0] == 6 * (3 * 34 - 2)
     with Image.open("cycle.png") as sheet:
-        red = sum(1 for pixel in sheet.get_flattened_data() if pixel[0] > 190 and pixel[2] < 60)
-    assert red > 150**2
+        top = strips.LINE + 2 * strips.MARGIN
+        photo = sheet.crop((0, top, 192, top + 192))
+    middle = photo.getpixel((96, 96))
+    assert middle == pytest.approx((210, 30, 40), abs=4)
+    assert len(photo.getcolors() or []) == 1
 
 
 # ---------------------------------------------------------------- components

@@ -332,10 +332,17 @@ def test_collapse_raises_an_alarm(gan: Gan, embeddings: Embeddings) -> None:
     assert "collapsed" not in verdict(0.19, 0.2)
 
 
-def test_figures_are_flat_and_finite(
-    gan: Gan, pictures: Pictures, embeddings: Embeddings
-) -> None:
-    reports = [GanReport(1, 1.0, 1.0, 0.0, 0.0, 0.0, 24), GanReport(2, 0.5, 1.0, 0.1, 0.2, 0.3, 24)]
+def test_figures_are_flat_and_finite(gan: Gan, pictures: Pictures, embeddings: Embeddings) -> None:
+    last = GanReport(
+        epoch=2,
+        images=24,
+        discriminator_loss=0.5,
+        generator_loss=1.0,
+        real=0.1,
+        wrong=0.2,
+        fake=0.3,
+    )
+    reports = [replace(last, epoch=1, discriminator_loss=9.0), last]
     told = gan_training.figures(gan, pictures, embeddings, reports, 1)
     assert told["epoch"] == 2
     assert told["discriminator_loss"] == 0.5

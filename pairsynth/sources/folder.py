@@ -50,6 +50,7 @@ class Desk:
     account: Account
 
     def refuse(self, what: str, why: str) -> None:
+        """Leave `what` out and note why, or end here, by the policy of `download.broken`."""
         if self.broken == "refuse":
             raise InputError(f"{self.root / what}: {why}; mend it, or set download.broken=skip")
         self.account.refuse(what, why)

@@ -1,0 +1,151 @@
+"""From a source to checked, split, resized pictures in shards, with an account of the rest."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pairsynth import acquisition
+from pairsynth.acquisition import SHOWN, SOURCES, Acquisition, acquire, examples
+from pairsynth.artifacts import SPLITS, read_pictures
+from pairsynth.errors import InputError
+from pairsynth.images import stored_size
+from pairsynth.sources.contract import Account, DownloadConfig, Example
+
+
+def config(source: str = "folder", size: int = 32, folder: str = "") -> DownloadConfig:
+    return DownloadConfig(source, size, "image", "skip", 6, 1, "", folder)
+
+
+def found(splits: tuple[str, ...] = SPLITS, each: int = 3) -> Iterator[Example]:
+    for split in splits:
+        for i in range(each):
+            picture = Image.new("RGB", (50 + i, 90), (i * 40, 100, 200))
+            captions = tuple(f"caption {j} of {split} {i}" for j in range(i + 1))
+            yield Example(f"{split}-{i}", i % 2, f"class {i % 2}", split, picture, captions)
+
+
+def test_every_split_is_written_and_counted(tmp_path: Path) -> None:
+    report = acquire(config(), found(), Account(), tmp_path)
+    assert report.kept == 9
+    for split in SPLITS:
+        pictures = read_pictures(tmp_path, split)
+        assert pictures.ids == [f"{split}-{i}" for i in range(3)]
+        assert pictures.class_ids.tolist() == [0, 1, 0]
+        assert pictures.class_names == ["class 0", "class 1", "class 0"]
+        assert [len(own) for own in pictures.captions] == [1, 2, 3]
+        assert pictures.captions[2][1] == f"caption 1 of {split} 2"
+        assert pictures.attributes is None
+        assert report.figures[f"{split}_pictures"] == 3
+        assert report.figures[f"{split}_captions"] == 6
+        assert report.figures[f"{split}_classes"] == 2
+    assert report.figures["source"] == "folder"
+    assert report.figures["image_size"] == 32
+    json.dumps(report.figures)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_photographs_keep_a_margin_and_drawings_need_none(tmp_path: Path, size: int) -> None:
+    for source in SOURCES:
+        folder = tmp_path / source
+        folder.mkdir()
+        acquire(config(source, size), found(), Account(), folder)
+        side = size if source == "garden" else stored_size(size)
+        pixels = read_pictures(folder, "train").pixels
+        assert pixels.shape == (3, 3, side, side)
+        wanted = np.array([40, 100, 200])
+        assert np.array_equal(pixels[1, :, side // 2, side // 2].numpy(), wanted)
+
+
+def test_attributes_are_kept(tmp_path: Path) -> None:
+    def drawn() -> Iterator[Example]:
+        for split in SPLITS:
+            picture = Image.new("RGB", (32, 32))
+            told = {"petals": "5", "colour": "red"}
+            yield Example(split, 0, "rose", split, picture, ("a rose",), told)
+
+    acquire(config("garden"), drawn(), Account(), tmp_path)
+    assert read_pictures(tmp_path, "val").attributes == [{"petals": "5", "colour": "red"}]
+
+
+def test_no_class_is_a_class_too(tmp_path: Path) -> None:
+    def unknown() -> Iterator[Example]:
+        for one in found():
+            yield Example(one.image_id, -1, "", one.split, one.image, one.captions)
+
+    acquire(config(), unknown(), Account(), tmp_path)
+    assert read_pictures(tmp_path, "train").class_ids.tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("lost", SPLITS)
+def test_a_split_without_pictures_is_refused(tmp_path: Path, lost: str) -> None:
+    rest = tuple(split for split in SPLITS if split != lost)
+    with pytest.raises(InputError, match=f"download: no picture is left for {lost}; give more"):
+        acquire(config(), found(rest), Account(), tmp_path)
+
+
+def test_a_source_that_fails_leaves_no_finished_shard(tmp_path: Path) -> None:
+    def broken() -> Iterator[Example]:
+        yield from found(("train",))
+        raise InputError("the site is down")
+
+    with pytest.raises(InputError, match="the site is down"):
+        acquire(config(), broken(), Account(), tmp_path)
+    assert not list(tmp_path.glob("*-of-*.parquet"))
+
+
+def refused(folder: Path) -> list[dict[str, str]]:
+    with (folder / "refused.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_was_refused_is_listed_with_its_reason(tmp_path: Path) -> None:
+    account = Account()
+    account.refuse("a.jpg", "9000 x 9000 pixels, more than 64,000,000")
+    account.refuse('b, "the second".jpg', "not a readable picture")
+    report = acquire(config(), found(), account, tmp_path)
+    assert report.figures["refused"] == 2
+    assert refused(tmp_path) == [
+        {"item": "a.jpg", "reason": "9000 x 9000 pixels, more than 64,000,000"},
+        {"item": 'b, "the second".jpg', "reason": "not a readable picture"},
+    ]
+
+
+def test_the_list_of_what_was_refused_has_its_header_when_it_is_empty(tmp_path: Path) -> None:
+    acquire(config(), found(), Account(), tmp_path)
+    assert (tmp_path / "refused.csv").read_text().strip() == "item,reason"
+
+
+def test_lines_tell_the_first_and_count_the_rest() -> None:
+    figures = {f"{split}_pictures": 1000 for split in SPLITS}
+    account = Account()
+    report = Acquisition(figures, account)
+    assert report.lines() == ["kept 3,000 pictures, refused 0 items"]
+    for i in range(SHOWN + 5):
+        account.refuse(f"{i}.jpg", "broken")
+    lines = report.lines()
+    assert lines[0] == f"kept 3,000 pictures, refused {SHOWN + 5} items"
+    assert lines[1] == "  refused 0.jpg: broken"
+    assert len(lines) == SHOWN + 2
+    assert lines[-1] == "  ... and 5 more, in refused.csv"
+
+
+def test_a_source_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"download.source is 'flickr'; allowed is one of"):
+        examples(config("flickr"), 1, tmp_path, Account())
+
+
+def test_the_garden_comes_through_the_table(tmp_path: Path) -> None:
+    account = Account()
+    options = DownloadConfig("garden", 32, "class", "skip", 6, 2, "", "")
+    report = acquire(options, examples(options, 1, tmp_path / "cache", account), account, tmp_path)
+    assert report.kept == 12
+    ids = [set(read_pictures(tmp_path, split).class_ids.tolist()) for split in SPLITS]
+    assert not ids[0] & ids[1]
+    assert not ids[0] & ids[2]
+    assert not ids[1] & ids[2]
+    assert set(acquisition.DRAWN_TO_SIZE) <= set(SOURCES)

@@ -1,0 +1,264 @@
+"""params.yaml: every section is its dataclass, and what is wrong is told with its place."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from ruamel.yaml import YAML
+
+from pairsynth import config
+from pairsynth.bench import EvaluationConfig
+from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.encoder_training import EncoderConfig
+from pairsynth.errors import InputError
+from pairsynth.gan_training import GanConfig
+from pairsynth.mixture import MixtureConfig
+from pairsynth.sources.contract import DownloadConfig
+from pairsynth.synthesis import SynthesisConfig
+
+REPOSITORY = Path(__file__).parents[1]
+SECTIONS: dict[str, type] = {
+    "download": DownloadConfig,
+    "embed": EncoderConfig,
+    "train_gan": GanConfig,
+    "train_captioner": CaptionerConfig,
+    "fit_gmm": MixtureConfig,
+    "synthesize": SynthesisConfig,
+    "evaluate": EvaluationConfig,
+}
+KEYS = [(section, field.name) for section, kind in SECTIONS.items() for field in fields(kind)]
+TREE = config.read(REPOSITORY / "params.yaml")
+
+
+def write(path: Path, tree: Any) -> Path:
+    with (path / "params.yaml").open("w") as file:
+        YAML().dump(tree, file)
+    return path / "params.yaml"
+
+
+def changed(tmp_path: Path, section: str, /, **values: Any) -> Path:
+    return write(tmp_path, {section: {**TREE[section], **values}})
+
+
+def is_a(section: str, key: str, kind: type) -> bool:
+    return bool(get_type_hints(SECTIONS[section])[key] is kind)
+
+
+# ---------------------------------------------------------------- the repository's own file
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_section_has_the_fields_of_its_dataclass(section: str) -> None:
+    assert list(TREE[section]) == [field.name for field in fields(SECTIONS[section])]
+    options = config.load(SECTIONS[section], section, REPOSITORY / "params.yaml")
+    for field in fields(options):
+        value = getattr(options, field.name)
+        assert type(value) is get_type_hints(SECTIONS[section])[field.name]
+        assert value == TREE[section][field.name]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_field_has_its_line_of_documentation(section: str) -> None:
+    told = SECTIONS[section].__doc__ or ""
+    assert f"Section `{section}`" in told
+    for field in fields(SECTIONS[section]):
+        assert f"\n    {field.name}: " in told
+
+
+def test_the_seed_of_the_repository() -> None:
+    assert config.load_seed(REPOSITORY / "params.yaml") == TREE["seed"]
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_unknown_keys_are_refused_with_the_known_ones(tmp_path: Path, section: str) -> None:
+    path = changed(tmp_path, section, batchsize=3)
+    known = ", ".join(field.name for field in fields(SECTIONS[section]))
+    with pytest.raises(InputError) as told:
+        config.load(SECTIONS[section], section, path)
+    wanted = f"{path}: {section}.batchsize is not a known parameter; known are {known}"
+    assert str(told.value) == wanted
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_missing_keys_are_refused(tmp_path: Path, section: str, key: str) -> None:
+    tree = {**TREE, section: {k: v for k, v in TREE[section].items() if k != key}}
+    with pytest.raises(InputError, match=rf"params.yaml: {section}\.{key} is missing"):
+        config.load(SECTIONS[section], section, write(tmp_path, tree))
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_values_of_another_type_are_refused(tmp_path: Path, section: str, key: str) -> None:
+    wanted = get_type_hints(SECTIONS[section])[key]
+    for value in (None, True, "x", 2.5, [1]):
+        if type(value) is wanted:
+            continue
+        path = changed(tmp_path, section, **{key: value})
+        with pytest.raises(InputError) as told:
+            config.load(SECTIONS[section], section, path)
+        message = str(told.value)
+        assert message.startswith(f"{path}: {section}.{key} is {value!r}, of type ")
+        assert message.endswith(f"give a value of type {wanted.__name__}")
+
+
+OUT_OF_RANGE = [
+    *[("download", "image_size", value) for value in (0, 33, -64, 256)],
+    ("download", "split", "both"),
+    ("download", "broken", "ignore"),
+    ("download", "garden_species", 5),
+    ("download", "garden_pictures", 0),
+    ("embed", "text_encoder", "bert"),
+    *[("embed", k, 0) for k in ("dimension", "hidden", "channels", "min_count", "epochs")],
+    ("embed", "batch_size", 1),
+    ("embed", "learning_rate", 0.0),
+    ("embed", "weight_decay", -0.1),
+    ("train_gan", "objective", "wgan"),
+    *[("train_gan", k, 0) for k in ("epochs", "noise", "generator_channels")],
+    ("train_gan", "discriminator_channels", -3),
+    ("train_gan", "batch_size", 1),
+    ("train_gan", "generator_rate", 0.0),
+    ("train_gan", "discriminator_rate", -1e-3),
+    *[("train_gan", k, v) for k in ("momentum", "average", "translation") for v in (-0.1, 1.0)],
+    ("train_gan", "cutout", 1.5),
+    ("train_gan", "interpolation", -0.25),
+    ("train_gan", "contrastive", -1.0),
+    *[("train_captioner", k, 0) for k in ("hidden", "min_count", "epochs", "batch_size")],
+    ("train_captioner", "learning_rate", -1.0),
+    ("train_captioner", "weight_decay", -1.0),
+    *[("fit_gmm", k, 0) for k in ("psi_dimensions", "phi_dimensions", "max_components")],
+    ("fit_gmm", "rows", 19),
+    ("fit_gmm", "held_out", 0.0),
+    ("fit_gmm", "held_out", 1.0),
+    ("synthesize", "pairs", -1),
+    *[("synthesize", k, -0.1) for k in ("text_prototype", "text_density")],
+    *[("synthesize", k, -0.1) for k in ("image_prototype", "image_density")],
+    ("synthesize", "classes", "some"),
+    ("synthesize", "margin", 0.6),
+    ("synthesize", "margin", -0.1),
+    ("synthesize", "candidates", 0),
+    *[("evaluate", key, 1) for key in ("captioned", "pairs", "cycled")],
+    *[("evaluate", key, 0) for key in ("turns", "judge_epochs")],
+]
+
+
+@pytest.mark.parametrize(("section", "key", "value"), OUT_OF_RANGE)
+def test_values_out_of_range_are_refused_with_what_is_allowed(
+    tmp_path: Path, section: str, key: str, value: Any
+) -> None:
+    path = changed(tmp_path, section, **{key: value})
+    with pytest.raises(InputError) as told:
+        config.load(SECTIONS[section], section, path)
+    assert str(told.value).startswith(f"{path}: {section}.{key} is {value!r}; allowed is ")
+
+
+FLOATS = [(section, key) for section, key in KEYS if is_a(section, key, float)]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("section", sorted({section for section, _ in FLOATS}))
+def test_no_parameter_is_nan_or_endless(tmp_path: Path, section: str, number: float) -> None:
+    taken = []
+    for key in [key for owner, key in FLOATS if owner == section]:
+        path = changed(tmp_path, section, **{key: number})
+        assert f"{key}: .{number}" in path.read_text()
+        try:
+            config.load(SECTIONS[section], section, path)
+        except InputError as error:
+            assert f"{section}.{key} is {number}" in str(error)  # noqa: PT017
+        else:
+            taken.append(key)
+    assert taken == []
+
+
+def test_a_share_for_one_strategy_at_least(tmp_path: Path) -> None:
+    none = dict.fromkeys(
+        ("text_prototype", "text_density", "image_prototype", "image_density"), 0.0
+    )
+    with pytest.raises(InputError, match=r"synthesize.text_prototype .*one strategy at least"):
+        config.load(SynthesisConfig, "synthesize", changed(tmp_path, "synthesize", **none))
+
+
+# ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize(("section", "key"), FLOATS)
+def test_whole_numbers_are_read_as_float_where_one_is_wanted(
+    tmp_path: Path, section: str, key: str
+) -> None:
+    number = 0 if key in ("momentum", "average", "translation", "cutout", "margin") else 1
+    if key == "held_out":
+        return
+    options = config.load(SECTIONS[section], section, changed(tmp_path, section, **{key: number}))
+    value = getattr(options, key)
+    assert (type(value), value) == (float, float(number))
+
+
+@pytest.mark.parametrize("word", ["1e-3", "1E-3", "0.001", ".001", "1.0e-3"])
+def test_numbers_in_all_spellings_of_yaml_1_2(tmp_path: Path, word: str) -> None:
+    path = changed(tmp_path, "embed", learning_rate=0.001)
+    path.write_text(path.read_text().replace("learning_rate: 0.001", f"learning_rate: {word}", 1))
+    assert word in path.read_text()
+    assert config.load(EncoderConfig, "embed", path).learning_rate == 1e-3
+
+
+def test_yes_and_no_are_words_as_in_yaml_1_2(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("seed: 1\nswitch: no\n")
+    assert config.read(tmp_path / "params.yaml")["switch"] == "no"
+
+
+# ---------------------------------------------------------------- the file itself
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing.yaml: no such file"):
+        config.load(GanConfig, "train_gan", tmp_path / "nothing.yaml")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=str(tmp_path)):
+        config.load(GanConfig, "train_gan", tmp_path)
+
+
+@pytest.mark.parametrize("section", [None, [], 3])
+def test_a_missing_section_is_told_with_those_there_are(tmp_path: Path, section: Any) -> None:
+    path = write(tmp_path, {**TREE, "train_gan": section})
+    with pytest.raises(InputError, match="there is no section 'train_gan'; it has download, embed"):
+        config.load(GanConfig, "train_gan", path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"a: [1", b"a: 1\na: 2", b"\xff\xfe\x00", b"a:\n\t- b", b"!!python/object:os.x {}"]
+)
+def test_what_is_no_yaml_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"params.yaml: "):
+        config.load(GanConfig, "train_gan", path)
+
+
+@pytest.mark.parametrize("content", ["", "- a\n- b\n", "just words", "3"])
+def test_what_has_no_sections_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(InputError, match="expected sections of parameters, found "):
+        config.load(GanConfig, "train_gan", tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "x", None, True, [1]])
+def test_a_seed_that_is_no_whole_number_is_refused(tmp_path: Path, seed: Any) -> None:
+    with pytest.raises(InputError, match=r"params.yaml: seed is .*; give a whole number"):
+        config.load_seed(write(tmp_path, {**TREE, "seed": seed}))
+
+
+def test_a_seed_that_the_datasets_column_cannot_hold_is_refused(tmp_path: Path) -> None:
+    assert config.load_seed(write(tmp_path, {**TREE, "seed": 2**63 - 1})) == 2**63 - 1
+    with pytest.raises(InputError, match="seed is"):
+        config.load_seed(write(tmp_path, {**TREE, "seed": 2**63}))
+
+
+def test_a_missing_seed_is_refused(tmp_path: Path) -> None:
+    tree = {key: value for key, value in TREE.items() if key != "seed"}
+    with pytest.raises(InputError, match="seed is None"):
+        config.load_seed(write(tmp_path, tree))

@@ -1,0 +1,128 @@
+"""How a command meets its user: one line for what can be mended, a traceback for our defects."""
+
+import errno
+import io
+import re
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pairsynth import doors
+from pairsynth.errors import InputError
+
+NO_SPACE = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+
+
+def run(error: BaseException | None) -> tuple[int, str, str, BaseException | None]:
+    """Exit code, stdout, stderr and what escaped of a command that raises `error`."""
+    app = typer.Typer()
+
+    @doors.command(app)
+    def main(word: str = "hello") -> None:
+        """A command."""
+        typer.echo(word)
+        if error is not None:
+            raise error
+
+    result = CliRunner().invoke(app, ["--word", "there"])
+    return result.exit_code, result.stdout, result.stderr, result.exception
+
+
+def test_a_command_that_works_says_nothing_more() -> None:
+    assert run(None) == (0, "there\n", "", None)
+
+
+def test_an_input_error_is_one_line_and_exit_code_2() -> None:
+    code, out, err, _ = run(InputError("params.yaml: seed is 'x'; give a whole number"))
+    assert code == 2
+    assert out == "there\n"
+    assert err == "error: params.yaml: seed is 'x'; give a whole number\n"
+
+
+@pytest.mark.parametrize("number", NO_SPACE)
+def test_a_full_disk_is_one_line_and_exit_code_2(number: int) -> None:
+    code, _, err, _ = run(OSError(number, "no space", "data/gan.pt"))
+    assert code == 2
+    assert err == "error: no space left for data/gan.pt; free some\n"
+    assert run(OSError(number, "no space"))[2] == "error: no space left for output; free some\n"
+
+
+def test_ctrl_c_is_one_word_and_exit_code_130() -> None:
+    code, _, err, _ = run(KeyboardInterrupt())
+    assert code == 130
+    assert err == "interrupted\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), OSError(errno.EIO, "broken disk")])
+def test_our_own_defects_keep_their_traceback(error: Exception) -> None:
+    code, _, _, escaped = run(error)
+    assert code == 1
+    assert escaped is error
+
+
+def test_a_command_keeps_its_name_help_and_parameters() -> None:
+    app = typer.Typer()
+
+    @doors.command(app)
+    def main(count: int) -> None:
+        """What it does."""
+
+    result = CliRunner().invoke(app, ["--help"])
+    assert "What it does." in result.stdout
+    assert "count" in result.stdout.lower()
+    assert CliRunner().invoke(app, ["many"]).exit_code == 2
+
+
+def test_track_passes_all_on_and_is_silent_where_there_is_no_terminal(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert list(doors.track(iter("abc"), 3, "letters", "letters")) == ["a", "b", "c"]
+    assert list(doors.track([], 0, "nothing")) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_track_takes_no_item_before_it_is_asked_for() -> None:
+    taken = []
+
+    def items() -> object:
+        for i in range(3):
+            taken.append(i)
+            yield i
+
+    tracked = doors.track(items(), 3, "numbers")  # type: ignore[arg-type]
+    assert taken == []
+    assert next(tracked) == 0
+    assert taken == [0]
+    tracked.close()  # type: ignore[attr-defined]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_track_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert list(doors.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
+    assert "counting" in screen.getvalue()
+    assert "3/3" in screen.getvalue()
+    assert "numbers/s" in screen.getvalue()
+
+
+def test_a_failure_goes_through_track() -> None:
+    def items() -> object:
+        yield 1
+        raise InputError("stop")
+
+    with pytest.raises(InputError, match="stop"):
+        list(doors.track(items(), 2, "numbers"))  # type: ignore[arg-type]
+
+
+def test_the_last_line_tells_time_rate_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    doors.Stopwatch().say("embed", 1000, "images")
+    line = capsys.readouterr().out
+    assert re.fullmatch(r"embed: \d+\.\d s, [\d,]+ images/s, peak memory \d+\.\d\d GB\n", line)

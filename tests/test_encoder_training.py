@@ -1,0 +1,138 @@
+"""The loop that brings captions and pictures into one space."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pairsynth import encoder_training, seeds
+from pairsynth.artifacts import Pictures, file_digest, read_embeddings
+from pairsynth.encoder_training import EncoderConfig, EncoderReport, recall_at_1, verdict
+from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
+from pairsynth.errors import InputError
+
+CPU = torch.device("cpu")
+CONFIG = EncoderConfig("word-gru", 8, 8, 4, 1, 2, 8, 0.01, 0.01)
+
+
+def learn(
+    config: EncoderConfig, train: Pictures, val: Pictures, seed: int = 1
+) -> tuple[JointEncoder, list[EncoderReport]]:
+    torch.manual_seed(seeds.digest(seed, "embed"))
+    encoder = encoder_training.build(config, train)
+    return encoder, list(encoder_training.train(encoder, train, val, config, seed, CPU))
+
+
+def test_an_encoder_is_built_for_its_captions_and_pictures(pictures: Pictures) -> None:
+    encoder = encoder_training.build(CONFIG, pictures)
+    assert encoder.size == 32
+    assert "petals" in encoder.vocabulary.tokens
+    wide = replace(pictures, pixels=torch.zeros(24, 3, 76, 76, dtype=torch.uint8))
+    assert encoder_training.build(CONFIG, wide).size == 64
+    rare = encoder_training.build(replace(CONFIG, min_count=10**6), pictures)
+    assert len(rare.vocabulary) == 4
+
+
+@pytest.mark.parametrize("text_encoder", TEXT_ENCODERS)
+def test_reports_are_finite_and_one_an_epoch(
+    text_encoder: str, pictures: Pictures, val: Pictures
+) -> None:
+    _, reports = learn(replace(CONFIG, text_encoder=text_encoder), pictures, val)
+    assert [report.epoch for report in reports] == [1, 2]
+    assert all(math.isfinite(report.loss) for report in reports)
+    assert all(0 <= report.val_recall_at_1 <= 1 for report in reports)
+    assert [report.images for report in reports] == [24, 24]
+
+
+@pytest.mark.usefixtures("repeatable")
+def test_one_seed_gives_one_file(tmp_path: Path, pictures: Pictures, val: Pictures) -> None:
+    told = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        encoder, reports = learn(CONFIG, pictures, val, seed)
+        encoder.save(tmp_path / name)
+        told.append(reports)
+    assert told[0] == told[1] != told[2]
+    one, same, other = (file_digest(tmp_path / name) for name in "abc")
+    assert one == same
+    assert one != other
+
+
+@pytest.mark.parametrize("text_encoder", TEXT_ENCODERS)
+def test_four_pictures_find_their_own_captions(text_encoder: str, four: Pictures) -> None:
+    config = replace(
+        CONFIG, text_encoder=text_encoder, hidden=16, channels=8, epochs=80, batch_size=4
+    )
+    encoder, reports = learn(config, four, four)
+    assert reports[-1].loss < reports[0].loss
+    assert recall_at_1(encoder, four) == 1.0
+
+
+def test_other_pictures_of_the_same_colours_find_captions_of_their_colour(
+    pictures: Pictures, val: Pictures
+) -> None:
+    config = replace(CONFIG, hidden=16, channels=8, epochs=25, learning_rate=0.01)
+    encoder, _ = learn(config, pictures, val)
+    asked = ["a red flower", "a blue flower", "a yellow flower", "a white flower"]
+    found = (encoder.embed_images(val.pixels) @ encoder.embed_captions(asked).T).argmax(1)
+    assert (found == val.class_ids).float().mean() >= 0.9
+
+
+def test_any_batch_size_and_a_single_epoch_will_do(four: Pictures) -> None:
+    for batch_size in (2, 3, 1000):
+        _, reports = learn(replace(CONFIG, epochs=1, batch_size=batch_size), four, four)
+        assert len(reports) == 1
+        assert math.isfinite(reports[0].loss)
+
+
+def test_a_loss_that_is_no_number_stops_and_names_epoch_and_step(
+    pictures: Pictures, val: Pictures
+) -> None:
+    encoder = encoder_training.build(CONFIG, pictures)
+    with torch.no_grad():
+        encoder.text.out.bias[0] = torch.nan
+    with pytest.raises(InputError, match=r"embed: the loss is nan in epoch 1, step 1; lower"):
+        list(encoder_training.train(encoder, pictures, val, CONFIG, 1, CPU))
+
+
+def test_recall_by_hand(encoder: JointEncoder, val: Pictures) -> None:
+    joint = encoder.embed_images(val.pixels).double().numpy()
+    psi = encoder.embed_captions([own[0] for own in val.captions]).double().numpy()
+    for among in (3, 5, 100):
+        hits = 0
+        blocks = math.ceil(12 / among)
+        for row in range(12):
+            others = [other for other in range(12) if other % blocks == row % blocks]
+            scores = {other: joint[row] @ psi[other] for other in others}
+            own = scores.pop(row)
+            hits += all(own > score + 1e-7 for score in scores.values())
+        assert recall_at_1(encoder, val, among) == pytest.approx(hits / 12)
+
+
+def test_ties_are_misses(encoder: JointEncoder, val: Pictures) -> None:
+    same = replace(val, captions=[["the same"]] * 12)
+    assert recall_at_1(encoder, same) == 0
+
+
+def test_figures_and_verdict(encoder: JointEncoder, pictures: Pictures, val: Pictures) -> None:
+    figures = encoder_training.figures(encoder, {"val": val, "test": pictures})
+    assert figures["vocabulary"] == len(encoder.vocabulary)
+    assert figures["val_recall_at_1_of_100"] == recall_at_1(encoder, val)
+    assert figures["test_recall_at_1_of_100"] == recall_at_1(encoder, pictures)
+    json.dumps(figures, allow_nan=False)
+    assert "warning" not in verdict({"val_recall_at_1_of_100": 0.5})
+    assert "50.0%" in verdict({"val_recall_at_1_of_100": 0.5})
+    chance = verdict({"val_recall_at_1_of_100": 0.01})
+    assert "no better than chance; do captions and pictures match?" in chance
+
+
+def test_embeddings_written_are_those_of_the_encoder(
+    tmp_path: Path, encoder: JointEncoder, pictures: Pictures
+) -> None:
+    encoder_training.embed(encoder, pictures, tmp_path, "train")
+    found = read_embeddings(tmp_path, "train", pictures)
+    assert np.allclose(found.image, encoder.embed_images(pictures.pixels), atol=1e-6)
+    assert np.allclose(found.psi, encoder.embed_captions(pictures.flat_captions), atol=1e-6)

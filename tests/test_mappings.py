@@ -1,0 +1,113 @@
+"""f, g and their cycles, and three checkpoints that must belong together."""
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pairsynth.artifacts import Pictures, file_digest
+from pairsynth.captioner import Captioner, decode, decode_beam
+from pairsynth.encoders import JointEncoder
+from pairsynth.errors import InputError
+from pairsynth.gan import Gan, phi_of
+from pairsynth.mappings import Mappings, between, load_mappings
+
+CPU = torch.device("cpu")
+
+
+def noise(count: int) -> torch.Tensor:
+    return torch.randn(count, 6, generator=torch.Generator().manual_seed(0))
+
+
+def test_draw_and_phi_and_describe(mappings: Mappings, pictures: Pictures) -> None:
+    psi = mappings.psi(["a red flower", "a blue flower"])
+    pixels = mappings.draw(psi, noise(2))
+    assert pixels.shape == (2, 3, 32, 32)
+    assert pixels.dtype == torch.uint8
+    phi = mappings.phi(pictures.pixels)
+    assert torch.allclose(phi, phi_of(mappings.gan, pictures.pixels, CPU), atol=1e-5)
+    assert mappings.describe(phi[:4]) == decode_beam(mappings.captioner, phi[:4])
+    draws = torch.rand(4, 40, generator=torch.Generator().manual_seed(1))
+    freely = decode(mappings.captioner, phi[:4], "nucleus", draws)
+    assert mappings.describe_freely(phi[:4], draws) == freely
+
+
+def test_consistency_is_a_cosine_row_by_row(mappings: Mappings, pictures: Pictures) -> None:
+    captions = [own[0] for own in pictures.captions]
+    scores = mappings.consistency(captions, pictures.pixels)
+    for i in (0, 7, 23):
+        wanted = F.cosine_similarity(
+            mappings.psi(captions[i : i + 1]),
+            mappings.encoder.embed_images(pictures.pixels[i : i + 1]),
+        )
+        assert scores[i].item() == pytest.approx(wanted.item(), abs=1e-5)
+
+
+def test_an_image_cycle_goes_through_text_and_back(mappings: Mappings, four: Pictures) -> None:
+    turns = list(islice(mappings.image_cycle(four.pixels, noise(4)), 3))
+    pixels = four.pixels
+    for turn in turns:
+        assert turn.captions == mappings.describe(mappings.phi(pixels))
+        assert torch.equal(turn.pixels, mappings.draw(mappings.psi(turn.captions), noise(4)))
+        assert torch.equal(turn.phi, mappings.phi(turn.pixels))
+        pixels = turn.pixels
+
+
+def test_a_text_cycle_goes_through_pictures_and_back(mappings: Mappings) -> None:
+    captions = ["a red flower", "a small white flower"]
+    for turn in islice(mappings.text_cycle(captions, noise(2)), 3):
+        assert torch.equal(turn.pixels, mappings.draw(mappings.psi(captions), noise(2)))
+        assert torch.equal(turn.phi, mappings.phi(turn.pixels))
+        assert turn.captions == mappings.describe(turn.phi)
+        captions = turn.captions
+
+
+def test_between_ends_at_its_ends_and_stays_on_the_sphere() -> None:
+    left, right = F.normalize(torch.randn(2, 5, 8), dim=2)
+    assert torch.allclose(between(left, right, torch.tensor(1.0)), left, atol=1e-6)
+    assert torch.allclose(between(left, right, torch.tensor(0.0)), right, atol=1e-6)
+    middle = between(left, right, torch.tensor(0.5))
+    assert torch.allclose(middle.norm(dim=1), torch.ones(5), atol=1e-6)
+    assert torch.allclose((middle * left).sum(1), (middle * right).sum(1), atol=1e-6)
+
+
+@pytest.fixture
+def saved(tmp_path: Path, encoder: JointEncoder, captioner: Captioner) -> list[Path]:
+    """Three checkpoints that belong together."""
+    paths = [tmp_path / name for name in ("encoder.pt", "gan.pt", "captioner.pt")]
+    encoder.save(paths[0])
+    gan = Gan.build("hinge", 32, 8, 6, 4, 4, file_digest(paths[0]))
+    gan.save(paths[1])
+    channels = gan.discriminator.phi_channels
+    reader = Captioner(captioner.vocabulary, channels, 8, file_digest(paths[1]))
+    reader.save(paths[2])
+    return paths
+
+
+def test_three_checkpoints_that_belong_together_are_loaded(saved: list[Path]) -> None:
+    mappings = load_mappings(*saved, CPU)
+    assert mappings.gan.size == 32
+    assert mappings.describe(mappings.phi(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)))
+
+
+def test_a_gan_of_another_encoder_is_refused(saved: list[Path], encoder: JointEncoder) -> None:
+    torch.manual_seed(99)
+    other = JointEncoder("word-gru", encoder.vocabulary, 32, 8, 8, 4)
+    other.save(saved[0])
+    with pytest.raises(InputError, match=r"trained on psi of another .*repro train_gan"):
+        load_mappings(*saved, CPU)
+
+
+def test_a_captioner_of_another_gan_is_refused(saved: list[Path]) -> None:
+    Gan.build("hinge", 32, 8, 6, 4, 4, file_digest(saved[0])).save(saved[1])
+    with pytest.raises(InputError, match=r"trained on phi of another .*repro train_captioner"):
+        load_mappings(*saved, CPU)
+
+
+@pytest.mark.parametrize("name", ["encoder.pt", "gan.pt", "captioner.pt"])
+def test_a_missing_checkpoint_is_named(saved: list[Path], name: str) -> None:
+    saved[0].with_name(name).unlink()
+    with pytest.raises(InputError, match=rf"{name} is missing"):
+        load_mappings(*saved, CPU)

@@ -1,0 +1,137 @@
+"""The whole pipeline, tiny, through DVC and the real stage commands, in a checkout of its own."""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from pairsynth.dataset import PairDataset, read_manifest
+from tests.workspace import run
+
+ROOT = Path(__file__).parent.parent
+STAGES = [
+    "download",
+    "embed",
+    "train_gan",
+    "train_captioner",
+    "fit_gmm",
+    "synthesize",
+    "evaluate",
+]
+
+
+def change(folder: Path, section: str, key: str, value: object) -> None:
+    yaml = YAML()
+    tree = yaml.load(folder / "params.yaml")
+    tree[section][key] = value
+    yaml.dump(tree, folder / "params.yaml")
+
+
+def test_every_declared_output_is_there(checkout: Path) -> None:
+    tree = YAML(typ="safe").load(checkout / "dvc.yaml")
+    for stage in STAGES:
+        for kind in ("outs", "metrics", "plots"):
+            for out in tree["stages"][stage].get(kind, []):
+                path = checkout / (next(iter(out)) if isinstance(out, dict) else out)
+                assert path.exists(), path
+    assert not list(checkout.rglob("*.tmp"))
+
+
+def test_metrics_are_flat_numbers(checkout: Path) -> None:
+    for stage in STAGES:
+        values = json.loads((checkout / f"metrics/{stage}.json").read_text())
+        assert values
+        assert all(isinstance(v, float | int | str | None) for v in values.values())
+
+
+def test_pairs_can_be_loaded(checkout: Path) -> None:
+    manifest = read_manifest(checkout / "data/synthetic")
+    pairs = PairDataset(checkout / "data/synthetic")
+    assert len(pairs) == manifest["pairs"] == 64
+    assert tuple(pairs[0]["image"].shape) == (3, 32, 32)
+    table = pd.read_parquet(checkout / "data/synthetic")
+    assert table["caption"].str.len().min() > 0
+    assert set(table["strategy"]) == {
+        f"{source}_{way}" for source in ("text", "image") for way in ("prototype", "density")
+    }
+
+
+def test_a_second_repro_does_nothing(checkout: Path) -> None:
+    done = run(checkout, "dvc", "repro")
+    assert "Running stage" not in done.stdout
+    assert "up to date" in done.stdout
+
+
+def test_a_forced_repro_leaves_the_lock_unchanged(checkout: Path) -> None:
+    """Same commit, parameters and machine: the same bytes, from training to the last PNG."""
+    before = (checkout / "dvc.lock").read_text()
+    run(checkout, "dvc", "repro", "--force", "--single-item", "train_gan")
+    run(checkout, "dvc", "repro", "--force", "--single-item", "synthesize")
+    run(checkout, "dvc", "repro", "--force", "--single-item", "evaluate")
+    assert (checkout / "dvc.lock").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "stale"),
+    [
+        ("evaluate", "turns", 3, {"evaluate"}),
+        ("synthesize", "margin", 0.2, {"synthesize"}),
+        ("fit_gmm", "held_out", 0.3, {"fit_gmm"}),
+        ("train_captioner", "epochs", 2, {"train_captioner"}),
+        ("train_gan", "epochs", 2, {"train_gan"}),
+        ("embed", "epochs", 2, {"embed"}),
+    ],
+)
+def test_a_parameter_makes_its_own_stage_stale(
+    checkout: Path, section: str, key: str, value: object, stale: set[str]
+) -> None:
+    """`dvc status` names the stage whose inputs changed; those after it follow their inputs."""
+    before = (checkout / "params.yaml").read_text()
+    try:
+        change(checkout, section, key, value)
+        status = json.loads(run(checkout, "dvc", "status", "--json").stdout)
+        assert set(status) == stale
+    finally:
+        (checkout / "params.yaml").write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("train_gan", "epochs", -1, "train_gan.epochs is -1; allowed is 1 or more"),
+        ("train_gan", "epochs", "many", "train_gan.epochs is 'many', of type str"),
+        ("train_gan", "epoch", 3, "train_gan.epoch is not a known parameter"),
+    ],
+)
+def test_a_bad_parameter_ends_the_stage_with_one_line(
+    checkout: Path, section: str, key: str, value: object, message: str
+) -> None:
+    before = (checkout / "params.yaml").read_text()
+    words = YAML(typ="safe").load(checkout / "dvc.yaml")["stages"]["train_gan"]["cmd"].split()
+    try:
+        change(checkout, section, key, value)
+        done = run(checkout, sys.executable, *words[1:], check=False)
+    finally:
+        (checkout / "params.yaml").write_text(before)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_experiment_runs_beside_the_workspace(checkout: Path) -> None:
+    run(checkout, "git", "add", "-A")
+    run(checkout, "git", "commit", "-qm", "results")
+    run(checkout, "dvc", "exp", "run", "--temp", "-n", "more-turns", "-S", "evaluate.turns=3")
+    shown = run(checkout, "dvc", "exp", "show", "--csv").stdout
+    assert "more-turns" in shown
+    assert run(checkout, "dvc", "metrics", "diff", "HEAD", "more-turns").returncode == 0
+    assert "evaluate" in run(checkout, "dvc", "dag").stdout
+    assert "turns: 2" in (checkout / "params.yaml").read_text()
+
+
+def test_plots_are_drawn_offline(checkout: Path) -> None:
+    run(checkout, "dvc", "plots", "show", "-o", "plots")
+    assert (checkout / "plots/index.html").stat().st_size > 10_000

@@ -1,0 +1,86 @@
+"""The README keeps its word: commands exist, keys exist, snippets run, files are listed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from typer.main import get_command
+
+from pairsynth import dataset
+from pairsynth.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SHELL = [
+    line.split(" #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+]
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("make ")])
+def test_make_targets_exist(line: str) -> None:
+    target = line.split()[1]
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_ci_runs_the_readme_commands() -> None:
+    script = (ROOT / ".ci/run").read_text().splitlines()
+    assert {"make repro", "make test"} <= {line.strip() for line in script}
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("pairsynth ")])
+def test_commands_and_options_exist(line: str) -> None:
+    name, *words = line.split()[1:]
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert name in commands
+    known = {option for param in commands[name].params for option in param.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_every_parameter_named_exists() -> None:
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    named = re.findall(r"-S ([a-z_]+)\.([a-z_]+)=", README)
+    named += re.findall(r"`(download|embed|train_gan|synthesize|evaluate)\.([a-z_]+)", README)
+    assert len(named) > 8
+    for section, key in named:
+        assert key in params[section], f"{section}.{key}"
+
+
+def test_the_tree_lists_every_module() -> None:
+    tree = next(block for block in re.findall(r"```\n(.*?)```", README, re.S) if "cli.py" in block)
+    for path in ROOT.glob("pairsynth/*.py"):
+        if path.name != "__init__.py":
+            assert path.name in tree, path.name
+
+
+def test_every_linked_file_exists() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in link:
+            assert (ROOT / link).exists(), link
+
+
+def test_the_columns_are_those_of_the_data_set() -> None:
+    for name in dataset.PAIRS.names:
+        assert f"{name}" in dataset.CARD
+    row = README.split("One row a pair:")[1].split("The card")[0]
+    for name in re.findall(r"`([a-z_]+)`", row):
+        assert name in dataset.PAIRS.names
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=["torch", "datasets"])
+def test_snippets_run(code: str, checkout: Path) -> None:
+    """In the folder of the tiny pipeline run, offline."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(checkout), "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,315 @@
+"""Novel pairs: every strategy well formed, pair i always pair i, the best of its candidates."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pairsynth import seeds, synthesis
+from pairsynth.artifacts import Pictures, ShardWriter
+from pairsynth.captioner import MAX_WORDS
+from pairsynth.dataset import PAIRS
+from pairsynth.errors import InputError
+from pairsynth.images import decode, to_network, to_tensor
+from pairsynth.mappings import Mappings
+from pairsynth.metrics.novelty import KINDS
+from pairsynth.synthesis import BLOCK, CLASSES, STRATEGIES, Latent, Pair, World, synthesize
+
+
+def only(world: World, strategy: str, **changes: object) -> World:
+    shares = {name: float(name == strategy) for name in STRATEGIES}
+    return replace(world, config=replace(world.config, **{**shares, **changes}))  # type: ignore
+
+
+def told(pair: Pair) -> tuple[object, ...]:
+    """All of a pair that can be compared."""
+    latent = pair.latent
+    return (
+        *(pair.number, pair.strategy, pair.caption, pair.consistency, pair.novelty),
+        *(latent.sources, latent.share, latent.component, latent.class_id),
+        *(pair.pixels.numpy().tobytes(), latent.vector.numpy().tobytes()),
+    )
+
+
+@pytest.fixture(scope="module")
+def seventy(world: World) -> list[Pair]:
+    """Seventy pairs of all strategies: more than one block."""
+    assert BLOCK < 70
+    return list(synthesize(world))
+
+
+# ---------------------------------------------------------------- latents
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_latents_are_well_formed(world: World, strategy: str, classes: str) -> None:
+    world = only(world, strategy, classes=classes)
+    channels = world.mappings.gan.discriminator.phi_channels
+    for number in range(12):
+        latent = STRATEGIES[strategy](world, seeds.stream(1, number))
+        assert latent.vector.dtype == torch.float32
+        assert bool(latent.vector.isfinite().all())
+        if strategy.startswith("text"):
+            assert latent.vector.shape == (8,)
+            assert latent.vector.norm().item() == pytest.approx(1, abs=1e-5)
+        else:
+            assert latent.vector.shape == (channels, 4, 4)
+        if strategy.endswith("prototype"):
+            assert len(set(latent.sources)) == 2
+            assert latent.component is None
+            assert latent.share is not None
+            assert 0.1 <= latent.share <= 0.9
+        else:
+            assert latent.sources == []
+            assert latent.share is None
+            assert latent.class_id is None
+            over = "psi" if strategy.startswith("text") else "phi"
+            assert latent.component in range(len(world.mixtures[over].weights))
+
+
+def rows_of(world: World, latent: Latent) -> list[int]:
+    return [world.pictures.ids.index(source.split("#")[0]) for source in latent.sources]
+
+
+@pytest.mark.parametrize("strategy", ["text_prototype", "image_prototype"])
+def test_classes_of_prototypes(world: World, strategy: str) -> None:
+    class_ids = world.pictures.class_ids
+    seen = {}
+    for classes in CLASSES:
+        chosen = only(world, strategy, classes=classes)
+        same = []
+        for number in range(60):
+            latent = STRATEGIES[strategy](chosen, seeds.stream(2, number))
+            left, right = rows_of(world, latent)
+            assert left != right
+            same.append(bool(class_ids[left] == class_ids[right]))
+            assert latent.class_id == (int(class_ids[left]) if same[-1] else None)
+        seen[classes] = sum(same)
+    assert seen["same"] == 60
+    assert seen["other"] == 0
+    assert 0 < seen["any"] < 40
+
+
+def test_partners_of_the_same_class_are_drawn_evenly(world: World) -> None:
+    chosen = only(world, "image_prototype", classes="same")
+    pairs = Counter(
+        tuple(synthesis._two_pictures(chosen, seeds.stream(3, number))) for number in range(6000)
+    )
+    assert len(pairs) == 4 * 6 * 5
+    assert all(20 < count < 90 for count in pairs.values())
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("kind", ["one class", "unknown", "all alone"])
+def test_classes_fall_back_where_they_cannot_be_had(world: World, classes: str, kind: str) -> None:
+    ids = {
+        "one class": torch.zeros(24, dtype=torch.long),
+        "unknown": torch.full((24,), -1),
+        "all alone": torch.arange(24),
+    }
+    chosen = only(world, "text_prototype", classes=classes)
+    chosen = replace(chosen, pictures=replace(world.pictures, class_ids=ids[kind]))
+    for number in range(10):
+        latent = STRATEGIES["text_prototype"](chosen, seeds.stream(1, number))
+        left, right = rows_of(chosen, latent)
+        assert left != right
+        assert latent.class_id == (0 if kind == "one class" else None)
+
+
+def test_a_text_prototype_lies_where_its_sources_say(world: World) -> None:
+    first = world.pictures.first_caption
+    for number in range(20):
+        latent = STRATEGIES["text_prototype"](world, seeds.stream(5, number))
+        places = []
+        for source in latent.sources:
+            image_id, caption = source.split("#")
+            row = world.pictures.ids.index(image_id)
+            assert int(caption) < len(world.pictures.captions[row])
+            places.append(int(first[row]) + int(caption))
+        left, right = world.embeddings.psi[places]
+        assert latent.share is not None
+        wanted = F.normalize(latent.share * left + (1 - latent.share) * right, dim=0)
+        assert torch.allclose(latent.vector, wanted, atol=1e-5)
+
+
+def test_an_image_prototype_lies_where_its_sources_say(world: World) -> None:
+    for number in range(10):
+        latent = STRATEGIES["image_prototype"](world, seeds.stream(5, number))
+        pixels = world.pictures.pixels[rows_of(world, latent)]
+        left, right = world.mappings.gan.discriminator.phi(to_network(pixels))
+        assert latent.share is not None
+        wanted = latent.share * left + (1 - latent.share) * right
+        assert torch.allclose(latent.vector, wanted, atol=1e-5)
+
+
+def test_the_margin_bounds_lambda(world: World) -> None:
+    half = only(world, "text_prototype", margin=0.5)
+    assert STRATEGIES["text_prototype"](half, seeds.stream(0, 1)).share == 0.5
+    wide = only(world, "text_prototype", margin=0.0)
+    shares = [STRATEGIES["text_prototype"](wide, seeds.stream(0, i)).share for i in range(200)]
+    assert min(s for s in shares if s is not None) < 0.05
+    assert max(s for s in shares if s is not None) > 0.95
+
+
+# ---------------------------------------------------------------- pairs
+
+
+def test_pair_i_is_pair_i_however_many_are_asked_for(world: World, seventy: list[Pair]) -> None:
+    assert [pair.number for pair in seventy] == list(range(70))
+    three = list(synthesize(replace(world, config=replace(world.config, pairs=3))))
+    assert [told(pair) for pair in three] == [told(pair) for pair in seventy[:3]]
+    more = list(synthesize(replace(world, config=replace(world.config, pairs=65))))
+    assert [told(pair) for pair in more] == [told(pair) for pair in seventy[:65]]
+
+
+def test_another_seed_makes_other_pairs(world: World, seventy: list[Pair]) -> None:
+    other = list(synthesize(replace(world, seed=8, config=replace(world.config, pairs=64))))
+    assert not any(told(a) == told(b) for a, b in zip(other, seventy, strict=False))
+
+
+def test_pairs_are_well_formed(world: World, seventy: list[Pair]) -> None:
+    for pair in seventy:
+        assert pair.pixels.shape == (3, 32, 32)
+        assert pair.pixels.dtype == torch.uint8
+        assert pair.caption
+        assert -1 <= pair.consistency <= 1
+        assert pair.novelty.kind in KINDS
+    assert {pair.strategy for pair in seventy} == set(STRATEGIES)
+
+
+def test_consistency_is_that_of_the_finished_pair(world: World, seventy: list[Pair]) -> None:
+    encoder = world.mappings.encoder
+    psi = encoder.embed_captions([pair.caption for pair in seventy])
+    joint = encoder.embed_images(torch.stack([pair.pixels for pair in seventy]))
+    stated = torch.tensor([pair.consistency for pair in seventy])
+    assert torch.allclose(stated, (psi * joint).sum(1), atol=1e-5)
+
+
+def test_pictures_of_the_image_strategies_are_drawn_from_their_caption(
+    world: World, seventy: list[Pair]
+) -> None:
+    for pair in [pair for pair in seventy if pair.strategy.startswith("image")][:5]:
+        noise = synthesis.draft(world, pair.number).noise
+        psi = world.mappings.psi([pair.caption]).expand(len(noise), -1)
+        drawn = world.mappings.draw(psi, noise).int()
+        assert int((drawn - pair.pixels.int()).abs().amax((1, 2, 3)).min()) <= 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_most_consistent_candidate_is_kept(world: World, strategy: str) -> None:
+    """The slow way: every candidate of one pair by itself, its own noise and its own draws."""
+    world = only(world, strategy, pairs=3, candidates=5)
+    mappings: Mappings = world.mappings
+    for pair in synthesize(world):
+        one = synthesis.draft(world, pair.number)
+        assert one.noise.shape == (5, 6)
+        assert one.draws.shape == (5, MAX_WORDS)
+        scores = []
+        for noise, draws in zip(one.noise.split(1), one.draws.split(1), strict=True):
+            if strategy.startswith("text"):
+                pixels = mappings.draw(one.latent.vector[None], noise)
+                captions = mappings.describe_freely(mappings.phi(pixels), draws)
+            else:
+                captions = mappings.describe_freely(one.latent.vector[None], draws)
+                pixels = mappings.draw(mappings.psi(captions), noise)
+            scores.append(float(mappings.consistency(captions, pixels)))
+        assert pair.consistency == pytest.approx(max(scores), abs=1e-3)
+        assert len(set(scores)) > 1
+
+
+def test_more_candidates_agree_better(world: World) -> None:
+    one, many = (
+        [p.consistency for p in synthesize(only(world, "text_density", pairs=64, candidates=n))]
+        for n in (1, 6)
+    )
+    assert np.mean(many) > np.mean(one)
+
+
+def test_shares_of_strategies_are_respected(world: World) -> None:
+    config = replace(
+        world.config, text_prototype=3.0, text_density=1.0, image_prototype=0.0, image_density=0.0
+    )
+    uneven = replace(world, config=config)
+    counts = Counter(synthesis.draft(uneven, number).strategy for number in range(400))
+    assert set(counts) == {"text_prototype", "text_density"}
+    assert 260 < counts["text_prototype"] < 340
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_one_strategy_alone_makes_a_whole_dataset(world: World, strategy: str) -> None:
+    pairs = list(synthesize(only(world, strategy, pairs=5)))
+    assert [pair.strategy for pair in pairs] == [strategy] * 5
+
+
+def test_no_pairs_are_no_pairs(world: World) -> None:
+    assert list(synthesize(replace(world, config=replace(world.config, pairs=0)))) == []
+
+
+def test_nothing_lies_between_one_picture(world: World) -> None:
+    pictures = world.pictures
+    alone = Pictures(
+        pictures.ids[:1],
+        pictures.class_ids[:1],
+        pictures.class_names[:1],
+        pictures.pixels[:1],
+        pictures.captions[:1],
+        None,
+    )
+    with pytest.raises(InputError, match="fewer than two train pictures"):
+        replace(world, pictures=alone)
+
+
+# ---------------------------------------------------------------- the dataset
+
+
+def test_rows_are_those_of_the_schema(world: World, seventy: list[Pair]) -> None:
+    found = list(synthesis.rows(world, seventy))
+    assert all(list(row) == PAIRS.names for row in found)
+    table = pa.Table.from_pylist(found, schema=PAIRS)
+    assert table.num_rows == 70
+    assert table["pair_id"].to_pylist()[:2] == ["pair-0000000", "pair-0000001"]
+    names = dict(zip(world.pictures.class_ids.tolist(), world.pictures.class_names, strict=True))
+    for row, pair in zip(found, seventy, strict=True):
+        assert torch.equal(to_tensor(decode(row["image"]["bytes"])), pair.pixels)
+        assert row["image"]["path"] == f"{row['pair_id']}.png"
+        assert row["seed"] == 7
+        assert row["class_name"] == (None if row["class_id"] is None else names[row["class_id"]])
+        assert (row["lambda"] is None) == row["strategy"].endswith("density")
+        assert (row["component"] is None) == row["strategy"].endswith("prototype")
+        assert row["nearest_image_id"] in world.pictures.ids
+        assert row["nearest_caption"] in world.pictures.flat_captions
+
+
+def test_figures_count_what_the_shards_hold(
+    tmp_path: Path, world: World, seventy: list[Pair]
+) -> None:
+    with ShardWriter(tmp_path, "train", PAIRS) as writer:
+        for row in synthesis.rows(world, seventy):
+            writer.write(row)
+    figures = synthesis.figures(tmp_path)
+    assert figures["pairs"] == 70
+    counts = Counter(pair.strategy for pair in seventy)
+    for strategy in STRATEGIES:
+        own = [pair.consistency for pair in seventy if pair.strategy == strategy]
+        assert figures[f"{strategy}_pairs"] == counts[strategy]
+        assert figures[f"{strategy}_consistency"] == pytest.approx(np.mean(own), abs=1e-5)
+    kinds = Counter(pair.novelty.kind for pair in seventy)
+    assert figures["new_pairs"] == kinds["new"]
+    assert figures["seen_image_new_caption_pairs"] == kinds["seen image, new caption"]
+    assert sum(figures[key] for key in figures if key.endswith("pairs")) == 3 * 70
+    json.dumps(figures, allow_nan=False)
+
+
+def test_facts_tell_where_the_pairs_come_from(world: World) -> None:
+    facts = synthesis.facts(world)
+    assert facts["source_pictures"] == 24
+    assert facts["source_digest"] == world.pictures.digest
+    assert (facts["seed"], facts["size"]) == (7, 32)
+    assert facts["distance"] == world.novelty.threshold
