@@ -6,6 +6,5 @@ The complete, working form of Xie and Bao, *Synthesizing Novel Pairs of Image an
 
 import os
 
-# Threads that wait busily for one another waste a core that other work on the machine could use.
-# OpenMP reads this once, when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Without it cuBLAS has no repeatable matrix product; read when CUDA starts.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

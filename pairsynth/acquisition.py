@@ -86,9 +86,12 @@ def acquire(
             f"download: no picture is left for {', '.join(empty)}; give more pictures or classes, "
             "or set download.split to image"
         )
-    refused = [{"item": what, "reason": why} for what, why in account.refused]
-    write_csv(target / "refused.csv", refused or [{"item": "", "reason": ""}][:0])
-    figures: dict[str, Any] = {"source": config.source, "image_size": size, "refused": len(refused)}
+    write_csv(target / "refused.csv", ("item", "reason"), account.refused)
+    figures: dict[str, Any] = {
+        "source": config.source,
+        "image_size": size,
+        "refused": len(account.refused),
+    }
     for split in SPLITS:
         figures[f"{split}_pictures"] = pictures[split]
         figures[f"{split}_captions"] = captions[split]

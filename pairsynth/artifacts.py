@@ -4,14 +4,15 @@ A file or folder appears under its name complete or not at all: it is written be
 under a temporary name, flushed to the disk and renamed.
 """
 
+import csv
 import hashlib
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +78,20 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     write_whole(path, (json.dumps(rounded, indent=2, allow_nan=False) + "\n").encode())
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows that share their keys as CSV; floats with 6 significant digits."""
-    lines = [",".join(rows[0])] if rows else []
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as CSV under a header; floats with 6 significant digits, None as nothing."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
     for row in rows:
-        lines.append(",".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()))
-    write_whole(path, ("\n".join(lines) + "\n").encode())
+        writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
+    write_whole(path, buffer.getvalue().encode())
 
 
 def write_reports(path: Path, reports: Sequence[Any]) -> None:
     """Write dataclasses of one kind as CSV, a row each."""
-    write_csv(path, [asdict(report) for report in reports])
+    names = [field.name for field in fields(reports[0])]
+    write_csv(path, names, [[getattr(report, name) for name in names] for report in reports])
 
 
 def write_picture(path: Path, picture: Image.Image) -> None:
@@ -234,12 +238,22 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
     for path in shards(folder, stem):
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                _check_format(path, file.schema_arrow.metadata or {})
                 tables.append(file.read(columns=columns))
         except (OSError, pa.ArrowException) as error:
             raise InputError(
                 f"{path} is damaged ({error}); remake it: dvc repro --force {_maker(folder)}"
             ) from error
     return pa.concat_tables(tables)
+
+
+def _check_format(path: Path, metadata: Mapping[bytes, bytes]) -> None:
+    found = json.loads(metadata.get(b"pairsynth", b"{}")).get("format")
+    if found != FORMAT:
+        raise InputError(
+            f"{path} is of format {found}, this pairsynth reads {FORMAT}; "
+            f"remake it: dvc repro --force {_maker(path.parent)}"
+        )
 
 
 # ---------------------------------------------------------------- pictures and embeddings

@@ -102,15 +102,17 @@ def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:
 # ---------------------------------------------------------------- decoding, all rows at once
 
 
-def _allowed(logits: Tensor, last: Tensor) -> Tensor:
+def _allowed(logits: Tensor, last: Tensor, comma: int | None) -> Tensor:
     """log p (N, V) of each next token.
 
-    Never a special one but <end>, never the last word again, and <end> never first: a caption
-    has a word.
+    Never a special one but <end>, never the last token again, and a word first: no caption is
+    empty.
     """
     logits = logits.float().clone()
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
     logits[last == START, END] = -torch.inf
+    if comma is not None:
+        logits[last == START, comma] = -torch.inf
     logits.scatter_(1, last[:, None], -torch.inf)
     return logits.log_softmax(1)
 
@@ -149,13 +151,14 @@ def decode(
     """
     grid, state = captioner.see(phi)
     last = torch.full((len(phi),), START, device=phi.device)
+    comma = captioner.vocabulary.numbers.get(",")
     if draws is None:
         draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
     rows = []
     ended = torch.zeros_like(last, dtype=torch.bool)
     for step in range(MAX_WORDS):
         logits, state = captioner.read(last[:, None], grid, state)
-        last = CHOICES[choice](_allowed(logits[:, 0], last), draws[:, step])
+        last = CHOICES[choice](_allowed(logits[:, 0], last, comma), draws[:, step])
         rows.append(last)
         ended |= last == END
         if ended.all():
@@ -176,11 +179,12 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     tokens = torch.full((count * beams, 1), START, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
     total[:, 0] = 0
+    comma = captioner.vocabulary.numbers.get(",")
     first_beam = torch.arange(count, device=device)[:, None] * beams
     for _ in range(MAX_WORDS):
         last = tokens[:, -1]
         logits, state = captioner.read(last[:, None], grid, state)
-        scores = _freeze_ended(_allowed(logits[:, 0], last), last)
+        scores = _freeze_ended(_allowed(logits[:, 0], last, comma), last)
         reached = total[:, :, None] + scores.unflatten(0, (count, beams))
         total, best = reached.flatten(1).topk(beams, 1)
         origin = (first_beam + best // scores.shape[1]).flatten()

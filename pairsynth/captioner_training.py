@@ -13,7 +13,7 @@ from pairsynth.devices import autocast
 from pairsynth.errors import InputError
 from pairsynth.gan import Gan, phi_of
 from pairsynth.seeds import torch_stream
-from pairsynth.text import PAD, Vocabulary, trim
+from pairsynth.text import PAD, SPECIALS, Vocabulary, trim
 
 WORDS = 42
 
@@ -57,6 +57,11 @@ class CaptionerReport:
 def build(config: CaptionerConfig, pictures: Pictures, gan: Gan, digest: str) -> Captioner:
     """An untrained captioner for the phi of `gan`, whose checkpoint has this digest."""
     vocabulary = Vocabulary.build(pictures.flat_captions, "word", config.min_count)
+    if len(vocabulary) < len(SPECIALS) + 2:
+        raise InputError(
+            f"train_captioner: no words occur {config.min_count} times in the train captions; "
+            "lower train_captioner.min_count"
+        )
     return Captioner(vocabulary, gan.discriminator.phi_channels, config.hidden, digest)
 
 

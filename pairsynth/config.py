@@ -1,5 +1,6 @@
 """The one reader of params.yaml: a section becomes a frozen dataclass, or a clear refusal."""
 
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -46,8 +47,8 @@ def load(kind: type[Config], section: str, path: Path) -> Config:
 def load_seed(path: Path) -> int:
     """Read the one `seed`, a non-negative integer, of the YAML file at `path`."""
     seed = read(path).get("seed")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"{path}: seed is {seed!r}; give a whole number of 0 or more")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise InputError(f"{path}: seed is {seed!r}; give a whole number from 0 to 2**63 - 1")
     return seed
 
 
@@ -73,6 +74,8 @@ def read(path: Path) -> dict[str, Any]:
 def _typed(value: Any, wanted: Any, key: str, path: Path) -> Any:
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{path}: {key} is {value}; give a finite number")
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise InputError(
             f"{path}: {key} is {value!r}, of type {type(value).__name__}; "

@@ -1,7 +1,6 @@
 """The dataset that comes out: its schema, its card, and a torch `Dataset` over its shards."""
 
 import bisect
-import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from pairsynth.artifacts import IMAGE, ShardWriter, file_digest, shards, write_json, write_whole
+from pairsynth.errors import InputError
 from pairsynth.images import decode, to_network, to_tensor
 
 PAIRS = pa.schema(
@@ -118,19 +118,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """What `write_pairs` told of a dataset, its shards checked against it.
 
     Raises:
-        InputError: where shards are missing, and
-        ValueError: naming the shard that is not the one the manifest tells of.
+        InputError: where shards or the manifest are missing or damaged, or a shard is not the one
+            that the manifest tells of.
     """
     found = shards(folder, "train")
-    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    for path in found:
-        if manifest["sha256"].get(path.name) != file_digest(path):
-            raise ValueError(f"{path} is not the file that {folder}/manifest.json tells of")
+    path = folder / "manifest.json"
+    remake = "run: dvc repro --force synthesize"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        told = {name: str(digest) for name, digest in manifest["sha256"].items()}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is missing or damaged ({error}); {remake}") from error
+    for shard in found:
+        if told.get(shard.name) != file_digest(shard):
+            raise InputError(f"{shard} is not the file that {path} tells of; {remake}")
     return manifest
 
 
 class PairDataset(Dataset[dict[str, Any]]):
-    """Pairs as a map-style torch dataset; at most two row groups are in memory at a time.
+    """Pairs as a map-style torch dataset; one row group at a time is in memory.
 
     An item has every column of its row, `image` as float32 (3, S, S) in [-1, 1].
     """
@@ -139,6 +145,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         self, folder: str | Path, where: Callable[[Mapping[str, Any]], bool] | None = None
     ) -> None:
         """folder: the dataset's. where: keep only the rows (without image) it is true of."""
+        self.held: tuple[int, list[dict[str, Any]]] = (-1, [])
         self.groups: list[tuple[Path, int]] = []
         self.rows: list[int] = []
         self.starts = [0]
@@ -161,7 +168,9 @@ class PairDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.rows[index]
         group = bisect.bisect_right(self.starts, row) - 1
-        item = dict(_read_group(*self.groups[group])[row - self.starts[group]])
+        if self.held[0] != group:
+            self.held = (group, _read_group(*self.groups[group]))
+        item = dict(self.held[1][row - self.starts[group]])
         picture = to_tensor(decode(item["image"]["bytes"]))
         return {**item, "image": to_network(picture)}
 
@@ -169,7 +178,6 @@ class PairDataset(Dataset[dict[str, Any]]):
         return (self[i] for i in range(len(self)))
 
 
-@functools.lru_cache(maxsize=2)
 def _read_group(path: Path, group: int) -> list[dict[str, Any]]:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         rows: list[dict[str, Any]] = file.read_row_group(group).to_pylist()

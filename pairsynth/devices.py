@@ -23,9 +23,13 @@ def choose(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise InputError(f"--device {name}: {reason}; use auto, cpu or cuda") from error
     if device.type == "cpu":
-        typer.echo(f"running on {torch.get_num_threads()} CPU threads ({precision(device)})", err=True)
+        typer.echo(
+            f"running on {torch.get_num_threads()} CPU threads ({precision(device)})", err=True
+        )
     else:
-        typer.echo(f"running on {torch.cuda.get_device_name(device)} ({precision(device)})", err=True)
+        typer.echo(
+            f"running on {torch.cuda.get_device_name(device)} ({precision(device)})", err=True
+        )
     return device
 
 

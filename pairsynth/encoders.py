@@ -53,7 +53,8 @@ class CharCNNRNN(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Token numbers (N, T) to vectors (N, D)."""
-        tokens = F.pad(tokens, (0, max(0, 16 - tokens.shape[1])), value=PAD)
+        # Always one width: what follows a caption must not depend on the captions beside it.
+        tokens = F.pad(tokens, (0, self.length - tokens.shape[1]), value=PAD)
         features = self.convolutions(self.embedding(tokens).transpose(1, 2)).transpose(1, 2)
         states, _ = self.gru(features)
         kept = F.adaptive_max_pool1d((tokens != PAD).float(), states.shape[1])

@@ -72,11 +72,16 @@ class DCDiscriminator(nn.Module):
             nn.Conv2d(width + 128, width, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)
         )
         self.out = nn.Conv2d(width, 1, GRID)
+        self.match = nn.Linear(width, dimension)
         self.apply(_dcgan_weights)
 
     def phi(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) to phi(v) (N, C, 4, 4)."""
         return self.trunk(images)
+
+    def joint(self, phi: Tensor) -> Tensor:
+        """phi (N, C, 4, 4) to unit vectors (N, D) in psi's space, for the contrastive term."""
+        return F.normalize(self.match(phi.mean((2, 3))).float(), dim=1)
 
     def score(self, phi: Tensor, psi: Tensor) -> Tensor:
         """phi (N, C, 4, 4) and psi (N, D) to logits (N)."""
@@ -138,8 +143,7 @@ class Generator(nn.Module):
         condition = noise + dimension
         self.seed = nn.Linear(condition, widths[0] * GRID * GRID)
         self.blocks = nn.ModuleList(
-            UpBlock(inner, outer, condition)
-            for inner, outer in itertools.pairwise(widths)
+            UpBlock(inner, outer, condition) for inner, outer in itertools.pairwise(widths)
         )
         self.norm = nn.BatchNorm2d(widths[-1])
         self.out = nn.Conv2d(widths[-1], 3, 3, padding=1)

@@ -42,7 +42,7 @@ class GanConfig:
     momentum: Adam's first beta.
     average: share of the old average kept in a step by the averaged generator; 0: none.
     interpolation: weight of the generator's loss on psi between two captions (GAN-INT).
-    contrastive: weight of the image-text contrastive term on phi (hinge only).
+    contrastive: weight of the image-text contrastive term on phi; 0: none, as in the paper.
     translation: largest shift of real and fake pictures, as a share of their side.
     cutout: side of the square blanked out of real and fake pictures, as a share of theirs.
     """

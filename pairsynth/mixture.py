@@ -130,12 +130,15 @@ def fit(
     """Fit PCA and mixtures to vectors (N, D) and keep the one that held-out rows like best.
 
     Raises:
-        InputError: where there are fewer than 20 vectors.
+        InputError: where there are fewer than 20 vectors, or all are alike.
     """
     if len(vectors) < 20:
         raise InputError(f"fit_gmm: {len(vectors)} vectors of {over} are too few; 20 are needed")
     rows = randomness.permutation(len(vectors))[: config.rows]
-    held_out, fitted = np.split(vectors[rows], [max(1, int(config.held_out * len(rows)))])
+    kept = min(max(1, int(config.held_out * len(rows))), len(rows) - 10)
+    held_out, fitted = np.split(vectors[rows], [kept])
+    if not fitted.std(0).any():
+        raise InputError(f"fit_gmm: all vectors of {over} are alike; train_gan or embed collapsed")
     pca = PCA(min(dimensions, *fitted.shape), svd_solver="full").fit(fitted)
     train, test = pca.transform(fitted), pca.transform(held_out)
     tried = [

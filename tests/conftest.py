@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture, MixtureConfig
 from pairsynth.synthesis import SynthesisConfig, World
 from pairsynth.text import Vocabulary
+from tests.workspace import make_checkout
 
 CPU = torch.device("cpu")
 COLOURS = {
@@ -165,3 +167,11 @@ def repeatable() -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(False)
     torch.utils.deterministic.fill_uninitialized_memory = filled
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole pipeline, run once with the smoke profile in a checkout of its own."""
+    folder = tmp_path_factory.mktemp("checkout")
+    make_checkout(folder)
+    return folder

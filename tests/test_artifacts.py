@@ -174,7 +174,7 @@ def test_csv_keeps_commas_quotes_and_line_ends(tmp_path: Path) -> None:
         {"item": "a, b.jpg", "reason": '9000 x 9000 pixels, more than 64,000,000; "huge"'},
         {"item": "c.jpg", "reason": "two\nlines"},
     ]
-    write_csv(target, rows)
+    write_csv(target, list(rows[0]), [list(row.values()) for row in rows])
     with target.open(newline="") as file:
         assert list(csv.DictReader(file)) == rows
 
