@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,22 @@ FORMAT = 1
 SPLITS = ("train", "val", "test")
 ROWS_PER_GROUP = 256
 BYTES_PER_SHARD = 256_000_000
+
+MAKERS = {
+    "pictures": "download",
+    "embeddings": "embed",
+    "encoder.pt": "embed",
+    "gan.pt": "train_gan",
+    "captioner.pt": "train_captioner",
+    "gmm.npz": "fit_gmm",
+    "synthetic": "synthesize",
+}
+
+
+def maker(path: Path) -> str:
+    """The stage that makes what stands at `path`."""
+    return MAKERS.get(path.name, "")
+
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 PICTURES = pa.schema(
@@ -219,7 +236,7 @@ def shards(folder: Path, stem: str) -> list[Path]:
     """
     found = sorted(folder.glob(f"{stem}-*-of-*.parquet"))
     if not found:
-        raise InputError(f"{folder}/{stem}-*.parquet is missing; run: dvc repro {_maker(folder)}")
+        raise InputError(f"{folder}/{stem}-*.parquet is missing; run: dvc repro {maker(folder)}")
     total = int(found[0].stem.rsplit("-", 1)[1])
     wanted = [folder / f"{stem}-{i:05}-of-{total:05}.parquet" for i in range(total)]
     if found != wanted:
@@ -242,7 +259,7 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
                 tables.append(file.read(columns=columns))
         except (OSError, pa.ArrowException) as error:
             raise InputError(
-                f"{path} is damaged ({error}); remake it: dvc repro --force {_maker(folder)}"
+                f"{path} is damaged ({error}); remake it: dvc repro --force {maker(folder)}"
             ) from error
     return pa.concat_tables(tables)
 
@@ -252,7 +269,7 @@ def _check_format(path: Path, metadata: Mapping[bytes, bytes]) -> None:
     if found != FORMAT:
         raise InputError(
             f"{path} is of format {found}, this pairsynth reads {FORMAT}; "
-            f"remake it: dvc repro --force {_maker(path.parent)}"
+            f"remake it: dvc repro --force {maker(path.parent)}"
         )
 
 
@@ -277,13 +294,13 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def first_caption(self) -> Tensor:
         """int64 (N + 1): captions of picture i are rows first[i] to first[i + 1] when flattened."""
         counts = torch.tensor([len(captions) for captions in self.captions])
         return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
 
-    @property
+    @cached_property
     def flat_captions(self) -> list[str]:
         """All captions, picture by picture."""
         return [caption for captions in self.captions for caption in captions]
@@ -337,120 +354,6 @@ def read_embeddings(folder: Path, split: str, pictures: Pictures) -> Embeddings:
 def _vectors(column: pa.FixedSizeListArray) -> Tensor:
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return torch.from_numpy(np.array(flat).reshape(len(column), -1))
-
-
-# ---------------------------------------------------------------- checkpoints
-
-
-def save_checkpoint(
-    path: Path, kind: str, options: Mapping[str, Any], state: Mapping[str, Any]
-) -> None:
-    """Save a network: its `kind`, the plain-valued `options` that rebuild it, its `state`.
-
-    The file carries a digest of all of it, so that damage is noticed on loading.
-
-    Raises:
-        ValueError: where a tensor is not finite: such weights are never saved.
-    """
-    for name, tensor in _tensors(state):
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ValueError(f"{kind}: {name} is not finite, so {path} was not written")
-    content = {"format": FORMAT, "kind": kind, "options": dict(options), "state": _plain(state)}
-    buffer = io.BytesIO()
-    torch.save({**content, "digest": _digest(content)}, buffer)
-    write_whole(path, buffer.getvalue())
-
-
-def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The (options, state) that `save_checkpoint` wrote. Runs no code from the file.
-
-    Raises:
-        InputError: where it is missing, damaged, of another kind or of another format.
-    """
-    remake = f"run: dvc repro {_maker(path)}"
-    if not path.exists():
-        raise InputError(f"{path} is missing; {remake}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        stated = content.pop("digest")
-        damaged = stated != _digest(content)
-    except Exception as error:  # torch raises many kinds, all of them meaning: not our file
-        raise InputError(
-            f"{path} is damaged or not ours ({type(error).__name__}); {remake}"
-        ) from error
-    if damaged:
-        raise InputError(f"{path} is damaged: its digest does not match; {remake}")
-    if (content["kind"], content["format"]) != (kind, FORMAT):
-        found = f"{content['kind']} of format {content['format']}"
-        raise InputError(f"{path} holds a {found}, not a {kind} of format {FORMAT}; {remake}")
-    return content["options"], content["state"]
-
-
-def restore(network: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
-    """Give `network` the weights that `load_checkpoint` read from `path`.
-
-    Raises:
-        InputError: where they are not this network's.
-    """
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} does not fit this version of pairsynth ({reason}); "
-            f"run: dvc repro --force {_maker(path)}"
-        ) from error
-
-
-def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    if isinstance(value, Tensor):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for key, child in value.items():
-            yield from _tensors(child, f"{name}.{key}" if name else str(key))
-
-
-def _plain(value: Any) -> Any:
-    """Tensors moved to the CPU in one standard layout, so that equal weights give equal bytes."""
-    if isinstance(value, Tensor):
-        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
-    if isinstance(value, Mapping):
-        return {key: _plain(child) for key, child in value.items()}
-    return value
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    total = hashlib.sha256()
-    for name, tensor in _tensors(content):
-        total.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        total.update(
-            tensor.contiguous().view(torch.uint8).numpy().tobytes()
-            if tensor.ndim
-            else repr(tensor.item()).encode()
-        )
-    total.update(repr(_without_tensors(content)).encode())
-    return total.hexdigest()
-
-
-def _without_tensors(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _without_tensors(child) for key, child in value.items()}
-    return "tensor" if isinstance(value, Tensor) else value
-
-
-MAKERS = {
-    "pictures": "download",
-    "embeddings": "embed",
-    "encoder.pt": "embed",
-    "gan.pt": "train_gan",
-    "captioner.pt": "train_captioner",
-    "gmm.npz": "fit_gmm",
-    "synthetic": "synthesize",
-}
-
-
-def _maker(path: Path) -> str:
-    return MAKERS.get(path.name, "")
 
 
 def file_digest(path: Path) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.artifacts import load_checkpoint, restore, save_checkpoint
+from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.text import END, PAD, START, UNKNOWN, Vocabulary
 
 MAX_WORDS = 40

@@ -245,3 +245,7 @@ def _save(output: Path, picture: Image.Image) -> None:
             raise
         raise InputError(f"--output {output}: {error.strerror or error}") from error
     typer.echo(output)
+
+
+if __name__ == "__main__":
+    app()

@@ -58,8 +58,11 @@ def _end(message: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-def track(items: Iterable[Item], total: int, what: str, unit: str = "") -> Iterator[Item]:
-    """Pass `items` on, with a progress bar where stderr is a terminal and silence elsewhere."""
+def track(items: Iterable[Item], total: int | None, what: str, unit: str = "") -> Iterator[Item]:
+    """Pass `items` on, with a progress bar where stderr is a terminal and silence elsewhere.
+
+    total: None where it is not known beforehand.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.artifacts import load_checkpoint, restore, save_checkpoint
+from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.images import to_network
 from pairsynth.text import PAD, Vocabulary
 

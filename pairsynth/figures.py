@@ -19,7 +19,8 @@ def gallery(
 ) -> Image.Image:
     """uint8 pictures (N, 3, S, S) in rows of `columns`, each above its caption."""
     rows = -(-len(captions) // columns)
-    sheet = Sheet(figsize=(1.35 * columns, 1.85 * rows + 0.3), dpi=100)
+    height = 1.9 * rows + 0.4
+    sheet = Sheet(figsize=(1.35 * columns, height), dpi=100)
     axes = sheet.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -27,8 +28,8 @@ def gallery(
         axis.imshow(picture.permute(1, 2, 0).numpy(), interpolation="lanczos")
         told = "\n".join(textwrap.wrap(caption, width)[:5])
         axis.text(0.5, -0.04, told, ha="center", va="top", fontsize=5, transform=axis.transAxes)
-    sheet.suptitle(title, fontsize=8)
-    sheet.subplots_adjust(0.01, 0.09 / rows, 0.99, 1 - 0.35 / (rows + 0.5), 0.08, 0.55)
+    sheet.suptitle(title, fontsize=8, y=1 - 0.1 / height)
+    sheet.subplots_adjust(0.01, 0.62 / height, 0.99, 1 - 0.35 / height, 0.08, 0.5)
     return as_picture(sheet)
 
 

@@ -17,10 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from pairsynth.artifacts import load_checkpoint, restore, save_checkpoint
+from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.images import center_crop, to_network
 
 GRID = 4
+
+
+def _double(features: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, C, 2H, 2W), smoothly: repeated pixels leave a raster in the picture."""
+    return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _levels(size: int) -> int:
@@ -127,10 +132,8 @@ class UpBlock(nn.Module):
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', 2H, 2W)."""
         hidden = self.first(F.leaky_relu(self.first_norm(features, condition), 0.2))
-        hidden = F.leaky_relu(
-            self.second_norm(F.interpolate(hidden, scale_factor=2), condition), 0.2
-        )
-        return self.second(hidden) + F.interpolate(self.short(features), scale_factor=2)
+        hidden = F.leaky_relu(self.second_norm(_double(hidden), condition), 0.2)
+        return self.second(hidden) + _double(self.short(features))
 
 
 class Generator(nn.Module):
@@ -155,7 +158,7 @@ class Generator(nn.Module):
         features = features.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             features = block(features, condition)
-        features = F.interpolate(F.leaky_relu(self.norm(features), 0.2), scale_factor=2)
+        features = _double(F.leaky_relu(self.norm(features), 0.2))
         return torch.tanh(self.out(features))
 
 

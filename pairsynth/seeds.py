@@ -26,7 +26,7 @@ def fix(seed: int, stage: str) -> None:
     """Make everything that follows in this process repeatable: torch's weights, its kernels."""
     torch.manual_seed(digest(seed, stage))
     # On a GPU a few sums have no repeatable form: those warn and run all the same.
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     # Filling fresh memory with NaN took 13 % of a training step; no code here reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

@@ -27,7 +27,7 @@ def main(
     found = acquisition.examples(options, seed, cache, account)
 
     with new_folder(pictures) as folder:
-        counted = doors.track(found, 0, "download", "pictures")
+        counted = doors.track(found, None, "download", "pictures")
         report = acquisition.acquire(options, counted, account, folder)
 
     write_json(metrics, report.figures)

@@ -21,7 +21,10 @@ from pairsynth.synthesis import SynthesisConfig
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
-    "ground": "artifacts config devices doors errors fetching figures images profile seeds text",
+    "ground": (
+        "artifacts checkpoints config devices doors errors fetching figures images profile seeds "
+        "text"
+    ),
     "parts": "captioner dataset encoders gan metrics mixture sources",
     "joints": "judges mappings strips",
     "acts": (

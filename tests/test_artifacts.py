@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pairsynth import artifacts
+from pairsynth import artifacts, checkpoints
 from pairsynth.artifacts import (
     MAKERS,
     PICTURES,
@@ -26,12 +26,10 @@ from pairsynth.artifacts import (
     ShardWriter,
     embeddings_schema,
     file_digest,
-    load_checkpoint,
     new_folder,
     read_embeddings,
     read_pictures,
     read_shards,
-    save_checkpoint,
     shards,
     write_csv,
     write_json,
@@ -39,6 +37,7 @@ from pairsynth.artifacts import (
     write_reports,
     write_whole,
 )
+from pairsynth.checkpoints import load_checkpoint, save_checkpoint
 from pairsynth.errors import InputError
 from pairsynth.images import decode, encode, to_picture, to_tensor
 
@@ -90,7 +89,8 @@ def test_a_file_is_written_whole_and_replaces_the_old_one(tmp_path: Path) -> Non
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from pairsynth.artifacts import write_whole, save_checkpoint
+from pairsynth.artifacts import write_whole
+from pairsynth.checkpoints import save_checkpoint
 import torch
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 folder = Path(sys.argv[1])
@@ -177,6 +177,13 @@ def test_csv_keeps_commas_quotes_and_line_ends(tmp_path: Path) -> None:
     write_csv(target, list(rows[0]), [list(row.values()) for row in rows])
     with target.open(newline="") as file:
         assert list(csv.DictReader(file)) == rows
+
+
+def test_csv_of_no_rows_is_a_header_and_none_is_nothing(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ("item", "share"), iter(()))
+    assert (tmp_path / "a.csv").read_text() == "item,share\n"
+    write_csv(tmp_path / "a.csv", ("item", "share"), ((i, s) for i, s in ((1, None), (2, 2 / 3))))
+    assert (tmp_path / "a.csv").read_text() == "item,share\n1,\n2,0.666667\n"
 
 
 def test_a_picture_is_written_as_png(tmp_path: Path, pictures: Pictures) -> None:
@@ -403,7 +410,7 @@ def state() -> dict[str, Any]:
 
 
 def flat(values: dict[str, Any]) -> list[tuple[str, torch.Tensor]]:
-    return list(artifacts._tensors(values))
+    return list(checkpoints._tensors(values))
 
 
 def test_a_checkpoint_comes_back_as_it_went(tmp_path: Path) -> None:
@@ -452,7 +459,7 @@ def test_a_checkpoint_of_another_kind_or_format_is_refused(
     save_checkpoint(path, "encoder", OPTIONS, state())
     with pytest.raises(InputError, match="holds a encoder of format 1, not a gan of format 1"):
         load_checkpoint(path, "gan")
-    monkeypatch.setattr(artifacts, "FORMAT", 2)
+    monkeypatch.setattr(checkpoints, "FORMAT", 2)
     with pytest.raises(InputError, match="not a encoder of format 2"):
         load_checkpoint(path, "encoder")
 

@@ -30,8 +30,27 @@ def test_a_captioner_is_built_for_its_gan_and_its_captions(pictures: Pictures, g
     model = captioner_training.build(CONFIG, pictures, gan, "digest")
     assert model.options["phi_of"] == "digest"
     assert model.options["phi_channels"] == gan.discriminator.phi_channels
-    rare = captioner_training.build(replace(CONFIG, min_count=10**6), pictures, gan, "")
-    assert len(rare.vocabulary) == 4
+
+
+@pytest.mark.parametrize("words", [0, 1])
+def test_a_captioner_of_fewer_than_two_words_is_refused(
+    words: int, pictures: Pictures, gan: Gan
+) -> None:
+    if words:
+        pictures = replace(pictures, captions=[["flower"]] * len(pictures))
+    config = replace(CONFIG, min_count=len(pictures) if words else 10**6)
+    with pytest.raises(
+        InputError,
+        match=rf"^train_captioner: no words occur {config.min_count} times .*"
+        r"; lower train_captioner\.min_count$",
+    ):
+        captioner_training.build(config, pictures, gan, "")
+
+
+def test_two_words_are_enough_for_a_captioner(pictures: Pictures, gan: Gan) -> None:
+    two = replace(pictures, captions=[["red flower"]] * len(pictures))
+    config = replace(CONFIG, min_count=len(pictures))
+    assert captioner_training.build(config, two, gan, "").vocabulary.tokens[4:] == ("flower", "red")
 
 
 def test_reports_tell_finite_losses_and_the_words_read(

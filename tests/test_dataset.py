@@ -210,13 +210,23 @@ def test_a_data_loader_shuffles_and_batches(folder: Path) -> None:
     assert sorted(seen) == [row(i)["pair_id"] for i in range(20)]
 
 
-def test_two_groups_are_in_memory_at_most(folder: Path) -> None:
-    dataset._read_group.cache_clear()
-    for _ in PairDataset(folder):
+def test_one_group_is_in_memory_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[tuple[Path, int]] = []
+    read = dataset._read_group
+
+    def counted(path: Path, group: int) -> list[dict[str, Any]]:
+        reads.append((path, group))
+        return read(path, group)
+
+    monkeypatch.setattr(dataset, "_read_group", counted)
+    pairs = PairDataset(folder)
+    for _ in pairs:
         pass
-    told = dataset._read_group.cache_info()
-    assert told.currsize <= 2
-    assert told.misses == len(PairDataset(folder).groups)
+    assert reads == pairs.groups
+    reads.clear()
+    for i in (0, 1, 19, 0):
+        assert pairs[i]["pair_id"] == f"pair-{i:07}"
+    assert reads == [pairs.groups[0], pairs.groups[-1], pairs.groups[0]]
 
 
 def test_a_dataset_that_was_made_anew_is_read_anew(folder: Path) -> None:
@@ -284,7 +294,7 @@ def test_a_changed_shard_is_not_the_one_of_the_manifest(folder: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=rf"{path.name} is not the file"):
+    with pytest.raises(InputError, match=rf"{path.name} is not the file .*dvc repro"):
         read_manifest(folder)
 
 
@@ -293,7 +303,7 @@ def test_swapped_shards_are_found(folder: Path) -> None:
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
     other.write_bytes(first)
-    with pytest.raises(ValueError, match=rf"{one.name} is not the file"):
+    with pytest.raises(InputError, match=rf"{one.name} is not the file"):
         read_manifest(folder)
 
 
@@ -301,8 +311,31 @@ def test_a_manifest_of_another_dataset_is_found(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["sha256"] = {}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="is not the file"):
+    with pytest.raises(InputError, match="is not the file"):
         read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(None, b"", b"{", b"\xff\xfe", b"null", b"3", b"[]", b'"sha256"', b"{}"),
+        *(b'{"sha256": null}', b'{"sha256": []}'),
+    ],
+)
+def test_a_missing_or_garbled_manifest_is_refused_and_named(
+    folder: Path, content: bytes | None
+) -> None:
+    path = folder / "manifest.json"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        read_manifest(folder)
+    message = raised.value.message
+    assert message.startswith(f"{path} is missing or damaged (")
+    assert message.endswith("; run: dvc repro --force synthesize")
+    assert "\n" not in message
 
 
 def test_missing_shards_are_named(folder: Path) -> None:

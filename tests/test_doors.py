@@ -41,6 +41,12 @@ def test_an_input_error_is_one_line_and_exit_code_2() -> None:
     assert err == "error: params.yaml: seed is 'x'; give a whole number\n"
 
 
+def test_an_input_error_is_a_plain_exception_with_its_message() -> None:
+    error = InputError("seed is 'x'")
+    assert error.message == str(error) == "seed is 'x'"
+    assert InputError.__bases__ == (Exception,)
+
+
 @pytest.mark.parametrize("number", NO_SPACE)
 def test_a_full_disk_is_one_line_and_exit_code_2(number: int) -> None:
     code, _, err, _ = run(OSError(number, "no space", "data/gan.pt"))

@@ -14,12 +14,14 @@ from pairsynth.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.S | re.M)
 SHELL = [
     line.split(" #")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for language, block in BLOCKS
+    if language == "sh"
     for line in block.splitlines()
 ]
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+PYTHON = [block for language, block in BLOCKS if language == "python"]
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("make ")])
@@ -53,7 +55,7 @@ def test_every_parameter_named_exists() -> None:
 
 
 def test_the_tree_lists_every_module() -> None:
-    tree = next(block for block in re.findall(r"```\n(.*?)```", README, re.S) if "cli.py" in block)
+    tree = next(block for _, block in BLOCKS if "cli.py" in block)
     for path in ROOT.glob("pairsynth/*.py"):
         if path.name != "__init__.py":
             assert path.name in tree, path.name
