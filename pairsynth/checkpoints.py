@@ -66,7 +66,7 @@ def restore(network: torch.nn.Module, state: Mapping[str, Any], path: Path) -> N
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{path} does not fit this version of pairsynth ({reason}); "
             f"run: dvc repro --force {maker(path)}"

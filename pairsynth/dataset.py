@@ -127,7 +127,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
         told = {name: str(digest) for name, digest in manifest["sha256"].items()}
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is missing or damaged ({error}); {remake}") from error
     for shard in found:
         if told.get(shard.name) != file_digest(shard):
@@ -145,7 +145,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         self, folder: str | Path, where: Callable[[Mapping[str, Any]], bool] | None = None
     ) -> None:
         """folder: the dataset's. where: keep only the rows (without image) it is true of."""
-        self.held: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self.held: tuple[int, pa.Table] = (-1, PAIRS.empty_table())
         self.groups: list[tuple[Path, int]] = []
         self.rows: list[int] = []
         self.starts = [0]
@@ -170,7 +170,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         group = bisect.bisect_right(self.starts, row) - 1
         if self.held[0] != group:
             self.held = (group, _read_group(*self.groups[group]))
-        item = dict(self.held[1][row - self.starts[group]])
+        item = self.held[1].slice(row - self.starts[group], 1).to_pylist()[0]
         picture = to_tensor(decode(item["image"]["bytes"]))
         return {**item, "image": to_network(picture)}
 
@@ -178,10 +178,9 @@ class PairDataset(Dataset[dict[str, Any]]):
         return (self[i] for i in range(len(self)))
 
 
-def _read_group(path: Path, group: int) -> list[dict[str, Any]]:
+def _read_group(path: Path, group: int) -> pa.Table:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        rows: list[dict[str, Any]] = file.read_row_group(group).to_pylist()
-    return rows
+        return file.read_row_group(group)
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_pairs_can_be_loaded(checkout: Path) -> None:
     pairs = PairDataset(checkout / "data/synthetic")
     assert len(pairs) == manifest["pairs"] == 64
     assert tuple(pairs[0]["image"].shape) == (3, 32, 32)
-    table = pd.read_parquet(checkout / "data/synthetic")
+    table = pd.read_parquet(sorted((checkout / "data/synthetic").glob("*.parquet")))
     assert table["caption"].str.len().min() > 0
     assert set(table["strategy"]) == {
         f"{source}_{way}" for source in ("text", "image") for way in ("prototype", "density")

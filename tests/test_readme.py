@@ -75,7 +75,7 @@ def test_the_columns_are_those_of_the_data_set() -> None:
         assert name in dataset.PAIRS.names
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=["torch", "datasets"])
+@pytest.mark.parametrize("code", PYTHON, ids=["torch", "datasets", "pandas"])
 def test_snippets_run(code: str, checkout: Path) -> None:
     """In the folder of the tiny pipeline run, offline."""
     done = subprocess.run(
