@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pairsynth.artifacts import Embeddings, Pictures
@@ -233,7 +234,8 @@ class Step:
         between = int(self.config.interpolation * count)
         psi = interpolate_some(batch.psi, between, self.randomness)
         noise = torch.randn(count, self.gan.noise, generator=self.randomness).to(device)
-        with autocast(device):
+        # Both passes of a step share one spectral norm of each weight.
+        with autocast(device), parametrize.cached():
             fake_images = generator(noise, psi)
 
             phi = discriminator.phi(self.augment(batch.images))
@@ -249,7 +251,7 @@ class Step:
         self.discriminator_optimizer.step()
 
         discriminator.requires_grad_(False)
-        with autocast(device):
+        with autocast(device), parametrize.cached():
             score, phi = self.score(fake_images, psi)
             generator_loss = self.gan.objective.generator_loss(score)
             generator_loss = generator_loss + self.matching(phi, psi, batch.class_ids)
