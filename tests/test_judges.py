@@ -1,0 +1,73 @@
+"""The judge learns what real pictures show, and its answers do not depend on the batch."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pairsynth import judges, seeds
+from pairsynth.artifacts import Pictures
+from pairsynth.judges import Judge
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def told(pictures: Pictures) -> Pictures:
+    """The 24 pictures with their colour as a known attribute."""
+    return replace(pictures, attributes=[{"colour": name} for name in pictures.class_names])
+
+
+@pytest.fixture(scope="module")
+def judge(told: Pictures) -> Iterator[Judge]:
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    seeds.fix(0, "judge")
+    model = judges.build(told, 32)
+    assert len(list(judges.train(model, told, 40, 0, CPU, batch=12))) == 40
+    yield model
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = filled
+
+
+def test_it_reads_the_attributes_of_pictures_it_never_saw(judge: Judge, val: Pictures) -> None:
+    seen = [one["colour"] for one in judge.attributes_seen(val.pixels)]
+    right = sum(a == b for a, b in zip(seen, val.class_names, strict=True))
+    assert right >= 10
+
+
+def test_it_finds_the_caption_of_pictures_it_never_saw(judge: Judge, val: Pictures) -> None:
+    captions = [f"this flower is {name}" for name in ("red", "blue", "yellow", "white")]
+    found = (judge.image_vectors(val.pixels) @ judge.caption_vectors(captions).T).argmax(1)
+    right = sum(
+        name in captions[i] for name, i in zip(val.class_names, found.tolist(), strict=True)
+    )
+    assert right >= 10
+
+
+def test_vectors_are_of_unit_length(judge: Judge, val: Pictures) -> None:
+    for found in (judge.image_vectors(val.pixels), judge.caption_vectors(val.flat_captions)):
+        assert torch.allclose(found.norm(dim=1), torch.ones(len(found)), atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_the_batch_changes_nothing(judge: Judge, val: Pictures, batch: int) -> None:
+    whole, parts = judge.image_features(val.pixels), judge.image_features(val.pixels, batch)
+    assert torch.allclose(whole, parts, atol=1e-5)
+    captions = val.flat_captions
+    one = torch.cat([judge.caption_vectors([caption]) for caption in captions])
+    assert torch.allclose(judge.caption_vectors(captions), one, atol=1e-5)
+
+
+def test_without_attributes_it_still_learns_to_match(pictures: Pictures) -> None:
+    model = judges.build(pictures, 32)
+    losses = [report.loss for report in judges.train(model, pictures, 12, 0, CPU, batch=12)]
+    assert losses[-1] < losses[0]
+    assert model.attributes_seen(pictures.pixels[:2]) == [{}, {}]
+
+
+def test_pictures_without_a_margin_are_shaken_too(pictures: Pictures) -> None:
+    shaken = judges.shake(pictures.pixels, 32, torch.Generator().manual_seed(0))
+    assert shaken.shape == pictures.pixels.shape
+    assert shaken.dtype == torch.uint8
+    assert not torch.equal(shaken, pictures.pixels)
