@@ -9,6 +9,9 @@ from matplotlib.figure import Figure as Sheet
 from PIL import Image
 from torch import Tensor
 
+# Inches: a picture's side, between pictures, a line of words, the title.
+SIDE, GAP, LINE, HEAD = 1.25, 0.12, 0.09, 0.32
+
 
 def gallery(
     pixels: Tensor | Sequence[Tensor],
@@ -17,19 +20,21 @@ def gallery(
     title: str = "",
     width: int = 26,
 ) -> Image.Image:
-    """uint8 pictures (N, 3, S, S) in rows of `columns`, each above its caption."""
-    rows = -(-len(captions) // columns)
-    height = 1.9 * rows + 0.4
-    sheet = Sheet(figsize=(1.35 * columns, height), dpi=100)
-    axes = sheet.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat:
+    """uint8 pictures (N, 3, S, S) in rows of `columns`, each above its whole caption."""
+    told = [textwrap.wrap(caption, width) for caption in captions]
+    rows, words = -(-len(captions) // columns), LINE * max(map(len, told)) + GAP
+    height = rows * (SIDE + words) + HEAD
+    sheet = Sheet(figsize=(columns * (SIDE + GAP) + GAP, height), dpi=100)
+    for i, (picture, lines) in enumerate(zip(pixels, told, strict=True)):
+        left = GAP + i % columns * (SIDE + GAP)
+        bottom = height - HEAD - i // columns * (SIDE + words) - SIDE
+        box = (left / sheet.get_figwidth(), bottom / height)
+        axis = sheet.add_axes((*box, SIDE / sheet.get_figwidth(), SIDE / height))
         axis.set_axis_off()
-    for axis, picture, caption in zip(axes.flat, pixels, captions, strict=False):
         axis.imshow(picture.permute(1, 2, 0).numpy(), interpolation="lanczos")
-        told = "\n".join(textwrap.wrap(caption, width)[:5])
-        axis.text(0.5, -0.04, told, ha="center", va="top", fontsize=5, transform=axis.transAxes)
-    sheet.suptitle(title, fontsize=8, y=1 - 0.1 / height)
-    sheet.subplots_adjust(0.01, 0.62 / height, 0.99, 1 - 0.35 / height, 0.08, 0.5)
+        place = axis.transAxes
+        axis.text(0.5, -0.03, "\n".join(lines), ha="center", va="top", fontsize=5, transform=place)
+    sheet.suptitle(title, fontsize=8, y=1 - 0.08 / height)
     return as_picture(sheet)
 
 
