@@ -97,6 +97,15 @@ class Bench:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """Test pictures by row, the caption each was drawn anew from, uint8 (N, 3, S, S)."""
+
+    rows: list[int]
+    captions: list[str]
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Synthetic pairs: captions, uint8 pictures (N, 3, S, S), strategies, kinds of novelty."""
 
@@ -129,6 +138,15 @@ def read_pairs(folder: Path, most: int) -> Pairs:
     found = table.take(spread(len(table), most)).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])
     return Pairs(found["caption"], pixels, found["strategy"], found["novelty"])
+
+
+def draw_again(bench: Bench) -> Drawn:
+    """Test pictures drawn from a caption each, at most `config.captioned`, evenly spread."""
+    rows = spread(len(bench.test), bench.config.captioned)
+    captions = [bench.test.captions[row][-1] for row in rows]
+    psi, noise = bench.mappings.psi(captions), bench.noise(len(rows), "drawn")
+    parts = zip(psi.split(128), noise.split(128), strict=True)
+    return Drawn(rows, captions, torch.cat([bench.mappings.draw(p, n) for p, n in parts]))
 
 
 def spread(total: int, most: int) -> list[int]:

@@ -3,21 +3,35 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from pairsynth.bench import Bench, Figure, Pairs, share_figure, spread
-from pairsynth.metrics.agreement import Share, attribute_agreement, r_precision
-from pairsynth.metrics.captions import bleu, most_frequent, nearest_caption, shifted
+from pairsynth.bench import Bench, Drawn, Figure, Pairs, share_figure, spread
+from pairsynth.metrics.agreement import Share, attribute_agreement, r_precision, retrieval
+from pairsynth.metrics.captions import (
+    bleu,
+    meteor_stems,
+    most_frequent,
+    nearest_caption,
+    rouge_l,
+    shifted,
+)
+from pairsynth.metrics.cider import CiderD
+from pairsynth.metrics.copying import closest_bleu, longest_copied
+from pairsynth.metrics.diversity import distinct, mean_words, self_bleu, vocabulary_coverage
+from pairsynth.metrics.lexicon import word_agreement
 from pairsynth.metrics.novelty import COPY, KINDS, NEW
 from pairsynth.sources.garden_captions import named
 
 
-def evaluate(bench: Bench, pairs: Pairs) -> Iterator[list[Figure]]:
+def evaluate(bench: Bench, drawn: Drawn, pairs: Pairs) -> Iterator[list[Figure]]:
     """The figures, group by group."""
-    for group in (judged, captioned, drawn):
-        yield list(group(bench))
+    yield list(judged(bench))
+    yield list(captioned(bench))
+    yield list(drawn_agree(bench, drawn))
     yield list(paired(bench, pairs))
+    yield list(found_again(bench, drawn, pairs))
+    yield list(varied(bench, pairs))
+    yield list(copied(bench, pairs))
     yield list(new(bench, pairs))
 
 
@@ -62,11 +76,26 @@ def captioned(bench: Bench) -> Iterator[Figure]:
         "shuffled_person": shifted(people),
     }
     others = [own[1:] or own for own in references]
+    cider = CiderD(bench.train.captions)
     for subject, captions in subjects.items():
-        yield from _plain("captions", subject, bleu(captions, others), len(rows))
+        yield from _plain("captions", subject, scores(captions, others, cider), len(rows))
         yield from _named(bench, subject, captions, rows)
     everything = {f"{k}_all_references": v for k, v in bleu(written, references).items()}
     yield from _plain("captions", "captioner", everything, len(rows))
+
+
+def scores(
+    captions: Sequence[str], references: Sequence[Sequence[str]], cider: CiderD
+) -> dict[str, float | None]:
+    """All that is measured of captions against references of their pictures."""
+    words = word_agreement(captions, references)
+    return {
+        **bleu(captions, references),
+        "cider_d": cider(captions, references),
+        "rouge_l": rouge_l(captions, references),
+        "meteor_stems": meteor_stems(captions, references),
+        **{f"{kind}_f1": agreement.f1 for kind, agreement in words.items()},
+    }
 
 
 def _named(
@@ -86,18 +115,12 @@ def _named(
 # ---------------------------------------------------------------- pictures and pairs
 
 
-def drawn(bench: Bench) -> Iterator[Figure]:
+def drawn_agree(bench: Bench, drawn: Drawn) -> Iterator[Figure]:
     """Pictures drawn from test captions, beside the real ones and beside others' captions."""
-    rows = spread(len(bench.test), bench.config.captioned)
-    captions = [bench.test.captions[row][-1] for row in rows]
-    psi = bench.mappings.psi(captions)
-    noise = bench.noise(len(rows), "drawn")
-    pictures = torch.cat(
-        [bench.mappings.draw(p, n) for p, n in zip(psi.split(128), noise.split(128), strict=True)]
-    )
-    yield from _agree(bench, "drawn", "from_test_captions", captions, pictures)
-    yield from _agree(bench, "drawn", "real_pictures", captions, bench.test.pixels[rows])
-    yield from _agree(bench, "drawn", "shuffled_captions", shifted(captions), pictures)
+    real, others = bench.test.pixels[drawn.rows], shifted(drawn.captions)
+    yield from _agree(bench, "drawn", "from_test_captions", drawn.captions, drawn.pixels)
+    yield from _agree(bench, "drawn", "real_pictures", drawn.captions, real)
+    yield from _agree(bench, "drawn", "shuffled_captions", others, drawn.pixels)
 
 
 def paired(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
@@ -125,6 +148,62 @@ def _agree(
             yield share_figure(group, subject, name, share)
 
 
+def found_again(bench: Bench, drawn: Drawn, pairs: Pairs) -> Iterator[Figure]:
+    """How well caption and picture find each other among as many others, by the judge."""
+    size = min(len(drawn.rows), len(pairs.captions))
+    some, few = spread(len(pairs.captions), size), spread(len(drawn.rows), size)
+    captions, own = [pairs.captions[i] for i in some], [drawn.captions[i] for i in few]
+    real = bench.test.pixels[[drawn.rows[i] for i in few]]
+    yield from _find(bench, "pairs", captions, pairs.pixels[some])
+    yield from _find(bench, "pairs_shuffled", shifted(captions), pairs.pixels[some])
+    yield from _find(bench, "drawn", own, drawn.pixels[few])
+    yield from _find(bench, "real_pictures", own, real)
+
+
+def _find(bench: Bench, subject: str, captions: Sequence[str], pixels: Tensor) -> Iterator[Figure]:
+    seen, read = bench.judge.image_vectors(pixels), bench.judge.caption_vectors(captions)
+    for way, found in (
+        ("text_to_image", retrieval(read, seen)),
+        ("image_to_text", retrieval(seen, read)),
+    ):
+        for k, share in found.recall.items():
+            yield share_figure("retrieval", subject, f"{way}_recall_at_{k}", share)
+        others = {f"{way}_median_rank": found.median_rank, f"{way}_margin": found.margin}
+        yield from _plain("retrieval", subject, others, len(captions))
+
+
+def varied(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
+    """How varied the captions of the pairs are, beside as many of train and of test."""
+    size = min(len(pairs.captions), len(bench.train), len(bench.test))
+    subjects = {
+        "pairs": pairs.captions,
+        "train": [own[0] for own in bench.train.captions],
+        "test": [own[0] for own in bench.test.captions],
+    }
+    for subject, captions in subjects.items():
+        some = [captions[i] for i in spread(len(captions), size)]
+        values = {
+            "distinct_1": distinct(some, 1),
+            "distinct_2": distinct(some, 2),
+            "self_bleu": self_bleu(some),
+            "vocabulary_coverage": vocabulary_coverage(some, bench.train.flat_captions),
+            "mean_words": mean_words(some),
+        }
+        yield from _plain("variety", subject, values, size)
+
+
+def copied(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
+    """How much captions of pairs repeat of train captions, beside as many real held-out ones."""
+    size = min(len(pairs.captions), len(bench.test))
+    held_out = [own[0] for own in bench.test.captions]
+    for subject, captions in (("pairs", pairs.captions), ("real_held_out", held_out)):
+        some = [captions[i] for i in spread(len(captions), size)]
+        runs = longest_copied(some, bench.train.flat_captions)
+        closest, _ = closest_bleu(some, bench.train.flat_captions)
+        values = {"longest_copied_words": sum(runs) / size, "closest_bleu": sum(closest) / size}
+        yield from _plain("novelty", subject, values, size)
+
+
 def new(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
     """Kinds of novelty of the pairs, beside real held-out pairs and planted copies."""
     yield from _kinds("pairs", pairs.kinds)
@@ -148,6 +227,8 @@ def _kinds(subject: str, kinds: Sequence[str]) -> Iterator[Figure]:
         yield share_figure("novelty", subject, name, Share(counts[kind], len(kinds)))
 
 
-def _plain(group: str, subject: str, values: Mapping[str, float], count: int) -> Iterator[Figure]:
+def _plain(
+    group: str, subject: str, values: Mapping[str, float | None], count: int
+) -> Iterator[Figure]:
     for measure, value in values.items():
         yield Figure(group, subject, measure, value, None, None, count)

@@ -4,7 +4,18 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import bench, config, cycling, devices, doors, evaluation, figures, judges, seeds
+from pairsynth import (
+    bench,
+    config,
+    cycling,
+    devices,
+    doors,
+    evaluation,
+    figures,
+    judges,
+    likeness,
+    seeds,
+)
 from pairsynth.artifacts import write_json, write_picture, write_reports
 from pairsynth.bench import EvaluationConfig
 from pairsynth.mappings import load_mappings
@@ -46,8 +57,10 @@ def main(
 
     training = judges.train(judge, splits["val"], options.judge_epochs, seed, where)
     list(doors.track(training, options.judge_epochs, "judge", "epochs"))
-    groups = doors.track(evaluation.evaluate(scene, pairs), 5, "evaluate", "groups")
-    found = [figure for group in groups for figure in group]
+    drawn = bench.draw_again(scene)
+    words = doors.track(evaluation.evaluate(scene, drawn, pairs), 8, "evaluate", "groups")
+    sets = doors.track(likeness.likeness(scene, drawn.pixels, pairs), 12, "likeness", "sets")
+    found = [figure for group in (*words, *sets) for figure in group]
     walks = list(doors.track(cycling.walk(scene), 2 * options.turns, "cycles", "turns"))
 
     write_json(metrics, bench.figures(found) | cycling.figures(walks))

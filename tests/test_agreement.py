@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairsynth.metrics.agreement import Share, attribute_agreement, r_precision
+from pairsynth.metrics.agreement import Share, attribute_agreement, r_precision, retrieval
 
 
 def vectors(count: int, seed: int) -> Tensor:
@@ -69,3 +69,29 @@ def test_chance_is_one_in_a_hundred() -> None:
     assert low is not None
     assert high is not None
     assert low < 0.01 < high
+
+
+def test_retrieval_against_sorting() -> None:
+    answers = vectors(40, 1)
+    queries = F.normalize(answers + 2 * vectors(40, 2), dim=1)
+    scores = (queries @ answers.T).tolist()
+    ranks = [sorted(row, reverse=True).index(row[i]) + 1 for i, row in enumerate(scores)]
+    found = retrieval(queries, answers)
+    for k in (1, 5, 10):
+        assert found.recall[k] == Share(sum(rank <= k for rank in ranks), 40)
+    assert found.recall[1].right < found.recall[10].right < 40
+    assert found.median_rank == sorted(ranks)[19]
+    best = [max(x for j, x in enumerate(row) if j != i) for i, row in enumerate(scores)]
+    margin = sum(row[i] - top for (i, row), top in zip(enumerate(scores), best, strict=True)) / 40
+    assert found.margin == pytest.approx(margin, abs=1e-6)
+
+
+def test_retrieval_by_a_collapsed_judge_finds_nothing() -> None:
+    same = F.normalize(torch.ones(8, 16), dim=1)
+    assert retrieval(same, same).recall[5] == Share(0, 8)
+    assert retrieval(same, same).median_rank == 8
+
+
+def test_the_order_of_rows_does_not_count() -> None:
+    queries, answers, order = vectors(30, 1), vectors(30, 2), torch.randperm(30)
+    assert retrieval(queries[order], answers[order]).recall == retrieval(queries, answers).recall

@@ -29,13 +29,13 @@ FLOORS = {
     "joints": "judges mappings strips",
     "acts": (
         "acquisition bench captioner_training cycling encoder_training evaluation exploration "
-        "gan_training synthesis verification"
+        "gan_training likeness synthesis verification"
     ),
     "doors": "cli stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
 # What acts may take from their neighbours: the bench is the table both kinds of measure work at.
-NEIGHBOURS = {("evaluation", "bench"), ("cycling", "bench")}
+NEIGHBOURS = {("evaluation", "bench"), ("cycling", "bench"), ("likeness", "bench")}
 CONFIGS: dict[str, Any] = {
     "download": DownloadConfig,
     "embed": EncoderConfig,

@@ -1,4 +1,4 @@
-"""BLEU against sacrebleu's own command and nltk; the baselines by hand."""
+"""BLEU against nltk, CIDEr-D and ROUGE-L against the COCO scores' values, the rest by hand."""
 
 import random
 
@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from nltk.translate.bleu_score import corpus_bleu
 from torch.nn import functional as F
 
-from pairsynth.metrics.captions import bleu, most_frequent, nearest_caption, shifted, signature
+from pairsynth.metrics.captions import (
+    bleu,
+    common_subsequence,
+    meteor_stems,
+    most_frequent,
+    nearest_caption,
+    rouge_l,
+    shifted,
+    signature,
+)
+from pairsynth.metrics.cider import CiderD
 
 COLOURS, ENDS = ("red", "blue", "white"), ("yellow center", "thin stamen", "green sepals")
 
@@ -99,3 +109,78 @@ def test_shifted_leaves_no_caption_in_its_place(count: int) -> None:
     captions = [str(i) for i in range(count)]
     assert sorted(shifted(captions)) == sorted(captions)
     assert all(a != b for a, b in zip(captions, shifted(captions), strict=True))
+
+
+# ---------------------------------------------------------------- CIDEr-D, ROUGE-L, METEOR
+
+HYPOTHESES = [
+    "this flower has red petals and a yellow center",
+    "the petals are blue",
+    "a white flower with many thin thin petals",
+    "purple",
+]
+REFERENCES = [
+    [
+        "this flower has red petals with a yellow center",
+        "a red flower with yellow stamen",
+        "the petals are red and round",
+    ],
+    ["the petals of this flower are blue", "this flower has blue petals"],
+    [
+        "a white flower with thin petals",
+        "thin white petals around a yellow center",
+        "white white petals",
+    ],
+    ["this flower is pink and purple", "a purple flower"],
+]
+# What pycocoevalcap 1.2 gives for these, document frequencies taken from the references.
+COCO_CIDER = [2.6762706767841338, 2.191282863642911, 2.0984895740567526, 1.6445408510502886]
+COCO_ROUGE = [0.88888889, 0.69318182, 0.87980769, 0.45864662]
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_cider_and_rouge_equal_the_coco_scores(row: int) -> None:
+    hypothesis, own = HYPOTHESES[row : row + 1], REFERENCES[row : row + 1]
+    assert CiderD(REFERENCES)(hypothesis, own) == pytest.approx(COCO_CIDER[row], abs=1e-9)
+    assert rouge_l(hypothesis, own) == pytest.approx(COCO_ROUGE[row], abs=1e-8)
+
+
+def test_the_score_of_all_is_the_mean() -> None:
+    cider = CiderD(REFERENCES)
+    assert cider(HYPOTHESES, REFERENCES) == pytest.approx(sum(COCO_CIDER) / 4)
+    assert rouge_l(HYPOTHESES, REFERENCES) == pytest.approx(sum(COCO_ROUGE) / 4)
+
+
+def test_the_caption_of_the_picture_itself_scores_ten() -> None:
+    captions = ["a red flower with thin petals", "blue petals around a white center"]
+    assert CiderD([[one] for one in captions])(captions, [[one] for one in captions]) == (
+        pytest.approx(10)
+    )
+
+
+def slow_subsequence(left: list[str], right: list[str]) -> int:
+    if not left or not right:
+        return 0
+    if left[-1] == right[-1]:
+        return 1 + slow_subsequence(left[:-1], right[:-1])
+    return max(slow_subsequence(left[:-1], right), slow_subsequence(left, right[:-1]))
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=8), st.lists(st.sampled_from("abcd"), max_size=8))
+def test_common_subsequence_against_the_recursion(left: list[str], right: list[str]) -> None:
+    assert common_subsequence(left, right) == slow_subsequence(left, right)
+
+
+def test_meteor_by_hand() -> None:
+    """Equal words in one chunk: 1 less half of (1 / 4) cubed; stems count as equal."""
+    whole = 1 - 0.5 * (1 / 4) ** 3
+    assert meteor_stems(["a red flower blooms"], [["a red flower blooms"]]) == pytest.approx(whole)
+    assert meteor_stems(["a red flower blooming"], [["a red flower blooms"]]) == (
+        pytest.approx(whole)
+    )
+    assert meteor_stems(["blue"], [["red petals"]]) == 0
+
+
+def test_meteor_takes_the_best_reference() -> None:
+    own = ["nothing like it", "a red flower with petals"]
+    assert meteor_stems(["a red flower"], [own]) == meteor_stems(["a red flower"], [own[1:]])

@@ -59,3 +59,29 @@ def r_precision(images: Tensor, psi: Tensor, others: Tensor) -> Share:
     rivals = others[(start + torch.arange(99)) % len(others)]
     scores = (images[:, None] * rivals).sum(2)
     return Share(int((scores < own[:, None]).all(1).sum()), len(images))
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How well one half of a pair finds the other among all others of its set.
+
+    recall: share of rows whose own is among the first k, by k. median_rank: 1 is best.
+    margin: how much nearer the own is than the nearest other, on average, in cosine.
+    """
+
+    recall: dict[int, Share]
+    median_rank: float
+    margin: float
+
+
+def retrieval(queries: Tensor, answers: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> Retrieval:
+    """Unit vectors (N, D) look for row i of `answers` (N, D), N > 1; ties count as misses."""
+    scores = queries @ answers.T
+    own = scores.diagonal().clone()
+    rank = (scores >= own[:, None]).sum(1)
+    scores.fill_diagonal_(-2)
+    return Retrieval(
+        {k: Share(int((rank <= k).sum()), len(rank)) for k in ranks},
+        float(rank.float().median()),
+        float((own - scores.amax(1)).mean()),
+    )

@@ -1,15 +1,19 @@
-"""How good are captions: BLEU against all references, beside baselines on an equal footing."""
+"""How good are captions: BLEU, ROUGE-L and METEOR, beside baselines on an equal footing."""
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+from nltk.stem import PorterStemmer
+from nltk.translate.meteor_score import meteor_score
 from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor
 
 from pairsynth.text import normalize
 
 ORDERS = (1, 2, 3, 4)
+RECALL_WEIGHT = 1.2
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -44,6 +48,74 @@ def signature() -> str:
 
 def _measure(order: int) -> BLEU:
     return BLEU(max_ngram_order=order, tokenize="none", smooth_method="none")
+
+
+def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Mean F of the longest common subsequence (Lin, 2004), 0 to 1, as the COCO scores take it.
+
+    Precision and recall are each the best over a caption's references; recall weighs 1.2 squared.
+    """
+    return sum(map(_rouge_l, hypotheses, references)) / len(hypotheses)
+
+
+def _rouge_l(hypothesis: str, references: Sequence[str]) -> float:
+    own, others = normalize(hypothesis).split(), [normalize(one).split() for one in references]
+    shared = [common_subsequence(own, other) for other in others]
+    if not any(shared):
+        return 0.0
+    precision = max(shared) / len(own)
+    recall = max(length / len(other) for length, other in zip(shared, others, strict=True) if other)
+    weight = RECALL_WEIGHT**2
+    return (1 + weight) * precision * recall / (recall + weight * precision)
+
+
+def common_subsequence(left: Sequence[str], right: Sequence[str]) -> int:
+    """How many words the longest common subsequence has.
+
+    A word of `right` at a time, all places of `left` at once as the bits of one number (Hyyrö,
+    2004): a place's bit is 0 where the subsequence grows by one.
+    """
+    places: dict[str, int] = {}
+    for i, word in enumerate(left):
+        places[word] = places.get(word, 0) | 1 << i
+    everywhere = (1 << len(left)) - 1
+    row = everywhere
+    for word in right:
+        matched = row & places.get(word, 0)
+        row = (row + matched | row - matched) & everywhere
+    return len(left) - row.bit_count()
+
+
+class _NoSynonyms:
+    """Stands in for WordNet, which is a download: no word has another of its meaning."""
+
+    def synsets(self, word: str) -> list[Any]:
+        return []
+
+
+class _Stemmer:
+    """Porter's stems, each word looked at once."""
+
+    def __init__(self) -> None:
+        self.stem = cache(PorterStemmer().stem)
+
+
+def meteor_stems(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Mean METEOR by nltk (Banerjee and Lavie, 2005), 0 to 1, matching words and stems.
+
+    Synonyms are left out, since WordNet is a download: not comparable with METEOR that has them.
+    """
+    stemmer, synonyms = _Stemmer(), _NoSynonyms()
+    scores = [
+        meteor_score(
+            [normalize(one).split() for one in own],
+            normalize(hypothesis).split(),
+            stemmer=stemmer,
+            wordnet=synonyms,
+        )
+        for hypothesis, own in zip(hypotheses, references, strict=True)
+    ]
+    return float(sum(scores) / len(scores))
 
 
 def most_frequent(captions: Sequence[str]) -> str:

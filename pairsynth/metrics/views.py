@@ -1,0 +1,74 @@
+"""What to compare pictures by: three views, since each is blind to something.
+
+Trained features see missing classes, pixels see noise, a random network stands between. A view
+is a function from uint8 pictures (N, 3, S, S) to features (N, F), scaled so that each feature
+of the real pictures it was fitted on has mean 0 and deviation 1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pairsynth.images import to_network
+
+COMPONENTS = 64
+SIDE = 32
+
+Features = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class View:
+    """Features, standardised on real pictures."""
+
+    features: Features
+    mean: Tensor
+    deviation: Tensor
+
+    def __call__(self, pixels: Tensor, batch: int = 256) -> Tensor:
+        """uint8 pictures (N, 3, S, S) to features (N, F), float32 on the CPU."""
+        parts = [self.features(part).cpu() for part in pixels.split(batch)]
+        return (torch.cat(parts) - self.mean) / self.deviation
+
+
+def fitted(features: Features, real: Tensor) -> View:
+    """A view whose features are standardised on `real` pictures."""
+    raw = View(features, torch.zeros(1), torch.ones(1))(real)
+    return View(features, raw.mean(0), raw.std(0).clamp(min=1e-6))
+
+
+def pixel_features(real: Tensor) -> Features:
+    """Principal components of the pixels of `real`, at 32 x 32: colours and their places."""
+    small = _small(real)
+    pca = PCA(min(COMPONENTS, *small.shape), svd_solver="randomized", random_state=0)
+    pca.fit(small.numpy())
+    mean, axes = (torch.from_numpy(a).float() for a in (pca.mean_, pca.components_))
+    return lambda pixels: (_small(pixels) - mean) @ axes.T
+
+
+def _small(pixels: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(pixels.float() / 255, min(SIDE, pixels.shape[-1])).flatten(1)
+
+
+def random_features(seed: int = 0) -> Features:
+    """A convolutional network that was never trained: texture and edges, no opinion."""
+    randomness = torch.Generator().manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv2d(3, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(),
+        nn.Conv2d(64, 64, 4, 2, 1), nn.ReLU(),
+    )  # fmt: skip
+    for layer in network:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.orthogonal_(layer.weight, gain=2**0.5, generator=randomness)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def features(pixels: Tensor) -> Tensor:
+        maps = network(to_network(pixels))
+        return torch.cat([maps.mean((2, 3)), maps.std((2, 3))], 1)
+
+    return features

@@ -1,0 +1,45 @@
+"""Views: standardised on real pictures, the same whatever the batch."""
+
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from torch.nn import functional as F
+
+from pairsynth.artifacts import Pictures
+from pairsynth.metrics.views import Features, fitted, pixel_features, random_features
+
+
+@pytest.fixture(params=["pixels", "random"])
+def features(request: pytest.FixtureRequest, pictures: Pictures) -> Features:
+    return {"pixels": lambda: pixel_features(pictures.pixels), "random": random_features}[
+        request.param
+    ]()
+
+
+def test_real_pictures_have_mean_zero_and_deviation_one(
+    features: Features, pictures: Pictures
+) -> None:
+    found = fitted(features, pictures.pixels)(pictures.pixels)
+    assert torch.allclose(found.mean(0), torch.zeros(found.shape[1]), atol=1e-4)
+    deviation = found.std(0)
+    assert ((deviation - 1).abs() < 1e-3).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_the_batch_changes_nothing(
+    features: Features, pictures: Pictures, val: Pictures, batch: int
+) -> None:
+    view = fitted(features, pictures.pixels)
+    assert torch.allclose(view(val.pixels), view(val.pixels, batch), atol=1e-3)
+
+
+def test_pixel_features_are_principal_components(pictures: Pictures) -> None:
+    flat = (F.adaptive_avg_pool2d(pictures.pixels.float() / 255, 32)).flatten(1).numpy()
+    wanted = PCA(4, svd_solver="full").fit(flat).transform(flat)
+    found = pixel_features(pictures.pixels)(pictures.pixels)[:, :4].numpy()
+    assert abs(found).ravel() == pytest.approx(abs(wanted).ravel(), abs=2e-2)
+
+
+def test_the_random_network_is_always_the_same(val: Pictures) -> None:
+    assert torch.equal(random_features()(val.pixels), random_features()(val.pixels))
+    assert not torch.equal(random_features(1)(val.pixels), random_features()(val.pixels))
