@@ -2,9 +2,10 @@
 
 Trained features see missing classes, pixels see noise, a random network stands between. A view
 is a function from uint8 pictures (N, 3, S, S) to features (N, F), scaled so that each feature
-of the real pictures it was fitted on has mean 0 and deviation 1.
+of the real pictures it was fitted on has mean 0 and deviation 1, or is 0 throughout.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from pairsynth.images import to_network
 
 COMPONENTS = 64
 SIDE = 32
+CONSTANT = 1e-4
 
 Features = Callable[[Tensor], Tensor]
 
@@ -36,9 +38,14 @@ class View:
 
 
 def fitted(features: Features, real: Tensor) -> View:
-    """A view whose features are standardised on `real` pictures."""
+    """A view whose features are standardised on `real` pictures; what they share is left out.
+
+    A feature in which real pictures do not differ, but for rounding, would be all noise.
+    """
     raw = View(features, torch.zeros(1), torch.ones(1))(real)
-    return View(features, raw.mean(0), raw.std(0).clamp(min=1e-6))
+    deviation = raw.std(0)
+    same = deviation < CONSTANT * deviation.max()
+    return View(features, raw.mean(0), deviation.masked_fill(same, math.inf))
 
 
 def pixel_features(real: Tensor) -> Features:
