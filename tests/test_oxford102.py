@@ -1,5 +1,6 @@
 """Oxford-102 from tiny archives in the official layout, by every route."""
 
+import gzip
 import hashlib
 import io
 import tarfile
@@ -37,11 +38,22 @@ def picture(number: int) -> bytes:
 
 
 def archive(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w:gz") as tar:
+    """Equal members give equal bytes: no time of day in the header, or checksums would change."""
+    with (
+        gzip.GzipFile(path, "wb", mtime=0) as file,
+        tarfile.open(fileobj=file, mode="w") as tar,
+    ):
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
+
+
+def matlab(path: Path, values: dict[str, Any]) -> None:
+    """A MATLAB file; scipy writes the time of day into its first 116 bytes, which are free text."""
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, values)
+    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + buffer.getvalue()[116:])
 
 
 class Mirror:
@@ -68,8 +80,8 @@ class Mirror:
             self.folder / "cvpr2016_flowers.tar.gz",
             {f"cvpr2016_flowers/{name}": content for name, content in self.texts.items()},
         )
-        scipy.io.savemat(self.folder / "imagelabels.mat", {"labels": np.array([self.labels])})
-        scipy.io.savemat(self.folder / "setid.mat", {k: [v] for k, v in self.setid.items()})
+        matlab(self.folder / "imagelabels.mat", {"labels": np.array([self.labels])})
+        matlab(self.folder / "setid.mat", {k: [v] for k, v in self.setid.items()})
         if self.sums:
             lines = [f"{self.digest(name, 'sha256')}  {name}\n" for name in module.FILES]
             (self.folder / "SHA256SUMS").write_text("".join(lines))
