@@ -38,6 +38,23 @@ PAIRS = pa.schema(
     ]
 )
 
+# Candidates that did not become pairs, in a folder of their own: no pair is found among them.
+REFUSED = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("image", IMAGE),
+        ("caption", pa.string()),
+        ("strategy", pa.string()),
+        ("reason", pa.string()),
+        ("why", pa.string()),
+        ("consistency", pa.float32()),
+        ("nearest_image_id", pa.string()),
+        ("nearest_image_distance", pa.float32()),
+        ("nearest_caption", pa.string()),
+    ]
+)
+SHOWN_OF_EACH = 60
+
 CARD = """---
 configs:
 - config_name: default
@@ -64,6 +81,13 @@ from {source_pictures:,} captioned pictures (digest {source_digest}, seed {seed}
 | --- | ---: |
 {novelty}
 
+Of the candidates tried these were refused; `refused/` shows the first {shown} of each reason. A
+pair without any candidate that is new is left out and its number goes to no other: {left_out:,}.
+
+| refused because | candidates |
+| --- | ---: |
+{refused}
+
 A picture counts as seen where it is nearer to a training picture than {distance:.4f} (root mean
 square difference of 16 x 16 thumbnails): {false_alarms:.0%} of real held-out pictures are so near.
 A caption counts as seen where it stands word for word among the training captions.
@@ -88,12 +112,36 @@ of the pictures it was made from binds what was learned from them.
 """
 
 
-def write_pairs(folder: Path, rows: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+class Refusals:
+    """Candidates that did not become pairs: all counted by reason, the first of each kept to show.
+
+    left_out: pairs without any candidate that is new.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.rows: list[dict[str, Any]] = []
+        self.left_out = 0
+
+    def add(self, reason: str, row: Callable[[], dict[str, Any]]) -> None:
+        """Count one; `row`, of `REFUSED`, is only asked for where it is among those kept."""
+        self.counts[reason] += 1
+        if self.counts[reason] <= SHOWN_OF_EACH:
+            self.rows.append(row())
+
+
+def write_pairs(
+    folder: Path,
+    rows: Iterable[Mapping[str, Any]],
+    facts: Mapping[str, Any],
+    refusals: Refusals | None = None,
+) -> None:
     """Write shards, card and manifest of a dataset into `folder`, row by row.
 
     facts: source_pictures, source_digest, seed, size, distance and false_alarms for the card, and
-    whatever else the manifest is to tell.
+    whatever else the manifest is to tell. refusals: may fill up while `rows` are made.
     """
+    refusals = refusals or Refusals()
     strategies: Counter[str] = Counter()
     novelty: Counter[str] = Counter()
     with ShardWriter(folder, "train", PAIRS) as writer:
@@ -101,13 +149,21 @@ def write_pairs(folder: Path, rows: Iterable[Mapping[str, Any]], facts: Mapping[
             writer.write(dict(row))
             strategies[row["strategy"]] += 1
             novelty[row["novelty"]] += 1
-    tables = {"strategies": strategies, "novelty": novelty}
-    card = CARD.format(
-        pairs=strategies.total(), **facts, **{name: _lines(table) for name, table in tables.items()}
-    )
-    write_whole(folder / "README.md", card.encode())
-    files = {path.name: file_digest(path) for path in shards(folder, "train")}
-    write_json(folder / "manifest.json", {"pairs": strategies.total(), **facts, "sha256": files})
+    (folder / "refused").mkdir()
+    with ShardWriter(folder / "refused", "refused", REFUSED) as writer:
+        for row in refusals.rows:
+            writer.write(row)
+    tables = {"strategies": strategies, "novelty": novelty, "refused": refusals.counts}
+    told = {**facts, "pairs": strategies.total(), "left_out": refusals.left_out}
+    lines = {name: _lines(table) for name, table in tables.items()}
+    write_whole(folder / "README.md", CARD.format(shown=SHOWN_OF_EACH, **told, **lines).encode())
+    files = {str(path.relative_to(folder)): file_digest(path) for path in _files(folder)}
+    told |= {"refused": dict(sorted(refusals.counts.items())), "sha256": files}
+    write_json(folder / "manifest.json", told)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [*shards(folder, "train"), *shards(folder / "refused", "refused")]
 
 
 def _lines(table: Counter[str]) -> str:
@@ -121,7 +177,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         InputError: where shards or the manifest are missing or damaged, or a shard is not the one
             that the manifest tells of.
     """
-    found = shards(folder, "train")
+    found = _files(folder)
     path = folder / "manifest.json"
     remake = "run: dvc repro --force synthesize"
     try:
@@ -130,7 +186,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is missing or damaged ({error}); {remake}") from error
     for shard in found:
-        if told.get(shard.name) != file_digest(shard):
+        if told.get(str(shard.relative_to(folder))) != file_digest(shard):
             raise InputError(f"{shard} is not the file that {path} tells of; {remake}")
     return manifest
 

@@ -6,8 +6,10 @@ number falls in, so pair i is the same whatever the number of pairs.
 Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +22,43 @@ from pairsynth import seeds
 from pairsynth.artifacts import Embeddings, Pictures, read_shards
 from pairsynth.captioner import MAX_WORDS
 from pairsynth.config import check
+from pairsynth.dataset import Refusals
 from pairsynth.errors import InputError
 from pairsynth.images import center_crop, encode, to_picture
 from pairsynth.mappings import Mappings, between
-from pairsynth.metrics.novelty import FALSE_ALARMS, KINDS, Novelty, NoveltyIndex
+from pairsynth.metrics.novelty import (
+    COPY,
+    FALSE_ALARMS,
+    KINDS,
+    RECOMBINATION,
+    Novelty,
+    NoveltyIndex,
+)
 from pairsynth.mixture import Mixture
 
 BLOCK = 64
 
 CLASSES = ("same", "other", "any")
 
+# Why a candidate does not become a pair: nothing of it is new, or another agrees better.
+NOT_NEW = (COPY, RECOMBINATION)
+LESS_CONSISTENT = "less consistent"
+REASONS = (*NOT_NEW, LESS_CONSISTENT)
+
 
 @dataclass(frozen=True)
 class SynthesisConfig:
     """Section `synthesize` of params.yaml.
 
-    pairs: pairs to make.
+    pairs: pairs to try; one whose every candidate stands in the train split is left out.
     text_prototype: share of pairs from psi between two captions.
     text_density: share of pairs from psi drawn from the mixture over captions.
     image_prototype: share of pairs from phi between two pictures.
     image_density: share of pairs from phi drawn from the mixture over pictures.
     classes: whether the two of a prototype are of the same class, of another, or any two.
     margin: lambda is drawn evenly between this and 1 minus this.
-    candidates: pairs tried for each; the one whose caption and picture agree most is kept.
+    candidates: tries for each; of those that are new, the one whose caption and picture agree
+        most is kept.
     """
 
     pairs: int
@@ -193,6 +209,26 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What became of one draft: the pair kept, if any candidate is new, and all the others."""
+
+    kept: Pair | None
+    refused: list[Pair]
+
+    def reasons(self) -> Iterator[tuple[Pair, str, str]]:
+        """Each candidate refused, its reason (one of `REASONS`), and the reason in words."""
+        for pair in self.refused:
+            nearest = pair.novelty.nearest_image
+            if pair.novelty.kind == COPY:
+                yield pair, COPY, f"copy of {nearest} and its caption"
+            elif pair.novelty.kind == RECOMBINATION:
+                yield pair, RECOMBINATION, f"picture of {nearest}, caption of another: both seen"
+            elif self.kept is not None:
+                scores = f"{pair.consistency:.3f} < {self.kept.consistency:.3f}"
+                yield pair, LESS_CONSISTENT, f"less consistent than the one kept: {scores}"
+
+
+@dataclass(frozen=True)
 class Draft:
     """A pair's latent and all the chance it will meet: noise (A, Z), draws (A, MAX_WORDS)."""
 
@@ -203,11 +239,24 @@ class Draft:
     draws: Tensor
 
 
-def synthesize(world: World) -> Iterator[Pair]:
-    """`config.pairs` pairs in order, block by block; memory does not grow with their number."""
+def synthesize(world: World, refusals: Refusals | None = None) -> Iterator[Pair]:
+    """The pairs 0 to `config.pairs` - 1 in order, but for those of which no candidate is new.
+
+    Block by block: memory does not grow with their number. refusals: told of all the others.
+    """
+    refusals = refusals or Refusals()
     for start in range(0, world.config.pairs, BLOCK):
         block = close(world, [draft(world, number) for number in range(start, start + BLOCK)])
-        yield from block[: world.config.pairs - start]
+        for choice in block[: world.config.pairs - start]:
+            _account(refusals, choice)
+            if choice.kept is not None:
+                yield choice.kept
+
+
+def _account(refusals: Refusals, choice: Choice) -> None:
+    refusals.left_out += choice.kept is None
+    for pair, reason, why in choice.reasons():
+        refusals.add(reason, functools.partial(_refused_row, pair, reason, why))
 
 
 def draft(world: World, number: int) -> Draft:
@@ -222,21 +271,24 @@ def draft(world: World, number: int) -> Draft:
     return Draft(number, strategy, latent, noise, draws)
 
 
-def close(world: World, drafts: list[Draft]) -> list[Pair]:
-    """Carry each latent into the other domain and back to a picture and a caption."""
-    chosen: dict[int, tuple[Tensor, str, float]] = {}
+def close(world: World, drafts: list[Draft]) -> list[Choice]:
+    """Carry each latent into the other domain and back, and choose among the candidates."""
+    chosen: dict[int, Choice] = {}
     for source, carry in (("text", _from_text), ("image", _from_image)):
         group = [one for one in drafts if one.strategy.startswith(source)]
         if group:
-            chosen |= _most_consistent(world, group, carry)
-    rows = [chosen[one.number] for one in drafts]
-    captions = [caption for _, caption, _ in rows]
-    pixels = torch.stack([picture for picture, _, _ in rows])
-    novelty = world.novelty.judge(pixels, captions, world.mappings.psi(captions))
-    return [
-        Pair(one.number, one.strategy, one.latent, *row, new)
-        for one, row, new in zip(drafts, rows, novelty, strict=True)
-    ]
+            tried = iter(_candidates(world, group, carry))
+            for one in group:
+                chosen[one.number] = choose(list(islice(tried, world.config.candidates)))
+    return [chosen[one.number] for one in drafts]
+
+
+def choose(candidates: list[Pair]) -> Choice:
+    """Of the candidates that are new, the most consistent, the first among equals."""
+    fresh = [i for i, pair in enumerate(candidates) if pair.novelty.kind not in NOT_NEW]
+    best = max(fresh, key=lambda i: candidates[i].consistency, default=None)
+    others = [pair for i, pair in enumerate(candidates) if i != best]
+    return Choice(None if best is None else candidates[best], others)
 
 
 Carry = Callable[[Mappings, Tensor, Tensor, Tensor], tuple[Tensor, list[str]]]
@@ -258,20 +310,20 @@ def _from_image(
     return mappings.draw(mappings.psi(captions), noise), captions
 
 
-def _most_consistent(
-    world: World, group: list[Draft], carry: Carry
-) -> dict[int, tuple[Tensor, str, float]]:
-    """For each draft the candidate whose caption and picture agree most."""
+def _candidates(world: World, group: list[Draft], carry: Carry) -> list[Pair]:
+    """All candidates of the drafts, draft by draft."""
     tries = world.config.candidates
-    latents = torch.stack([one.latent.vector for one in group]).repeat_interleave(tries, 0)
+    owners = [one for one in group for _ in range(tries)]
+    latents = torch.stack([one.latent.vector for one in owners])
     noise, draws = (torch.cat([getattr(one, k) for one in group]) for k in ("noise", "draws"))
     pixels, captions = carry(world.mappings, latents, noise, draws)
-    scores = world.mappings.consistency(captions, pixels)
-    best = scores.unflatten(0, (-1, tries)).argmax(1) + torch.arange(len(group)) * tries
-    return {
-        one.number: (pixels[i], captions[i], float(scores[i]))
-        for one, i in zip(group, best.tolist(), strict=True)
-    }
+    psi = world.mappings.psi(captions)
+    scores = (psi * world.mappings.encoder.embed_images(pixels)).sum(1).tolist()
+    novelty = world.novelty.judge(pixels, captions, psi)
+    return [
+        Pair(one.number, one.strategy, one.latent, *row)
+        for one, *row in zip(owners, pixels, captions, scores, novelty, strict=True)
+    ]
 
 
 # ---------------------------------------------------------------- the dataset
@@ -282,10 +334,9 @@ def rows(world: World, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
     names = dict(zip(world.pictures.class_ids.tolist(), world.pictures.class_names, strict=True))
     for pair in pairs:
         latent, new = pair.latent, pair.novelty
-        pair_id = f"pair-{pair.number:07}"
         yield {
-            "pair_id": pair_id,
-            "image": {"bytes": encode(to_picture(pair.pixels)), "path": f"{pair_id}.png"},
+            "pair_id": _pair_id(pair),
+            "image": _image(pair),
             "caption": pair.caption,
             "strategy": pair.strategy,
             "source_ids": latent.sources,
@@ -304,6 +355,30 @@ def rows(world: World, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
         }
 
 
+def _refused_row(pair: Pair, reason: str, why: str) -> dict[str, Any]:
+    """A candidate as a row of `dataset.REFUSED`."""
+    return {
+        "pair_id": _pair_id(pair),
+        "image": _image(pair),
+        "caption": pair.caption,
+        "strategy": pair.strategy,
+        "reason": reason,
+        "why": why,
+        "consistency": pair.consistency,
+        "nearest_image_id": pair.novelty.nearest_image,
+        "nearest_image_distance": pair.novelty.image_distance,
+        "nearest_caption": pair.novelty.nearest_caption,
+    }
+
+
+def _pair_id(pair: Pair) -> str:
+    return f"pair-{pair.number:07}"
+
+
+def _image(pair: Pair) -> dict[str, Any]:
+    return {"bytes": encode(to_picture(pair.pixels)), "path": f"{_pair_id(pair)}.png"}
+
+
 def facts(world: World) -> dict[str, Any]:
     """What card and manifest tell of the dataset besides its counts."""
     return {
@@ -316,8 +391,8 @@ def facts(world: World) -> dict[str, Any]:
     }
 
 
-def figures(folder: Path) -> dict[str, float | int]:
-    """What `synthesize` reports, read back from the shards: counts, consistency by strategy."""
+def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
+    """What `synthesize` reports: what the shards hold, and how many were refused."""
     table = read_shards(folder, "train", ["strategy", "consistency", "novelty"]).to_pandas()
     told: dict[str, float | int] = {"pairs": len(table)}
     for strategy, group in table.groupby("strategy"):
@@ -327,4 +402,6 @@ def figures(folder: Path) -> dict[str, float | int]:
         told[f"{kind.replace(',', '').replace(' ', '_')}_pairs"] = int(
             (table["novelty"] == kind).sum()
         )
-    return told
+    for reason in REASONS:
+        told[f"refused_{reason.replace(' ', '_')}"] = refusals.counts[reason]
+    return told | {"left_out": refusals.left_out}

@@ -6,7 +6,7 @@ import typer
 
 from pairsynth import config, devices, doors, mixture, seeds, synthesis
 from pairsynth.artifacts import new_folder, read_embeddings, read_pictures, write_json
-from pairsynth.dataset import write_pairs
+from pairsynth.dataset import Refusals, write_pairs
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.synthesis import SynthesisConfig, World
@@ -42,10 +42,12 @@ def main(
     novelty = NoveltyIndex(train, psi.psi, val, mappings.gan.size)
     world = World(train, psi, mixture.load(mixtures), mappings, novelty, options, seed)
 
-    pairs = doors.track(synthesis.synthesize(world), options.pairs, "synthesize", "pairs")
+    refusals = Refusals()
+    made = synthesis.synthesize(world, refusals)
+    rows = synthesis.rows(world, doors.track(made, options.pairs, "synthesize", "pairs"))
     with new_folder(synthetic) as folder:
-        write_pairs(folder, synthesis.rows(world, pairs), synthesis.facts(world))
-        figures = synthesis.figures(folder)
+        write_pairs(folder, rows, synthesis.facts(world), refusals)
+        figures = synthesis.figures(folder, refusals)
 
     write_json(metrics, figures)
     watch.say("synthesize", options.pairs, "pairs")

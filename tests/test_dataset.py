@@ -11,7 +11,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from pairsynth import artifacts, dataset
-from pairsynth.dataset import PAIRS, PairDataset, collate, read_manifest, write_pairs
+from pairsynth.dataset import (
+    PAIRS,
+    PairDataset,
+    Refusals,
+    collate,
+    read_manifest,
+    write_pairs,
+)
 from pairsynth.errors import InputError
 from pairsynth.images import decode, encode, to_picture
 
@@ -62,12 +69,24 @@ def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifacts, "BYTES_PER_SHARD", 20_000)
 
 
+def refusals() -> Refusals:
+    """Three candidates refused, and one pair left out."""
+    found = Refusals()
+    for i in range(3):
+        keys = ("pair_id", "image", "caption", "strategy", "consistency", "nearest_image_id")
+        one = {key: row(i)[key] for key in keys} | {"reason": "copy", "why": "copy of a"}
+        near = {key: row(i)[key] for key in ("nearest_image_distance", "nearest_caption")}
+        found.add("copy" if i else "less consistent", (one | near).copy)
+    found.left_out = 1
+    return found
+
+
 @pytest.fixture
 def folder(tmp_path: Path, small_groups: None) -> Path:
     """A dataset of 20 rows in several shards of several row groups."""
     path = tmp_path / "synthetic"
     path.mkdir()
-    write_pairs(path, (row(i) for i in range(20)), FACTS)
+    write_pairs(path, (row(i) for i in range(20)), FACTS, refusals())
     assert len(artifacts.shards(path, "train")) >= 2
     return path
 
@@ -273,6 +292,8 @@ def test_the_card_holds_the_numbers(folder: Path) -> None:
         assert f"| {strategy} | 5 |" in card
     for kind in KINDS:
         assert f"| {kind} | 4 |" in card
+    assert "| copy | 2 |\n| less consistent | 1 |" in card
+    assert "its number goes to no other: 1." in card
     for column in PAIRS.names:
         assert column in card
     assert "{" not in card
@@ -282,11 +303,32 @@ def test_the_manifest_tells_the_facts_and_every_shard(folder: Path) -> None:
     manifest = read_manifest(folder)
     assert manifest["pairs"] == 20
     assert {key: manifest[key] for key in FACTS} == FACTS
+    assert manifest["refused"] == {"copy": 2, "less consistent": 1}
+    assert manifest["left_out"] == 1
     found = artifacts.shards(folder, "train")
-    assert manifest["sha256"] == {path.name: artifacts.file_digest(path) for path in found}
+    others = artifacts.shards(folder / "refused", "refused")
+    assert manifest["sha256"] == {
+        str(path.relative_to(folder)): artifacts.file_digest(path) for path in (*found, *others)
+    }
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["README.md", "manifest.json", *(path.name for path in found)]
+        ["README.md", "manifest.json", "refused", *(path.name for path in found)]
     )
+
+
+def test_refused_candidates_are_not_among_the_pairs(folder: Path) -> None:
+    """Neither the glob of the README nor the card's names a file of theirs."""
+    shown = artifacts.read_shards(folder / "refused", "refused").to_pylist()
+    assert [one["caption"] for one in shown] == [row(i)["caption"] for i in range(3)]
+    assert {one["why"] for one in shown} == {"copy of a"}
+    assert len(PairDataset(folder)) == 20
+    assert not [path for path in folder.glob("*.parquet") if "refused" in path.name]
+
+
+def test_a_changed_file_of_refusals_is_found(folder: Path) -> None:
+    path = artifacts.shards(folder / "refused", "refused")[0]
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(InputError, match=rf"{path.name} is not the file .*dvc repro"):
+        read_manifest(folder)
 
 
 def test_a_changed_shard_is_not_the_one_of_the_manifest(folder: Path) -> None:
@@ -348,9 +390,10 @@ def test_missing_shards_are_named(folder: Path) -> None:
 def test_equal_rows_give_equal_folders(tmp_path: Path, small_groups: None) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        write_pairs(tmp_path / name, (row(i) for i in range(10)), FACTS)
-    for path in sorted((tmp_path / "a").iterdir()):
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+        write_pairs(tmp_path / name, (row(i) for i in range(10)), FACTS, refusals())
+    for path in sorted((tmp_path / "a").rglob("*.*")):
+        again = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert path.read_bytes() == again.read_bytes()
 
 
 def test_a_dataset_of_no_pairs_is_a_dataset(tmp_path: Path) -> None:

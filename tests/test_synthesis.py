@@ -14,11 +14,19 @@ from torch.nn import functional as F
 from pairsynth import seeds, synthesis
 from pairsynth.artifacts import Pictures, ShardWriter
 from pairsynth.captioner import MAX_WORDS
-from pairsynth.dataset import PAIRS
+from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals
 from pairsynth.errors import InputError
 from pairsynth.images import decode, to_network, to_tensor
 from pairsynth.mappings import Mappings
-from pairsynth.metrics.novelty import KINDS
+from pairsynth.metrics.novelty import (
+    COPY,
+    KINDS,
+    NEW,
+    NEW_CAPTION,
+    NEW_IMAGE,
+    RECOMBINATION,
+    Novelty,
+)
 from pairsynth.synthesis import BLOCK, CLASSES, STRATEGIES, Latent, Pair, World, synthesize
 
 
@@ -266,6 +274,92 @@ def test_nothing_lies_between_one_picture(world: World) -> None:
         replace(world, pictures=alone)
 
 
+# ---------------------------------------------------------------- what is refused
+
+
+def candidate(pair: Pair, kind: str, consistency: float) -> Pair:
+    return replace(pair, consistency=consistency, novelty=replace(pair.novelty, kind=kind))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "scores", "kept", "reasons"),
+    [
+        ([NEW, NEW, NEW], [0.1, 0.5, 0.3], 1, ["less consistent", "less consistent"]),
+        ([NEW, COPY, NEW], [0.1, 0.5, 0.3], 2, ["less consistent", "copy"]),
+        ([NEW_CAPTION, RECOMBINATION], [0.1, 0.5], 0, ["recombination"]),
+        ([NEW_IMAGE, COPY], [0.5, 0.1], 0, ["copy"]),
+        ([COPY, RECOMBINATION], [0.1, 0.5], None, ["copy", "recombination"]),
+        ([NEW, NEW], [0.5, 0.5], 0, ["less consistent"]),
+        ([NEW], [0.5], 0, []),
+    ],
+)
+def test_the_most_consistent_of_the_new_is_kept(
+    seventy: list[Pair], kinds: list[str], scores: list[float], kept: int | None, reasons: list[str]
+) -> None:
+    tried = [candidate(seventy[0], *one) for one in zip(kinds, scores, strict=True)]
+    choice = synthesis.choose(tried)
+    assert choice.kept is (None if kept is None else tried[kept])
+    assert [reason for _, reason, _ in choice.reasons()] == reasons
+    assert all(why for _, _, why in choice.reasons())
+
+
+def test_a_refusal_says_why(seventy: list[Pair]) -> None:
+    pair = seventy[0]
+    kinds = [(NEW, 0.52), (NEW, 0.31), (COPY, 0.9)]
+    told = [why for _, _, why in synthesis.choose([candidate(pair, *k) for k in kinds]).reasons()]
+    assert told == [
+        "less consistent than the one kept: 0.310 < 0.520",
+        f"copy of {pair.novelty.nearest_image} and its caption",
+    ]
+
+
+def test_every_candidate_is_kept_or_refused(world: World, seventy: list[Pair]) -> None:
+    refusals = Refusals()
+    again = list(synthesize(world, refusals))
+    assert [told(pair) for pair in again] == [told(pair) for pair in seventy]
+    assert len(again) + refusals.left_out == 70
+    assert len(again) + refusals.counts.total() == 70 * world.config.candidates
+    assert len(refusals.rows) == min(refusals.counts["less consistent"], SHOWN_OF_EACH)
+    assert all(list(row) == REFUSED.names for row in refusals.rows)
+    pa.Table.from_pylist(refusals.rows, schema=REFUSED)
+
+
+def test_a_pair_that_is_only_copies_is_left_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some pictures are called copies: the other pairs stay as they were, each by its number."""
+    judge = world.novelty.judge
+
+    def odd(pixels: torch.Tensor) -> bool:
+        return bool(pixels.int().sum() % 2)
+
+    def harsh(pixels: torch.Tensor, captions: list[str], psi: torch.Tensor) -> list[Novelty]:
+        found = judge(pixels, captions, psi)
+        return [
+            replace(new, kind=COPY if odd(picture) else NEW)
+            for new, picture in zip(found, pixels, strict=True)
+        ]
+
+    one = replace(world, config=replace(world.config, candidates=1))
+    before, refusals = list(synthesize(one)), Refusals()
+    monkeypatch.setattr(world.novelty, "judge", harsh)
+    wanted = [pair.number for pair in before if not odd(pair.pixels)]
+    assert 10 < len(wanted) < 60
+    assert [pair.number for pair in synthesize(one, refusals)] == wanted
+    assert refusals.counts == {COPY: 70 - len(wanted)}
+    assert refusals.left_out == 70 - len(wanted)
+
+
+def test_the_sample_of_refusals_is_bounded() -> None:
+    refusals, asked = Refusals(), []
+    for i in range(1000):
+        refusals.add(
+            "copy" if i % 2 else "less consistent", lambda i=i: asked.append(i) or {"i": i}
+        )
+    assert len(asked) == len(refusals.rows) == 2 * SHOWN_OF_EACH
+    assert refusals.counts == {"copy": 500, "less consistent": 500}
+
+
 # ---------------------------------------------------------------- the dataset
 
 
@@ -293,7 +387,9 @@ def test_figures_count_what_the_shards_hold(
     with ShardWriter(tmp_path, "train", PAIRS) as writer:
         for row in synthesis.rows(world, seventy):
             writer.write(row)
-    figures = synthesis.figures(tmp_path)
+    refusals = Refusals()
+    refusals.counts[COPY], refusals.left_out = 5, 2
+    figures = synthesis.figures(tmp_path, refusals)
     assert figures["pairs"] == 70
     counts = Counter(pair.strategy for pair in seventy)
     for strategy in STRATEGIES:
@@ -304,6 +400,12 @@ def test_figures_count_what_the_shards_hold(
     assert figures["new_pairs"] == kinds["new"]
     assert figures["seen_image_new_caption_pairs"] == kinds["seen image, new caption"]
     assert sum(figures[key] for key in figures if key.endswith("pairs")) == 3 * 70
+    assert {key: figures[key] for key in figures if key.startswith("refused")} == {
+        "refused_copy": 5,
+        "refused_recombination": 0,
+        "refused_less_consistent": 0,
+    }
+    assert figures["left_out"] == 2
     json.dumps(figures, allow_nan=False)
 
 
