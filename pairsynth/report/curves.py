@@ -1,0 +1,168 @@
+"""The charts of the report: how it was trained, what cycles keep, whether the pairs help."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pairsynth.report.charts import Chart, Series, lines, mean_and_half
+from pairsynth.report.results import Results, Row, column, number
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Columns of one CSV file to draw over the epochs."""
+
+    file: str
+    title: str
+    columns: dict[str, str]
+    y: str
+
+
+TRAINING = (
+    Curve("embed", "Encoder: loss", {"loss": "train"}, "contrastive loss"),
+    Curve(
+        "embed",
+        "Encoder: captions found of 100",
+        {"val_recall_at_1": "val"},
+        "share of captions",
+    ),
+    Curve(
+        "train_gan",
+        "GAN: losses",
+        {"discriminator_loss": "discriminator", "generator_loss": "generator"},
+        "loss",
+    ),
+    Curve(
+        "train_gan",
+        "GAN: the discriminator's scores",
+        {"real": "real", "wrong": "real, wrong caption", "fake": "drawn"},
+        "mean score",
+    ),
+    Curve(
+        "train_captioner", "Captioner: loss", {"loss": "train", "val_loss": "val"}, "nats a word"
+    ),
+)
+
+
+def training(results: Results) -> Iterator[Chart]:
+    """Losses and scores over the epochs, and the likelihood of each mixture that was tried."""
+    for i, curve in enumerate(TRAINING):
+        rows = results.curves.get(curve.file, [])
+        known = {key: name for key, name in curve.columns.items() if rows and key in rows[0]}
+        series = [
+            Series(name, column(rows, "epoch"), column(rows, key), colour)
+            for colour, (key, name) in enumerate(known.items())
+        ]
+        if series:
+            yield lines(f"training{i}", curve.title, _ends(series), series, "epoch", curve.y)
+    yield from _mixtures(results.curves.get("fit_gmm", []))
+
+
+def _ends(series: Sequence[Series]) -> str:
+    return "; ".join(f"{one.name} from {one.ys[0]:.3g} to {one.ys[-1]:.3g}" for one in series) + "."
+
+
+def _mixtures(rows: list[Row]) -> Iterator[Chart]:
+    for over in sorted({row["over"] for row in rows}):
+        series = [
+            Series(kind, column(own, "components"), column(own, "held_out"), colour)
+            for colour, kind in enumerate(("diag", "full"))
+            if (own := [r for r in rows if (r["over"], r["covariance"]) == (over, kind)])
+        ]
+        title = f"Mixtures over {over}: held out"
+        words = ("components", "nats a row")
+        yield lines(f"mixture-{over}", title, _ends(series), series, *words, doublings=True)
+
+
+# ---------------------------------------------------------------- cycles
+
+WORDS = {
+    "phi": "phi",
+    "pixel": "pixels",
+    "psi": "psi",
+    "bleu_4": "BLEU-4",
+    "petal_colour_kept": "petal colour",
+}
+UNITS = {
+    "cosine": "cosine with the start",
+    "cosine_centred": "centred cosine with the start",
+    "bleu": "BLEU against the start",
+    "rank": "rank of the start",
+    "share": "share kept",
+}
+
+
+def unit_of(measure: str) -> str:
+    """Which axis a measure of cycles belongs on: a key of `UNITS`."""
+    for unit in ("cosine_centred", "cosine", "bleu", "rank"):
+        if unit in measure:
+            return unit
+    return "share"
+
+
+def name_of(measure: str) -> str:
+    """A measure of cycles as the legend names it."""
+    bare = measure.removesuffix("_centred").removesuffix("_cosine")
+    return WORDS.get(bare, bare.replace("_", " "))
+
+
+def cycles(results: Results) -> Iterator[Chart]:
+    """What is left of pictures and captions after each turn; dashed: of those of another start."""
+    groups: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in results.curves.get("cycles", []):
+        groups[row["start"], unit_of(row["measure"])][row["measure"]].append(row)
+    for (start, unit), measures in groups.items():
+        series = []
+        for colour, (measure, rows) in enumerate(list(measures.items())[:6]):
+            turns, what = column(rows, "turn"), name_of(measure)
+            series.append(Series(what, turns, column(rows, "value"), colour))
+            chance = column(rows, "shuffled")
+            series.append(Series(f"{what}, by chance", turns, chance, colour, control=True))
+        source = {"image": "From pictures", "text": "From captions"}.get(start, start)
+        title, name = f"{source}: {UNITS[unit]}", f"cycle-{start}-{unit}"
+        bounded = unit not in ("bleu", "rank")
+        yield lines(name, title, _ends(series), series, "turn", UNITS[unit], unit=bounded)
+
+
+# ---------------------------------------------------------------- use
+
+ARMS = {"real": "real pairs alone", "both": "real and synthetic", "synthetic": "synthetic alone"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What training on one kind of pairs came to: a mean, half its interval, the seeds."""
+
+    task: str
+    arm: str
+    share: float
+    mean: float
+    half: float
+    seeds: int
+
+
+def arms(results: Results) -> list[Arm]:
+    """The mean over the seeds for each task, arm and share of the real data."""
+    groups: dict[tuple[str, str, float], list[float]] = defaultdict(list)
+    for row in results.curves.get("use", []):
+        value, share = number(row.get("value")), number(row.get("share"))
+        if value is not None:
+            groups[row["task"], row["arm"], share or 0.0].append(value)
+    return [Arm(*key, *mean_and_half(found), len(found)) for key, found in groups.items()]
+
+
+def use(results: Results) -> Iterator[Chart]:
+    """One chart a task: each arm over the share of the real pairs that were given."""
+    found = arms(results)
+    for number_, task in enumerate(dict.fromkeys(one.task for one in found)):
+        series = []
+        for colour, (arm, name) in enumerate(ARMS.items()):
+            own = sorted(
+                (o for o in found if (o.task, o.arm) == (task, arm)), key=lambda o: o.share
+            )
+            if own:
+                xs, ys = [100 * o.share for o in own], [o.mean for o in own]
+                series.append(Series(name, xs, ys, colour, errors=[o.half for o in own]))
+        title = task.replace("_", " ").capitalize()
+        x = "% of the real pairs given"
+        yield lines(f"use{number_}", title, _ends(series), series, x, "score on real test data")

@@ -1,0 +1,194 @@
+"""What the trained networks make: ways from one thing to another, components, cycles, and a map."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pairsynth import exploration
+from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.images import center_crop
+from pairsynth.mappings import Mappings, Turn
+from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.mixture import Mixture
+from pairsynth.report.charts import Chart, histogram, points
+from pairsynth.report.gallery import addresses
+
+STEPS = 7
+TURNS = 3
+STARTS = 3
+COMPONENTS = 6
+EACH = 6
+POINTS = 400
+
+
+@dataclass(frozen=True)
+class Step:
+    """One picture of a strip (a data address, or none), what it is, and its caption."""
+
+    picture: str
+    label: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Steps from left to right, and what they go from and to."""
+
+    title: str
+    steps: list[Step]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What there is to draw with: pictures and vectors by split, the networks, the mixtures."""
+
+    pictures: Mapping[str, Pictures]
+    embeddings: Mapping[str, Embeddings]
+    mappings: Mappings
+    mixtures: Mapping[str, Mixture]
+    seed: int
+
+    def starts(self, count: int) -> list[int]:
+        """Rows of test pictures, evenly spread."""
+        rows: list[int] = (
+            np.linspace(0, len(self.pictures["test"]) - 1, count).round().astype(int).tolist()
+        )
+        return rows
+
+    def start(self, row: int) -> Tensor:
+        """One test picture, uint8 (1, 3, S, S), as the networks see it."""
+        test = self.pictures["test"].pixels[row : row + 1]
+        return center_crop(test, self.mappings.gan.size)
+
+
+def between_captions(scene: Scene) -> Iterator[Strip]:
+    """Pictures drawn from psi between two test captions, and what the captioner says of each."""
+    captions = [scene.pictures["test"].captions[row][0] for row in scene.starts(4)]
+    shares, noise = _shares(), exploration.noise_rows(scene.mappings, 1, scene.seed)
+    for ends in (captions[::2], captions[1::2]):
+        told, pixels = exploration.blend_sentences(scene.mappings, ends, shares, noise)
+        yield Strip(f"“{ends[0]}” to “{ends[1]}”", _blended(told, pixels, shares))
+
+
+def between_pictures(scene: Scene) -> Iterator[Strip]:
+    """Captions of phi between two test pictures, and pictures drawn from them."""
+    rows = scene.starts(4)
+    shares, noise = _shares(), exploration.noise_rows(scene.mappings, 1, scene.seed)
+    for left, right in (rows[::2], rows[1::2]):
+        ends = [scene.start(left), scene.start(right)]
+        told, pixels = exploration.blend_pictures(scene.mappings, ends, shares, noise)
+        real = [Step(addresses(end)[0], "real picture") for end in ends]
+        steps = [real[0], *_blended(told, pixels, shares), real[1]]
+        yield Strip("From the picture on the left to the one on the right", steps)
+
+
+def _shares() -> Tensor:
+    return torch.linspace(1, 0, STEPS)[:, None]
+
+
+def _blended(captions: list[str], pixels: Tensor, shares: Tensor) -> list[Step]:
+    labels = [f"λ = {share:.2f}" for share in shares.flatten().tolist()]
+    return [Step(*one) for one in zip(addresses(pixels), labels, captions, strict=True)]
+
+
+def components(scene: Scene, over: str) -> Iterator[Strip]:
+    """Pictures drawn from the heaviest components of the mixture over psi or over phi."""
+    mappings, mixture = scene.mappings, scene.mixtures[over]
+    noise = exploration.noise_rows(mappings, EACH, scene.seed)
+    for component in exploration.heaviest(mixture, COMPONENTS):
+        psi = exploration.component_psi(mappings, mixture, over, component, EACH, scene.seed)
+        pixels = exploration.draw(mappings, psi, noise)
+        captions = mappings.describe(mappings.phi(pixels))
+        drawn = zip(addresses(pixels), captions, strict=True)
+        title = f"Component {component}, weight {100 * mixture.weights[component]:.1f} %"
+        yield Strip(title, [Step(picture, "", caption) for picture, caption in drawn])
+
+
+def cycles(scene: Scene) -> Iterator[Strip]:
+    """Picture to caption to picture, and caption to picture to caption, a few turns of each."""
+    noise = exploration.noise_rows(scene.mappings, 1, scene.seed)
+    for row in scene.starts(STARTS):
+        start = scene.start(row)
+        turns, cosines = exploration.picture_cycle(scene.mappings, start, TURNS, noise)
+        first = Step(addresses(start)[0], "real picture")
+        yield Strip("Picture to caption to picture", [first, *_turned(turns, cosines, "phi")])
+    for row in scene.starts(STARTS):
+        caption = scene.pictures["test"].captions[row][0]
+        turns, cosines = exploration.sentence_cycle(scene.mappings, caption, TURNS, noise)
+        first = Step("", "a person's caption", caption)
+        yield Strip("Caption to picture to caption", [first, *_turned(turns, cosines, "psi")])
+
+
+def _turned(turns: list[Turn], cosines: Tensor, of: str) -> list[Step]:
+    return [
+        Step(addresses(turn.pixels)[0], f"turn {i}, {of} {cosine:.2f}", turn.captions[0])
+        for i, (turn, cosine) in enumerate(zip(turns, cosines.tolist(), strict=True), 1)
+    ]
+
+
+# ---------------------------------------------------------------- real against synthetic
+
+
+def maps(scene: Scene, pixels: Tensor, captions: list[str]) -> Iterator[Chart]:
+    """Real and synthetic pictures, and captions, on the two main directions of the real ones."""
+    train, mappings = scene.embeddings["train"], scene.mappings
+    sets = {
+        "pictures": (train.image, mappings.encoder.embed_images(pixels)),
+        "captions": (train.psi, mappings.psi(captions)),
+    }
+    for name, (real, synthetic) in sets.items():
+        where, share = principal(real.numpy(), synthetic.numpy())
+        real_places, synthetic_places = where
+        yield points(
+            f"map-{name}",
+            f"Real and synthetic {name}",
+            f"Vectors of real and of synthetic {name} on the first two principal components of "
+            f"the real ones, which hold {100 * sum(share):.0f} % of their variance.",
+            [("real, train", _some(real_places), 0), ("synthetic", _some(synthetic_places), 1)],
+            f"first component, {100 * share[0]:.0f} %",
+            f"second, {100 * share[1]:.0f} %",
+        )
+
+
+Array = NDArray[np.float64]
+
+
+def principal(real: Array, other: Array) -> tuple[tuple[Array, Array], list[float]]:
+    """Both (N, D) on the two main directions of `real`, and these directions' share of variance.
+
+    The largest number of a direction is positive: it is the same one on every machine.
+    """
+    middle = real.mean(0)
+    _, sizes, directions = np.linalg.svd((real - middle).astype(float), full_matrices=False)
+    first = directions[:2]
+    signs = np.sign(first[np.arange(len(first)), np.abs(first).argmax(1)])
+    basis = (first * signs[:, None]).T
+    share = (sizes**2 / max(float((sizes**2).sum()), 1e-12))[:2].tolist()
+    return ((real - middle) @ basis, (other - middle) @ basis), share
+
+
+def _some(rows: Array) -> Array:
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), POINTS)).round().astype(int)
+    return np.asarray(rows[chosen])
+
+
+def nearness(scene: Scene, distances: list[float]) -> Chart:
+    """How near pictures of pairs come to a training picture, beside real ones held out."""
+    train, val = scene.pictures["train"], scene.pictures["val"]
+    size = scene.mappings.gan.size
+    index = NoveltyIndex(train, scene.embeddings["train"].psi, val, size)
+    held_out = index.nearest_images(center_crop(val.pixels, size))[0].tolist()
+    medians = [float(np.median(numbers)) for numbers in (distances, held_out)]
+    return histogram(
+        "nearness",
+        "Distance to the nearest training picture",
+        f"Median {medians[0]:.3f} for pairs and {medians[1]:.3f} for real pictures held out; "
+        f"below {index.threshold:.3f} a picture counts as seen.",
+        [("real, held out", held_out, 0), ("pairs", distances, 1)],
+        "root mean square difference of thumbnails",
+        ("counts as seen", index.threshold),
+    )

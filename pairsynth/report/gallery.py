@@ -1,0 +1,183 @@
+"""What was made: pairs beside the nearest training picture; what was refused, with the reason."""
+
+import base64
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from pairsynth.artifacts import read_shards
+from pairsynth.images import decode, fit, to_picture
+from pairsynth.report.results import Results, Row, number
+
+SIDE = 64
+MOST = 180
+ENDS = 36
+REFUSED_INPUTS = 100
+
+COLUMNS = [
+    *("pair_id", "image", "caption", "strategy", "source_ids", "lambda", "component"),
+    *("consistency", "novelty", "nearest_image_id", "nearest_image_distance"),
+    *("nearest_caption", "nearest_caption_similarity"),
+]
+REFUSED = ["image", "caption", "strategy", "reason", "why", "consistency", "nearest_image_id"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One pair, or one candidate refused, as the page shows it; pictures are data addresses.
+
+    facts: (what, how much) to stand below. why: the reason of a refusal.
+    """
+
+    title: str
+    caption: str
+    strategy: str
+    novelty: str
+    score: float
+    distance: float
+    picture: str
+    nearest: str
+    nearest_id: str
+    nearest_caption: str
+    facts: list[tuple[str, str]]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Made:
+    """The pairs shown, of how many; the candidates refused; what `download` refused, of how many.
+
+    distances: from each pair's picture to its nearest training picture.
+    """
+
+    pairs: list[Card]
+    total: int
+    refused: list[Card]
+    inputs: list[tuple[str, str]]
+    inputs_total: int
+    distances: list[float]
+
+
+def made(pictures: Path, synthetic: Path, results: Results) -> Made:
+    """Read the data set and the training pictures that its pairs come nearest to."""
+    table = read_shards(synthetic, "train", COLUMNS)
+    scores, distances = (
+        np.asarray(table[name], float) for name in ("consistency", "nearest_image_distance")
+    )
+    shown = table.take(choose(scores, distances)).to_pylist()
+    refused = read_shards(synthetic / "refused", "refused", REFUSED).to_pylist()
+    near = _nearest(pictures, {row["nearest_image_id"] for row in (*shown, *refused)})
+    judged = {row["pair_id"]: row for row in results.curves.get("pairs", [])}
+    with (pictures / "refused.csv").open(encoding="utf-8", newline="") as file:
+        inputs = [(row["item"], row["reason"]) for row in csv.DictReader(file)]
+    return Made(
+        [_pair(row, near, judged.get(row["pair_id"], {})) for row in shown],
+        len(table),
+        [_refusal(row, near) for row in refused],
+        inputs[:REFUSED_INPUTS],
+        len(inputs),
+        distances.tolist(),
+    )
+
+
+def choose(scores: Sequence[float] | Any, distances: Sequence[float] | Any) -> list[int]:
+    """At most `MOST` rows, the best first: best, worst, least new, and the others evenly."""
+    order = np.argsort(-np.asarray(scores), kind="stable").tolist()
+    if len(order) > MOST:
+        closest = np.argsort(np.asarray(distances), kind="stable").tolist()
+        chosen = set(order[:ENDS] + order[-ENDS:] + closest[:ENDS])
+        others = [row for row in order if row not in chosen]
+        places = np.linspace(0, len(others) - 1, MOST - len(chosen)).round().astype(int)
+        chosen |= {others[place] for place in places}
+        order = [row for row in order if row in chosen]
+    return order
+
+
+def _nearest(pictures: Path, wanted: set[str]) -> dict[str, str]:
+    table = read_shards(pictures, "train", ["image_id", "image"])
+    ids = table["image_id"].to_pylist()
+    rows = [row for row, image_id in enumerate(ids) if image_id in wanted]
+    images = table["image"].take(rows).to_pylist()
+    return {ids[row]: small(image["bytes"]) for row, image in zip(rows, images, strict=True)}
+
+
+JUDGED = {
+    "judge_similarity": ("judge's cosine", "{:.2f}"),
+    "judge_rank": ("judge's rank", "{:.0f}"),
+    "image_ratio": ("first to second nearest", "{:.2f}"),
+    "longest_copied": ("words in a row from train", "{:.0f}"),
+    "closest_bleu": ("closest BLEU", "{:.2f}"),
+}
+
+
+def _pair(row: Mapping[str, Any], near: Mapping[str, str], judged: Row) -> Card:
+    facts = [
+        ("consistency", f"{row['consistency']:.2f}"),
+        ("distance", f"{row['nearest_image_distance']:.3f}"),
+        ("caption cosine", f"{row['nearest_caption_similarity']:.2f}"),
+    ]
+    if row["lambda"] is not None:
+        facts.append(("lambda", f"{row['lambda']:.2f}"))
+    if row["component"] is not None:
+        facts.append(("component", str(row["component"])))
+    for key, (label, form) in JUDGED.items():
+        value = number(judged.get(key))
+        if value is not None:
+            facts.append((label, form.format(value)))
+    return Card(
+        row["pair_id"],
+        row["caption"],
+        row["strategy"],
+        row["novelty"],
+        row["consistency"],
+        row["nearest_image_distance"],
+        small(row["image"]["bytes"]),
+        near[row["nearest_image_id"]],
+        row["nearest_image_id"],
+        row["nearest_caption"],
+        facts,
+    )
+
+
+def _refusal(row: Mapping[str, Any], near: Mapping[str, str]) -> Card:
+    return Card(
+        row["reason"],
+        row["caption"],
+        row["strategy"],
+        row["reason"],
+        row["consistency"],
+        0.0,
+        small(row["image"]["bytes"]),
+        near[row["nearest_image_id"]],
+        row["nearest_image_id"],
+        "",
+        [],
+        row["why"],
+    )
+
+
+# ---------------------------------------------------------------- pictures in the page
+
+
+def small(data: bytes) -> str:
+    """A picture file as a small WebP picture in a data address."""
+    return address(fit(decode(data), SIDE))
+
+
+def addresses(pixels: Tensor | Iterable[Tensor]) -> list[str]:
+    """uint8 pictures (N, 3, S, S) as data addresses."""
+    return [address(to_picture(one)) for one in pixels]
+
+
+def address(picture: Image.Image, quality: int = 88) -> str:
+    """A picture as WebP in a data address; the same pixels, the same address."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="WEBP", quality=quality, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

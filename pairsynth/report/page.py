@@ -1,0 +1,165 @@
+"""The report as one HTML file: no request to anywhere, every word of the data shown as text."""
+
+import importlib.metadata
+import io
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from pairsynth import mixture
+from pairsynth.artifacts import SPLITS, read_embeddings, read_pictures, read_shards
+from pairsynth.dataset import read_manifest
+from pairsynth.errors import InputError
+from pairsynth.images import decode, to_tensor
+from pairsynth.mappings import load_mappings
+from pairsynth.report import curves, drawn, headlines, results
+from pairsynth.report.charts import Chart
+from pairsynth.report.drawn import Scene, Strip
+from pairsynth.report.gallery import Made, address, made
+from pairsynth.report.results import Results
+
+TEMPLATES = Path(__file__).with_name("templates")
+MAPPED = 400
+WIDEST = 1400
+
+# What is read below the folder of the data; `results.files()` is what is read of the metrics.
+DATA = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz", "synthetic")
+
+PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "pillow", "matplotlib", "dvc", "sacrebleu")
+
+STRATEGIES = {
+    "text_prototype": "psi between two captions, v = f(psi), t = g(phi(v))",
+    "text_density": "psi from the mixture over captions, v = f(psi), t = g(phi(v))",
+    "image_prototype": "phi between two pictures, t = g(phi), v = f(psi(t))",
+    "image_density": "phi from the mixture over pictures, t = g(phi), v = f(psi(t))",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows, in the order a reader asks."""
+
+    results: Results
+    made: Made
+    blends: Mapping[str, list[Strip]]
+    components: Mapping[str, list[Strip]]
+    nearness: Chart
+    maps: list[Chart]
+    cycles: list[Strip]
+    manifest: Mapping[str, Any]
+    params: Mapping[str, Any]
+
+
+def gather(
+    data: Path, metrics: Path, params: Mapping[str, Any], seed: int, device: torch.device
+) -> Report:
+    """Read what the other stages made, and draw with the networks what it takes to see them.
+
+    Raises:
+        InputError: where something is missing or damaged, or there is no pair.
+    """
+    found = results.read(metrics)
+    pictures = {split: read_pictures(data / "pictures", split) for split in SPLITS}
+    vectors = {s: read_embeddings(data / "embeddings", s, pictures[s]) for s in SPLITS}
+    encoder, gan, captioner = (data / name for name in ("encoder.pt", "gan.pt", "captioner.pt"))
+    mappings = load_mappings(encoder, gan, captioner, device)
+    scene = Scene(pictures, vectors, mappings, mixture.load(data / "gmm.npz"), seed)
+    pairs = made(data / "pictures", data / "synthetic", found)
+    if not pairs.total:
+        raise InputError(f"{data}/synthetic has no pairs; set synthesize.pairs to 1 or more")
+    return Report(
+        found,
+        pairs,
+        {
+            "Between two captions": list(drawn.between_captions(scene)),
+            "Between two pictures": list(drawn.between_pictures(scene)),
+        },
+        {over: list(drawn.components(scene, over)) for over in ("psi", "phi")},
+        drawn.nearness(scene, pairs.distances),
+        list(drawn.maps(scene, *_mapped(data / "synthetic"))),
+        list(drawn.cycles(scene)),
+        read_manifest(data / "synthetic"),
+        params,
+    )
+
+
+def _mapped(synthetic: Path) -> tuple[torch.Tensor, list[str]]:
+    table = read_shards(synthetic, "train", ["image", "caption"])
+    rows = torch.linspace(0, len(table) - 1, min(len(table), MAPPED)).round().long().tolist()
+    found = table.take(rows).to_pydict()
+    pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])
+    return pixels, found["caption"]
+
+
+def charts(found: Results) -> list[Chart]:
+    """The curves that `dvc plots show` is to show as well."""
+    return [*curves.training(found), *curves.cycles(found), *curves.use(found)]
+
+
+def render(report: Report) -> str:
+    """The page; equal reports give equal pages."""
+    found = report.results
+    template = _environment().get_template("page.html")
+    return template.render(
+        report=report,
+        told=found.told,
+        words=found.words(),
+        strategies=STRATEGIES,
+        summary=headlines.summary(found),
+        novelty=headlines.lines(found, headlines.NOVELTY),
+        pairs=headlines.lines(found, headlines.PAIRS),
+        captions=headlines.lines(found, headlines.CAPTIONS),
+        pictures=headlines.lines(found, headlines.PICTURES),
+        cycle_charts=list(curves.cycles(found)),
+        cycle_rows=found.curves.get("cycles", []),
+        use_charts=list(curves.use(found)),
+        arms=curves.arms(found),
+        arm_names=curves.ARMS,
+        training_charts=list(curves.training(found)),
+        sheets={name: _sheet(data) for name, data in found.sheets.items()},
+        groups=found.groups(),
+        versions=_versions(PACKAGES),
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"svg": _svg, "plain": _plain}
+    return environment
+
+
+def _svg(chart: Chart) -> Markup:
+    """The one thing that is not escaped: matplotlib has escaped the words in it."""
+    return Markup(chart.svg)
+
+
+def _plain(name: str) -> str:
+    """A key as words."""
+    return name.replace("_", " ")
+
+
+def _sheet(data: bytes) -> str:
+    """A sheet of pictures, no wider than a page has use for."""
+    with Image.open(io.BytesIO(data)) as picture:
+        sheet = picture.convert("RGB")
+    if sheet.width > WIDEST:
+        sheet = sheet.resize((WIDEST, round(sheet.height * WIDEST / sheet.width)))
+    return address(sheet, quality=80)
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"Python": platform.python_version(), **found}

@@ -1,0 +1,41 @@
+"""Draw the report: one HTML file with all that was made and measured, and its curves as PNG."""
+
+from pathlib import Path
+
+import typer
+
+from pairsynth import config, devices, doors, seeds
+from pairsynth.artifacts import write_picture, write_whole
+from pairsynth.report import charts, page
+
+app = typer.Typer()
+
+
+@doors.command(app)
+def main(
+    data: Path,
+    metrics: Path,
+    html: Path,
+    sheet: Path,
+    params: Path = Path("params.yaml"),
+    device: str = "auto",
+) -> None:
+    """Draw the report: one HTML file with all that was made and measured, and its curves as PNG."""
+    watch = doors.Stopwatch()
+    options = config.read(params)
+    seed = config.load_seed(params)
+
+    where = devices.choose(device)
+    seeds.fix(seed, "report")
+
+    report = page.gather(data, metrics, options, seed, where)
+    text = page.render(report)
+    picture = charts.sheet_of(page.charts(report.results))
+
+    write_whole(html, text.encode())
+    write_picture(sheet, picture)
+    watch.say("report", len(report.made.pairs), "pairs")
+
+
+if __name__ == "__main__":
+    app()
