@@ -17,6 +17,7 @@ from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.gan_training import GanConfig
 from pairsynth.mixture import MixtureConfig
+from pairsynth.report import page, results
 from pairsynth.synthesis import SynthesisConfig
 
 ROOT = Path(__file__).parent.parent
@@ -29,13 +30,19 @@ FLOORS = {
     "joints": "judges mappings strips",
     "acts": (
         "acquisition bench captioner_training cycling encoder_training evaluation exploration "
-        "gan_training likeness synthesis verification"
+        "gan_training likeness report synthesis verification"
     ),
     "doors": "cli stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
-# What acts may take from their neighbours: the bench is the table both kinds of measure work at.
-NEIGHBOURS = {("evaluation", "bench"), ("cycling", "bench"), ("likeness", "bench")}
+# What acts may take from their neighbours: the bench is the table both kinds of measure work at;
+# the report shows what people can also draw for themselves.
+NEIGHBOURS = {
+    ("evaluation", "bench"),
+    ("cycling", "bench"),
+    ("likeness", "bench"),
+    ("report", "exploration"),
+}
 CONFIGS: dict[str, Any] = {
     "download": DownloadConfig,
     "embed": EncoderConfig,
@@ -45,6 +52,7 @@ CONFIGS: dict[str, Any] = {
     "synthesize": SynthesisConfig,
     "evaluate": EvaluationConfig,
 }
+STAGES = [*CONFIGS, "report"]
 FORBIDDEN = {"utils", "helpers", "common", "manager", "base"}
 
 
@@ -114,22 +122,38 @@ def test_dvc_yaml_is_valid() -> None:
     COMPILED_MULTI_STAGE_SCHEMA(pipeline())
 
 
-@pytest.mark.parametrize("stage", CONFIGS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_code_deps_are_the_import_closure(stage: str) -> None:
     deps = {dep for dep in pipeline()["stages"][stage]["deps"] if dep.endswith(".py")}
     assert deps == closure(ROOT / f"stages/{stage}.py")
 
 
-@pytest.mark.parametrize("stage", CONFIGS)
+def outputs(stage: str) -> list[str]:
+    tree = pipeline()["stages"][stage]
+    kinds = [tree.get(kind, []) for kind in ("outs", "metrics", "plots")]
+    return [next(iter(out)) if isinstance(out, dict) else out for kind in kinds for out in kind]
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_path_of_a_command_is_declared(stage: str) -> None:
     tree = pipeline()["stages"][stage]
-    declared = list(tree["deps"])
-    for kind in ("outs", "metrics", "plots"):
-        declared += [next(iter(o)) if isinstance(o, dict) else o for o in tree.get(kind, [])]
+    declared = [*tree["deps"], *outputs(stage)]
     words = tree["cmd"].split()
     assert words[:3] == ["python", "-m", f"stages.{stage}"]
-    assert set(words[3:]) <= set(declared)
+    # The report takes the two folders; what it reads below them is the next test's.
+    folders = {"data", "metrics"} if stage == "report" else set()
+    assert set(words[3:]) - folders <= set(declared)
     assert tree["desc"]
+
+
+def test_the_report_depends_on_all_it_reads() -> None:
+    """What another stage writes and the report would read is a dep, and nothing else is."""
+    written = {path for stage in CONFIGS for path in outputs(stage)}
+    reads = {f"data/{name}" for name in page.DATA} | {f"metrics/{name}" for name in results.files()}
+    deps = {dep for dep in pipeline()["stages"]["report"]["deps"] if not dep.endswith(".py")}
+    assert deps - {"pairsynth/report/templates"} == written & reads
+    assert "pairsynth/report/templates" in deps
+    assert pipeline()["stages"]["report"]["params"] == ["seed", *CONFIGS]
 
 
 def test_params_have_exactly_the_fields() -> None:

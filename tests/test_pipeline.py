@@ -22,6 +22,8 @@ STAGES = [
     "synthesize",
     "evaluate",
 ]
+# The report measures nothing: it has no metrics of its own.
+ALL = [*STAGES, "report"]
 
 
 def change(folder: Path, section: str, key: str, value: object) -> None:
@@ -33,7 +35,7 @@ def change(folder: Path, section: str, key: str, value: object) -> None:
 
 def test_every_declared_output_is_there(checkout: Path) -> None:
     tree = YAML(typ="safe").load(checkout / "dvc.yaml")
-    for stage in STAGES:
+    for stage in ALL:
         for kind in ("outs", "metrics", "plots"):
             for out in tree["stages"][stage].get(kind, []):
                 path = checkout / (next(iter(out)) if isinstance(out, dict) else out)
@@ -51,7 +53,7 @@ def test_metrics_are_flat_numbers(checkout: Path) -> None:
 def test_pairs_can_be_loaded(checkout: Path) -> None:
     manifest = read_manifest(checkout / "data/synthetic")
     pairs = PairDataset(checkout / "data/synthetic")
-    assert len(pairs) == manifest["pairs"] == 64
+    assert len(pairs) == manifest["pairs"] == 64 - manifest["left_out"]
     assert tuple(pairs[0]["image"].shape) == (3, 32, 32)
     table = pd.read_parquet(sorted((checkout / "data/synthetic").glob("*.parquet")))
     assert table["caption"].str.len().min() > 0
@@ -71,6 +73,7 @@ def test_a_forced_repro_leaves_the_lock_unchanged(checkout: Path) -> None:
     before = (checkout / "dvc.lock").read_text()
     run(checkout, "dvc", "repro", "--force", "--single-item", "train_gan")
     run(checkout, "dvc", "repro", "--force", "--single-item", "evaluate")
+    run(checkout, "dvc", "repro", "--force", "--single-item", "report")
     assert (checkout / "dvc.lock").read_text() == before
 
 
@@ -88,12 +91,15 @@ def test_a_forced_repro_leaves_the_lock_unchanged(checkout: Path) -> None:
 def test_a_parameter_makes_its_own_stage_stale(
     checkout: Path, section: str, key: str, value: object, stale: set[str]
 ) -> None:
-    """`dvc status` names the stage whose inputs changed; those after it follow their inputs."""
+    """`dvc status` names the stage whose inputs changed; those after it follow their inputs.
+
+    The report names every parameter, so it is drawn anew with each.
+    """
     before = (checkout / "params.yaml").read_text()
     try:
         change(checkout, section, key, value)
         status = json.loads(run(checkout, "dvc", "status", "--json").stdout)
-        assert set(status) == stale
+        assert set(status) == {*stale, "report"}
     finally:
         (checkout / "params.yaml").write_text(before)
 
@@ -125,6 +131,16 @@ def test_a_bad_parameter_ends_the_stage_with_one_line(
     assert done.exit_code == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_edit_of_the_template_draws_the_report_and_no_more(checkout: Path) -> None:
+    page = checkout / "pairsynth/report/templates/style.css"
+    before = page.read_text()
+    try:
+        page.write_text(before + "\n")
+        assert set(json.loads(run(checkout, "dvc", "status", "--json").stdout)) == {"report"}
+    finally:
+        page.write_text(before)
 
 
 def test_an_experiment_runs_beside_the_workspace(checkout: Path) -> None:

@@ -1,0 +1,1 @@
+"""One page of all that was made and measured, in the order a reader asks."""

@@ -23,17 +23,17 @@ from pairsynth.figures import as_picture
 # Stands for the page's own ink in an SVG: `currentColor` follows light and dark.
 INK = "#010203"
 COLOURS = ("#2f7ed8", "#d9722b", "#2f9a68", "#9a63cf", "#c2455c", "#8a8f3c")
-SIZE = (4.4, 2.9)
+SIZE = (4.2, 2.9)
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pairsynth",
-    "font.size": 9,
+    "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": 9,
     **{
         key: INK
         for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")

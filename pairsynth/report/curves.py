@@ -85,7 +85,7 @@ WORDS = {
 }
 UNITS = {
     "cosine": "cosine with the start",
-    "cosine_centred": "centred cosine with the start",
+    "cosine_centred": "centred cosine",
     "bleu": "BLEU against the start",
     "rank": "rank of the start",
     "share": "share kept",
@@ -154,7 +154,7 @@ def arms(results: Results) -> list[Arm]:
 def use(results: Results) -> Iterator[Chart]:
     """One chart a task: each arm over the share of the real pairs that were given."""
     found = arms(results)
-    for number_, task in enumerate(dict.fromkeys(one.task for one in found)):
+    for place, task in enumerate(dict.fromkeys(one.task for one in found)):
         series = []
         for colour, (arm, name) in enumerate(ARMS.items()):
             own = sorted(
@@ -163,6 +163,15 @@ def use(results: Results) -> Iterator[Chart]:
             if own:
                 xs, ys = [100 * o.share for o in own], [o.mean for o in own]
                 series.append(Series(name, xs, ys, colour, errors=[o.half for o in own]))
+        chance = [
+            value
+            for row in results.curves["use"]
+            if row["task"] == task and (value := number(row.get("shuffled"))) is not None
+        ]
+        if chance:
+            ends, level = sorted({x for one in series for x in one.xs}), sum(chance) / len(chance)
+            ends = [ends[0], ends[-1]]
+            series.append(Series("by chance", ends, [level, level], 3, control=True))
         title = task.replace("_", " ").capitalize()
         x = "% of the real pairs given"
-        yield lines(f"use{number_}", title, _ends(series), series, x, "score on real test data")
+        yield lines(f"use{place}", title, _ends(series), series, x, "score on real test data")

@@ -99,7 +99,7 @@ CAPTIONS: list[Headline] = [
     Headline(
         "A caption of a test picture names the right petal colour",
         ("captions", "captioner", "petal_colour_of_all"),
-        [("captions of other pictures", ("captions", "shuffled_person", "petal_colour_of_all"))],
+        [("other captions", ("captions", "shuffled_person", "petal_colour_of_all"))],
         [("a person's", ("captions", "person", "petal_colour_of_all"))],
     ),
     *(
@@ -107,7 +107,7 @@ CAPTIONS: list[Headline] = [
             f"{words} of captions of test pictures",
             ("captions", "captioner", name),
             [
-                ("captions of other pictures", ("captions", "shuffled_person", name)),
+                ("other captions", ("captions", "shuffled_person", name)),
                 ("nearest neighbour's", ("captions", "nearest_neighbour", name)),
                 ("the most frequent", ("captions", "most_frequent", name)),
             ],

@@ -1,0 +1,522 @@
+"""The report: what it says, that it asks nothing of anybody, and that no caption is more than text.
+
+Read as a file everywhere, and in a real browser where there is one.
+"""
+
+import csv
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+from sklearn.decomposition import PCA
+
+from pairsynth import config
+from pairsynth.artifacts import new_folder, read_shards
+from pairsynth.dataset import Refusals, read_manifest, write_pairs
+from pairsynth.errors import InputError
+from pairsynth.report import charts, curves, drawn, gallery, headlines, page, results
+from pairsynth.report.results import Measured, Results
+from tests.browser import DARK, NEEDS_BROWSER, browse, screenshot, visit
+from tests.workspace import run
+
+HOSTILE = [
+    "<script>window.hacked = 1</script>",
+    "</script></style></title><img src=x onerror='window.hacked = 1'>",
+    '" onmouseover="window.hacked = 1" data-score=\'9\'>',
+    "{{ 7 * 7 }} {% raw %} {# a #} ${7 * 7}",
+    "<svg onload=window.hacked=1> <iframe src=https://example.org> & &amp; <!-- ",
+    "javascript:window.hacked=1 http://example.org/x.png",
+]
+
+
+def report_of(data: Path, metrics: Path, params: Path) -> page.Report:
+    return page.gather(data, metrics, config.read(params), 1712, torch.device("cpu"))
+
+
+def facts_of(synthetic: Path) -> dict[str, Any]:
+    manifest = read_manifest(synthetic)
+    keys = ("source_pictures", "source_digest", "seed", "size", "distance", "false_alarms")
+    return {key: manifest[key] for key in keys}
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="module")
+def hostile(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run with evil captions everywhere, refusals, and all that may be measured."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for name in ("data", "metrics"):
+        shutil.copytree(checkout / name, folder / name)
+    shutil.copy(checkout / "params.yaml", folder)
+    synthetic, metrics = folder / "data/synthetic", folder / "metrics"
+    rows = read_shards(synthetic, "train").to_pylist()
+    facts = facts_of(synthetic)
+    for i, row in enumerate(rows):
+        row |= {"caption": HOSTILE[i % len(HOSTILE)], "nearest_caption": HOSTILE[-1 - i % 6]}
+        row |= {"pair_id": f"pair-{i}<b>", "consistency": i / 100}
+    refusals = Refusals()
+    for i in range(4):
+        kept = ("image", "caption", "strategy", "consistency", "nearest_image_id")
+        kept += ("pair_id", "nearest_image_distance", "nearest_caption")
+        told = {"reason": "copy", "why": f"copy of {HOSTILE[i]}"}
+        refusals.add("copy", ({key: rows[i][key] for key in kept} | told).copy)
+    refusals.left_out = 3
+    with new_folder(synthetic) as again:
+        write_pairs(again, rows, facts, refusals)
+    write_rows(folder / "data/pictures/refused.csv", [{"item": "<b>a.png", "reason": HOSTILE[0]}])
+    judged = {"judge_similarity": 0.25, "judge_rank": 3, "longest_copied": 7}
+    write_rows(metrics / "pairs.csv", [{"pair_id": rows[0]["pair_id"], **judged}])
+    use = [
+        {"task": "retrieval", "arm": arm, "share": share, "seed": seed, "value": 0.5 + seed / 10}
+        for arm in ("real", "both", "synthetic")
+        for share in (0.05, 1.0)
+        for seed in range(3)
+    ]
+    write_rows(metrics / "use.csv", use)
+    Image.new("RGB", (2000, 100), "red").save(metrics / "figures/progress.png")
+    told = json.loads((metrics / "evaluate.json").read_text())
+    told |= {"cycle_verdict": HOSTILE[0], "use_verdict": "it helps", "bleu_signature": HOSTILE[1]}
+    (metrics / "evaluate.json").write_text(json.dumps(told))
+    text = page.render(report_of(folder / "data", metrics, folder / "params.yaml"))
+    (folder / "report.html").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(hostile: Path) -> str:
+    return (hostile / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def plain(checkout: Path) -> Path:
+    """The report as `dvc repro` left it."""
+    return checkout / "metrics/report.html"
+
+
+class Reader(HTMLParser):
+    """Every tag with its attributes, and the words between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+# ---------------------------------------------------------------- as a file
+
+
+def test_the_page_has_what_it_needs_in_itself(html: str) -> None:
+    reader = Reader(html)
+    for tag, attributes in reader.tags:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            target = attributes.get(name) or ""
+            assert name not in attributes or target.startswith(("data:", "#")), (tag, target)
+        assert not [name for name in attributes if name.startswith("on")], tag
+    assert not re.search(r"url\((?!#)|@import|xmlns", html)
+    policy = next(a["content"] for _, a in reader.tags if "http-equiv" in a)
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert len(html) < 6_000_000
+
+
+def test_hostile_words_are_escaped(html: str) -> None:
+    reader = Reader(html)
+    tags = Counter(tag for tag, _ in reader.tags)
+    assert tags["script"] == 1
+    assert tags["iframe"] == 0
+    words = "".join(reader.words)
+    for caption in HOSTILE:
+        assert caption in words
+    assert "49" not in "".join(word for word in reader.words if "7 * 7" in word)
+
+
+def test_pictures_have_words_and_names_are_given_once(html: str) -> None:
+    reader = Reader(html)
+    pictures = [attributes for tag, attributes in reader.tags if tag == "img"]
+    assert len(pictures) > 100
+    assert all(attributes.get("alt") for attributes in pictures)
+    names = Counter(attributes["id"] for _, attributes in reader.tags if "id" in attributes)
+    assert not [name for name, count in names.items() if count > 1]
+    links = {a["href"] for tag, a in reader.tags if tag == "a"}
+    assert {link[1:] for link in links if link} <= set(names)
+
+
+def test_what_was_refused_is_told_with_its_reason(html: str) -> None:
+    words = " ".join(" ".join(Reader(html).words).split())
+    assert "4 did not become pairs" in words
+    assert "3 pairs were left out" in words
+    assert f"copy of {HOSTILE[1]}" in words
+    assert "<b>a.png" in words
+    assert "1 pictures or captions of the source could not be used" in words
+
+
+def test_all_that_may_be_measured_is_shown(html: str) -> None:
+    words = " ".join(Reader(html).words)
+    assert "judge's rank" in words
+    assert "words in a row from train" in words
+    assert "it helps" in words
+    assert "bleu signature" in words
+    assert "real and synthetic" in words
+    assert "Not measured in this run" not in words
+    assert "epoch after epoch" in words
+
+
+def test_what_was_not_measured_is_left_out(plain: Path) -> None:
+    text = plain.read_text()
+    assert "judge's rank" not in text
+    assert Reader(text).words.count("Not measured in this run.") == 1
+    assert "epoch after epoch" not in text
+
+
+def test_the_page_says_how_it_was_measured(plain: Path, checkout: Path) -> None:
+    words = plain.read_text()
+    manifest = read_manifest(checkout / "data/synthetic")
+    for told in (*manifest["sha256"].values(), manifest["source_digest"], torch.__version__):
+        assert told in words
+    params = config.read(checkout / "params.yaml")
+    for section, values in params.items():
+        for key in values if isinstance(values, dict) else [section]:
+            assert f">{key}</th>" in words
+
+
+def test_equal_reports_are_equal_pages(hostile: Path, html: str) -> None:
+    again = report_of(hostile / "data", hostile / "metrics", hostile / "params.yaml")
+    assert page.render(again) == html
+
+
+def test_a_data_set_of_no_pairs_is_refused(hostile: Path, tmp_path: Path) -> None:
+    shutil.copytree(hostile / "data", tmp_path / "data")
+    with new_folder(tmp_path / "data/synthetic") as empty:
+        write_pairs(empty, [], facts_of(hostile / "data/synthetic"))
+    with pytest.raises(InputError, match=r"has no pairs; set synthesize\.pairs"):
+        report_of(tmp_path / "data", hostile / "metrics", hostile / "params.yaml")
+
+
+# ---------------------------------------------------------------- in a browser
+
+CARDS = "[...document.querySelectorAll('#cards > .card')].filter((card) => !card.hidden)"
+SHOWN = f"{CARDS}.map((card) => ({{...card.dataset}}))"
+
+
+@NEEDS_BROWSER
+def test_the_page_opens_without_an_error_and_asks_for_nothing(plain: Path, tmp_path: Path) -> None:
+    probe = """
+      for (const box of document.querySelectorAll("details")) box.open = true;
+      return [...document.images].filter((one) => !one.complete || !one.naturalWidth).length;"""
+    seen = visit(plain, tmp_path, probe)
+    assert seen.console == []
+    assert seen.asked == []
+    assert seen.found == 0
+
+
+@NEEDS_BROWSER
+def test_a_page_that_errs_and_asks_is_noticed(tmp_path: Path) -> None:
+    """The test above can fail."""
+    bad = tmp_path / "bad.html"
+    bad.write_text("<body><img src='http://example.org/x.png'><script>nope()</script></body>")
+    seen = visit(bad, tmp_path)
+    assert "nope is not defined" in seen.console[0]
+    assert seen.asked == ["http://example.org/x.png"]
+
+
+@NEEDS_BROWSER
+def test_hostile_captions_show_as_text_and_do_nothing(hostile: Path, tmp_path: Path) -> None:
+    probe = """
+      const said = [...document.querySelectorAll(".card .caption")].map((one) => one.textContent);
+      const tags = document.querySelectorAll("iframe, object, embed, .card svg, .card script");
+      return [window.hacked === undefined, [...new Set(said)], tags.length];"""
+    seen = visit(hostile / "report.html", tmp_path, probe)
+    untouched, said, tags = seen.found
+    assert untouched
+    assert set(said) == set(HOSTILE)
+    assert tags == 0
+    assert seen.console == []
+    assert seen.asked == []
+
+
+@NEEDS_BROWSER
+def test_the_filters_work(hostile: Path, tmp_path: Path) -> None:
+    probe = f"""
+      const set = (box, value) => {{
+        if (box.type === "checkbox") box.checked = value; else box.value = value;
+        box.dispatchEvent(new Event("input", {{bubbles: true}}));
+      }};
+      const count = () => document.getElementById("count").textContent;
+      const steps = {{}};
+      const note = (name) => {{ steps[name] = [{SHOWN}, count()]; }};
+      note("start");
+      document.getElementById("more").click();
+      note("more");
+      set(document.getElementById("order"), "worst");
+      note("worst");
+      set(document.getElementById("order"), "near");
+      note("near");
+      set(document.getElementById("order"), "best");
+      for (const box of document.querySelectorAll("[name=strategy]"))
+        if (box.value !== "text_density") set(box, false);
+      note("strategy");
+      set(document.getElementById("low"), "0.3");
+      set(document.getElementById("high"), "0.5");
+      note("score");
+      for (const box of document.querySelectorAll("[name=novelty]")) set(box, false);
+      note("none");
+      return steps;"""
+    found = visit(hostile / "report.html", tmp_path, probe).found
+    assert isinstance(found, dict), found
+
+    def scores(step: str) -> list[float]:
+        return [float(card["score"]) for card in found[step][0]]
+
+    assert len(scores("start")) == 24
+    assert found["start"][1] == "64 of 64 pairs match; 24 shown"
+    assert len(scores("more")) == 48
+    assert scores("start") == sorted(scores("start"), reverse=True)
+    assert scores("worst") == sorted(scores("worst"))
+    assert scores("worst")[0] == 0
+    near = [float(card["distance"]) for card in found["near"][0]]
+    assert near == sorted(near)
+    assert {card["strategy"] for card in found["strategy"][0]} == {"text_density"}
+    rows = read_shards(hostile / "data/synthetic", "train").to_pylist()
+    wanted = [r for r in rows if r["strategy"] == "text_density" and 0.3 <= r["consistency"] <= 0.5]
+    assert len(scores("score")) == len(wanted)
+    assert all(0.3 <= one <= 0.5 for one in scores("score"))
+    assert found["none"] == [[], "0 of 64 pairs match; 0 shown"]
+
+
+@NEEDS_BROWSER
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_runs_over_the_side(hostile: Path, tmp_path: Path, width: int) -> None:
+    probe = """
+      for (const box of document.querySelectorAll("details")) box.open = true;
+      return [innerWidth, document.documentElement.scrollWidth];"""
+    assert visit(hostile / "report.html", tmp_path, probe, width).found == [width, width]
+
+
+@NEEDS_BROWSER
+@pytest.mark.parametrize("words", [(), (DARK,)], ids=["light", "dark"])
+def test_words_stand_out_in_light_and_in_dark(
+    plain: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """WCAG's contrast of text with what is behind it, 4.5 at least, of every colour in use."""
+    probe = """
+      const back = getComputedStyle(document.body).backgroundColor;
+      const places = ["body", ".quiet, .note", ".tile .big", ".tags .new", "summary", ".chart svg"];
+      const fronts = places.map((where) => getComputedStyle(document.querySelector(where)).color);
+      return [back, fronts];"""
+    back, fronts = visit(plain, tmp_path, probe, 1280, *words).found
+    assert (luminance(back) < 0.1) is bool(words)
+    for front in fronts:
+        light, dark = sorted((luminance(front), luminance(back)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, front
+
+
+def luminance(colour: str) -> float:
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@NEEDS_BROWSER
+def test_it_can_be_looked_at_and_printed(plain: Path, tmp_path: Path) -> None:
+    looks = [np.asarray(Image.open(screenshot(plain, tmp_path, w, 900))) for w in (390, 1280)]
+    for look in looks:
+        assert len(np.unique(look.reshape(-1, look.shape[2]), axis=0)) > 300
+    printed = tmp_path / "report.pdf"
+    browse(plain, tmp_path, 1280, 900, f"--print-to-pdf={printed}")
+    assert printed.read_bytes().startswith(b"%PDF")
+
+
+@NEEDS_BROWSER
+def test_plots_are_drawn_offline_and_ask_for_nothing(checkout: Path, tmp_path: Path) -> None:
+    """`dvc plots show` with the page of .dvc/plots.html: the curves are there as a picture."""
+    run(checkout, "dvc", "plots", "show", "-o", "plots")
+    index = checkout / "plots/index.html"
+    probe = "return [...document.images].map((one) => [one.src, one.naturalWidth]);"
+    seen = visit(index, tmp_path, probe)
+    assert seen.console == []
+    assert seen.asked == []
+    assert any("curves" in name for name, _ in seen.found)
+    assert all(width > 100 for _, width in seen.found)
+
+
+# ---------------------------------------------------------------- the pieces
+
+
+def test_a_headline_stands_between_its_floor_and_its_ceiling() -> None:
+    figures = {
+        ("pairs", "all", "petal_colour"): Measured(0.9, 0.8, 0.95, 100),
+        ("pairs", "shuffled", "petal_colour"): Measured(0.25, None, None, 100),
+        ("judge", "real_pictures", "petal_colour"): Measured(0.995, None, None, 100),
+        ("images_judge", "drawn_and_test", "kid"): Measured(0.5, 0.4, 0.6, 100),
+        ("images_judge", "degraded_test_and_train", "kid"): Measured(2.0, None, None, 100),
+        ("images_judge", "real_test_and_train", "kid"): Measured(-0.1, None, None, 100),
+    }
+    found = Results({}, {}, figures, {})
+    (line,) = headlines.lines(found, headlines.PAIRS)
+    assert (line.value.text, line.interval) == ("90.0 %", "80.0 % to 95.0 %")
+    assert [mark.text for mark in (*line.floors, *line.ceilings)] == ["25.0 %", "99.5 %"]
+    assert (line.value.place, line.span) == (90.0, (80.0, 15.0))
+    (kid,) = headlines.lines(found, headlines.PICTURES)
+    places = [mark.place for mark in (*kid.floors, kid.value, *kid.ceilings)]
+    assert places == sorted(places)
+    assert all(0 <= place <= 100 for place in places)
+
+
+def test_every_headline_of_a_run_is_found(checkout: Path) -> None:
+    """No key of the tables is misspelt: the tiny run of the garden measures nearly all of them."""
+    found = results.read(checkout / "metrics")
+    groups = (headlines.PAIRS, headlines.CAPTIONS, headlines.PICTURES, headlines.NOVELTY)
+    written = (checkout / "metrics/evaluate.csv").read_text()
+    for one in [one for group in groups for one in group]:
+        for key in (one.key, *(key for _, key in (*one.floors, *one.ceilings))):
+            assert key in found.figures or f"{','.join(key)}," in written, key
+    assert len(headlines.summary(found)) == 4
+
+
+def test_a_damaged_table_names_its_stage(tmp_path: Path) -> None:
+    (tmp_path / "evaluate.csv").write_text(
+        "group,subject,measure,value,low,high,count\na,b,c,x,,,1\n"
+    )
+    with pytest.raises(InputError, match=r"evaluate.csv is damaged .* dvc repro --force evaluate"):
+        results.read(tmp_path)
+
+
+def test_nothing_measured_is_nothing_shown(tmp_path: Path) -> None:
+    found = results.read(tmp_path)
+    assert found == Results({}, {}, {}, {})
+    assert page.charts(found) == []
+    assert headlines.summary(found) == []
+
+
+def test_the_gallery_has_the_best_the_worst_and_the_least_new() -> None:
+    randomness = np.random.default_rng(0)
+    scores, distances = randomness.random((2, 1000))
+    rows = gallery.choose(scores, distances)
+    assert len(rows) == len(set(rows)) == gallery.MOST
+    assert scores[rows].tolist() == sorted(scores[rows], reverse=True)
+    order, near = np.argsort(-scores), np.argsort(distances)
+    for wanted in (order[: gallery.ENDS], order[-gallery.ENDS :], near[: gallery.ENDS]):
+        assert set(wanted.tolist()) <= set(rows)
+    assert gallery.choose(scores[:5], distances[:5]) == np.argsort(-scores[:5]).tolist()
+
+
+def test_a_picture_comes_back_from_its_address() -> None:
+    pixels = torch.full((1, 3, 64, 64), 200, dtype=torch.uint8)
+    (address,) = gallery.addresses(pixels)
+    assert address.startswith("data:image/webp;base64,")
+    assert gallery.addresses(pixels) == [address]
+
+
+def chart(name: str = "a") -> charts.Chart:
+    series = [charts.Series("<b>", [1, 2, 3], [0.1, 0.4, 0.2], 0, errors=[0.1] * 3)]
+    series.append(charts.Series("by chance", [1, 3], [0.1, 0.1], 1, control=True))
+    return charts.lines(name, "A chart", "It rises.", series, "epoch", "loss", unit=True)
+
+
+def test_a_chart_takes_the_colours_of_the_page() -> None:
+    svg = chart().svg
+    assert svg == chart().svg
+    assert svg.startswith("<svg")
+    assert "currentColor" in svg
+    assert charts.INK not in svg
+    assert "http" not in svg
+    assert "&lt;b&gt;" in svg
+    names = set(re.findall(r'id="([^"]+)"', svg))
+    assert all(name.startswith("a-") for name in names)
+    assert set(re.findall(r'(?:url\(|href=")#([^")]+)', svg)) <= names
+    assert not names & set(re.findall(r'id="([^"]+)"', chart("b").svg))
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_sheet_holds_every_chart(count: int) -> None:
+    sheet = charts.sheet_of([chart(str(i)) for i in range(count)], 3)
+    assert sheet.height == pytest.approx(90 * -(-count // 3) * (charts.SIZE[1] + 0.3), abs=2)
+    assert np.asarray(charts.sheet_of([])).min() == 255
+
+
+def test_intervals_over_seeds_are_students() -> None:
+    numbers = [0.5, 0.6, 0.4, 0.55]
+    mean, half = charts.mean_and_half(numbers)
+    low, high = stats.t.interval(0.95, 3, np.mean(numbers), stats.sem(numbers))
+    assert (mean - half, mean + half) == pytest.approx((low, high))
+    assert charts.mean_and_half([0.5]) == (0.5, 0.0)
+
+
+def test_use_is_drawn_for_each_task_beside_chance() -> None:
+    rows: list[Mapping[str, str]] = [
+        {"task": t, "arm": a, "share": s, "value": v, "shuffled": "0.1"}
+        for t in ("retrieval", "captioning")
+        for a in ("real", "both")
+        for s, v in (("0.2", "0.5"), ("0.2", "0.7"), ("1", "0.8"))
+    ]
+    found = Results({}, {"use": rows}, {}, {})
+    told = {(o.task, o.arm, o.share): (o.mean, o.seeds) for o in curves.arms(found)}
+    assert told["captioning", "both", 0.2] == (pytest.approx(0.6), 2)
+    drawn_ = list(curves.use(found))
+    assert [one.title for one in drawn_] == ["Retrieval", "Captioning"]
+    assert "by chance from 0.1 to 0.1" in drawn_[0].says
+    assert drawn_[0].svg
+
+
+@pytest.mark.parametrize(
+    ("measure", "unit"),
+    [
+        ("phi_cosine", "cosine"),
+        ("pixel_cosine_centred", "cosine_centred"),
+        ("bleu_4", "bleu"),
+        ("median_rank", "rank"),
+        ("petal_colour_kept", "share"),
+        ("colours_f1", "share"),
+    ],
+)
+def test_measures_of_cycles_find_their_axis(measure: str, unit: str) -> None:
+    assert curves.unit_of(measure) == unit
+
+
+def test_the_map_is_that_of_principal_components() -> None:
+    randomness = np.random.default_rng(0)
+    real = randomness.standard_normal((50, 6)) * [5, 3, 1, 1, 1, 1]
+    other = randomness.standard_normal((20, 6))
+    (mapped, others), share = drawn.principal(real, other)
+    pca = PCA(2, svd_solver="full").fit(real)
+    assert np.allclose(np.abs(mapped), np.abs(pca.transform(real)))
+    assert np.allclose(np.abs(others), np.abs(pca.transform(other)))
+    assert share == pytest.approx(pca.explained_variance_ratio_.tolist())
+    (flipped, _), _ = drawn.principal(real, other)
+    assert np.array_equal(mapped, flipped)
+
+
+def test_the_real_ends_stand_at_both_sides(checkout: Path) -> None:
+    report = report_of(checkout / "data", checkout / "metrics", checkout / "params.yaml")
+    for strip in report.blends["Between two pictures"]:
+        assert [step.label == "real picture" for step in strip.steps] == [
+            True,
+            *[False] * drawn.STEPS,
+            True,
+        ]
+    for strip in report.blends["Between two captions"]:
+        assert len(strip.steps) == drawn.STEPS
+    assert {strip.steps[0].picture == "" for strip in report.cycles} == {True, False}
+    assert set(report.components) == {"psi", "phi"}
