@@ -192,7 +192,7 @@ def points(
 
     def draw(axis: Axes) -> None:
         for label, where, colour in sets:
-            look: dict[str, Any] = {"color": COLOURS[colour], "label": label, "alpha": 0.55}
+            look: dict[str, Any] = {"color": COLOURS[colour], "label": label, "alpha": 0.65}
             axis.plot(where[:, 0], where[:, 1], "o", ms=2.6, mew=0, **look)
         _finish(axis, x, y, len(sets))
         axis.grid(axis="x", color=INK, alpha=0.12, lw=0.7)

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from pairsynth.artifacts import read_shards
+from pairsynth.errors import InputError
 from pairsynth.images import decode, fit, to_picture
 from pairsynth.report.results import Results, Row, number
 
@@ -66,8 +67,14 @@ class Made:
 
 
 def made(pictures: Path, synthetic: Path, results: Results) -> Made:
-    """Read the data set and the training pictures that its pairs come nearest to."""
+    """Read the data set and the training pictures that its pairs come nearest to.
+
+    Raises:
+        InputError: where a part is missing or damaged, or there is no pair.
+    """
     table = read_shards(synthetic, "train", COLUMNS)
+    if not len(table):
+        raise InputError(f"{synthetic} has no pairs; set synthesize.pairs to 1 or more")
     scores, distances = (
         np.asarray(table[name], float) for name in ("consistency", "nearest_image_distance")
     )
