@@ -450,6 +450,18 @@ def test_a_chart_takes_the_colours_of_the_page() -> None:
     assert not names & set(re.findall(r'id="([^"]+)"', chart("b").svg))
 
 
+def test_what_could_not_be_measured_leaves_a_gap() -> None:
+    """A measure of cycles may have no value at a turn: a caption that names nothing."""
+    rows: list[Mapping[str, str]] = [
+        {"start": "text", "turn": t, "measure": "colours_f1", "value": v, "shuffled": ""}
+        for t, v in (("1", ""), ("2", "0.5"), ("3", "0.4"))
+    ]
+    (drawn_,) = curves.cycles(Results({}, {"cycles": rows}, {}, {}))
+    assert drawn_.title == "From captions: share kept"
+    assert drawn_.svg
+    assert "nan" not in drawn_.says
+
+
 @pytest.mark.parametrize("count", [1, 4])
 def test_the_sheet_holds_every_chart(count: int) -> None:
     sheet = charts.sheet_of([chart(str(i)) for i in range(count)], 3)

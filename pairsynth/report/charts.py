@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import matplotlib
@@ -131,7 +132,9 @@ def lines(
                 low, high = (np.subtract(one.ys, one.errors), np.add(one.ys, one.errors))
                 axis.fill_between(one.xs, low, high, color=COLOURS[one.colour], alpha=0.15, lw=0)
         if unit:
-            axis.set_ylim(min(0.0, *(min(one.ys) for one in series)) - 0.02, 1.02)
+            axis.set_ylim(
+                min(0.0, *(y for one in series for y in one.ys if isfinite(y))) - 0.02, 1.02
+            )
         if doublings:
             axis.set_xscale("log", base=2)
             axis.xaxis.set_major_formatter(ScalarFormatter())

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from pairsynth.report.charts import Chart, Series, lines, mean_and_half
 from pairsynth.report.results import Results, Row, column, number
@@ -59,7 +60,8 @@ def training(results: Results) -> Iterator[Chart]:
 
 
 def _ends(series: Sequence[Series]) -> str:
-    return "; ".join(f"{one.name} from {one.ys[0]:.3g} to {one.ys[-1]:.3g}" for one in series) + "."
+    known = [one for one in series if isfinite(one.ys[0]) and isfinite(one.ys[-1])]
+    return "; ".join(f"{one.name} from {one.ys[0]:.3g} to {one.ys[-1]:.3g}" for one in known) + "."
 
 
 def _mixtures(rows: list[Row]) -> Iterator[Chart]:
