@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Sheet
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import stats
@@ -115,10 +115,12 @@ def lines(
     y: str,
     unit: bool = False,
     doublings: bool = False,
+    lowest: float | None = None,
 ) -> Chart:
     """Lines over x, with a legend where there is more than one.
 
     unit: from 0 to 1, whatever the numbers (less, where one is below 0). doublings: x goes 1, 2, 4.
+    lowest: what lies lower is out of the picture.
     """
 
     def draw(axis: Axes) -> None:
@@ -135,9 +137,14 @@ def lines(
             axis.set_ylim(
                 min(0.0, *(y for one in series for y in one.ys if isfinite(y))) - 0.02, 1.02
             )
+        if lowest is not None and axis.get_ylim()[0] < lowest:
+            axis.set_ylim(bottom=lowest, top=max(y for one in series for y in one.ys))
+        places = sorted({x for one in series for x in one.xs})
         if doublings:
             axis.set_xscale("log", base=2)
-            axis.xaxis.set_major_formatter(ScalarFormatter())
+            axis.xaxis.set_major_formatter("{x:g}")
+        elif len(places) < 6:
+            axis.set_xticks(places)
         else:
             axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         _finish(axis, x, y, len(series))
