@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,8 @@ def made(pictures: Path, synthetic: Path, results: Results) -> Made:
     )
     shown = table.take(choose(scores, distances)).to_pylist()
     refused = read_shards(synthetic / "refused", "refused", REFUSED).to_pylist()
+    often = Counter(row["reason"] for row in refused)
+    refused.sort(key=lambda row: often[row["reason"]])  # the rarest reason first
     near = _nearest(pictures, {row["nearest_image_id"] for row in (*shown, *refused)})
     judged = {row["pair_id"]: row for row in results.curves.get("pairs", [])}
     with (pictures / "refused.csv").open(encoding="utf-8", newline="") as file:
