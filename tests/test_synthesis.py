@@ -291,6 +291,8 @@ def candidate(pair: Pair, kind: str, consistency: float) -> Pair:
         ([COPY, RECOMBINATION], [0.1, 0.5], None, ["copy", "recombination"]),
         ([NEW, NEW], [0.5, 0.5], 0, ["less consistent"]),
         ([NEW], [0.5], 0, []),
+        ([NEW_IMAGE, NEW, NEW_CAPTION], [0.9, 0.1, 0.5], 1, ["less new", "less new"]),
+        ([NEW_IMAGE, NEW_CAPTION], [0.1, 0.5], 1, ["less consistent"]),
     ],
 )
 def test_the_most_consistent_of_the_new_is_kept(
@@ -311,6 +313,9 @@ def test_a_refusal_says_why(seventy: list[Pair]) -> None:
         "less consistent than the one kept: 0.310 < 0.520",
         f"copy of {pair.novelty.nearest_image} and its caption",
     ]
+    kinds = [(NEW, 0.1), (NEW_IMAGE, 0.9)]
+    told = [why for _, _, why in synthesis.choose([candidate(pair, *k) for k in kinds]).reasons()]
+    assert told == ["new image, seen caption; of the one kept both are new"]
 
 
 def test_every_candidate_is_kept_or_refused(world: World, seventy: list[Pair]) -> None:
@@ -319,7 +324,7 @@ def test_every_candidate_is_kept_or_refused(world: World, seventy: list[Pair]) -
     assert [told(pair) for pair in again] == [told(pair) for pair in seventy]
     assert len(again) + refusals.left_out == 70
     assert len(again) + refusals.counts.total() == 70 * world.config.candidates
-    assert len(refusals.rows) == min(refusals.counts["less consistent"], SHOWN_OF_EACH)
+    assert len(refusals.rows) == sum(min(n, SHOWN_OF_EACH) for n in refusals.counts.values())
     assert all(list(row) == REFUSED.names for row in refusals.rows)
     pa.Table.from_pylist(refusals.rows, schema=REFUSED)
 
@@ -403,6 +408,7 @@ def test_figures_count_what_the_shards_hold(
     assert {key: figures[key] for key in figures if key.startswith("refused")} == {
         "refused_copy": 5,
         "refused_recombination": 0,
+        "refused_less_new": 0,
         "refused_less_consistent": 0,
     }
     assert figures["left_out"] == 2
