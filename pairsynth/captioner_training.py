@@ -84,10 +84,10 @@ def train(
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
     randomness = torch_stream(seed, "train_captioner", device=device)
-    views = torch.stack(
-        [phi_of(gan, p, device) for p in (pictures.pixels, pictures.pixels.flip(3))]
-    )
+    sides = (pictures.pixels, pictures.pixels.flip(3))
+    views = torch.stack([phi_of(gan, pixels, device) for pixels in sides])
     captioner.standardize(views[0])
+    parallel.agree(captioner)
     views = views.to(device)
     tokens, owner = _tokens_and_owner(captioner, pictures)
     tokens, owner = tokens.to(device), owner.to(device)

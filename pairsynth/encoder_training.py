@@ -89,6 +89,7 @@ def train(
     Raises:
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
+    parallel.agree(encoder)
     tokens = encoder.encode(pictures.flat_captions).to(device)
     first = pictures.first_caption.to(device)
     pixels, class_ids = pictures.pixels.to(device), pictures.class_ids.to(device)

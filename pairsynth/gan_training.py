@@ -127,6 +127,7 @@ def train(
     Raises:
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
+    parallel.agree(gan.generator, gan.discriminator)
     randomness = torch_stream(seed, "train_gan", device=device)
     batches = Batches(pictures, embeddings, config.batch_size, gan.size, device)
     step = Step(gan, config, randomness)

@@ -71,6 +71,13 @@ def same(drawn: Tensor) -> Tensor:
     return drawn
 
 
+def agree(*networks: nn.Module) -> None:
+    """Let all processes begin with the weights of the first."""
+    for network in networks:
+        for tensor in network.state_dict().values():
+            same(tensor)
+
+
 def draw_apart(randomness: torch.Generator, seed: int, stage: str, epoch: int) -> None:
     """Let each process draw crops, noise and dropout of its own from this epoch on.
 
