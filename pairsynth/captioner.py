@@ -103,39 +103,37 @@ def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _allowed(logits: Tensor, last: Tensor, comma: int | None) -> Tensor:
-    """log p (N, V) of each next token.
+    """Logits (N, V) of each next token, those that may not follow being minus infinity in place.
 
     Never a special one but <end>, never the last token again, and a word first: no caption is
     empty.
     """
-    logits = logits.float().clone()
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
     logits[last == START, END] = -torch.inf
     if comma is not None:
         logits[last == START, comma] = -torch.inf
-    logits.scatter_(1, last[:, None], -torch.inf)
-    return logits.log_softmax(1)
+    return logits.scatter_(1, last[:, None], -torch.inf)
 
 
-def choose_greedy(scores: Tensor, draws: Tensor) -> Tensor:
-    """The likeliest token of log p (N, V)."""
+def choose_greedy(logits: Tensor, draws: Tensor) -> Tensor:
+    """The likeliest token by logits (N, V)."""
     del draws
-    return scores.argmax(1)
+    return logits.argmax(1)
 
 
-def choose_nucleus(scores: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
+def choose_nucleus(logits: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
     """One token of the smallest set that holds `share` of p (Holtzman et al., arXiv 1904.09751).
 
-    scores: log p (N, V). draws: one uniform number (N) a row, so that a row's token depends on
+    logits: of p (N, V). draws: one uniform number (N) a row, so that a row's token depends on
     nothing but its own number.
     """
-    sorted_scores, order = scores.sort(1, descending=True)
-    p = sorted_scores.exp()
+    sorted_logits, order = logits.sort(1, descending=True)
+    p = sorted_logits.softmax(1)
     before = p.cumsum(1) - p
     p = p * (before < share)
     cumulated = p.cumsum(1)
     place = (cumulated < draws[:, None] * cumulated[:, -1:]).sum(1, keepdim=True)
-    return order.gather(1, place.clamp(max=scores.shape[1] - 1)).squeeze(1)
+    return order.gather(1, place.clamp(max=logits.shape[1] - 1)).squeeze(1)
 
 
 CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
@@ -145,7 +143,7 @@ CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
 def decode(
     captioner: Captioner, phi: Tensor, choice: str = "greedy", draws: Tensor | None = None
 ) -> list[str]:
-    """One caption for each phi (N, C, 4, 4), word by word for all rows at once.
+    """One caption for each phi (N, C, 4, 4), word by word for all rows that have not ended.
 
     choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
     """
@@ -154,52 +152,76 @@ def decode(
     comma = captioner.vocabulary.numbers.get(",")
     if draws is None:
         draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
-    rows = []
-    ended = torch.zeros_like(last, dtype=torch.bool)
+    tokens = torch.full((len(phi), MAX_WORDS), PAD, device=phi.device)
+    rows = torch.arange(len(phi), device=phi.device)
     for step in range(MAX_WORDS):
         logits, state = captioner.read(last[:, None], grid, state)
-        last = CHOICES[choice](_allowed(logits[:, 0], last, comma), draws[:, step])
-        rows.append(last)
-        ended |= last == END
-        if ended.all():
+        last = CHOICES[choice](_allowed(logits[:, 0], last, comma), draws[rows, step])
+        tokens[rows, step] = last
+        going = (last != END).nonzero().flatten()
+        if not len(going):
             break
-    return captioner.vocabulary.decode(torch.stack(rows, 1))
+        if len(going) < len(rows):
+            rows, last, grid = rows[going], last[going], grid[going]
+            state = _rows(state, going)
+    return captioner.vocabulary.decode(tokens)
 
 
 @torch.no_grad()
 def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     """The best caption for each phi (N, C, 4, 4) by mean log p a word, over `beams` beams.
 
-    An unfinished beam competes with the finished ones, so there is always a caption.
+    An unfinished beam competes with the finished ones, so there is always a caption. A picture
+    whose beams have all ended is left out of what follows.
     """
     count, device = len(phi), phi.device
     grid, (hidden, cell) = captioner.see(phi)
     grid = grid.repeat_interleave(beams, 0)
     state = (hidden.repeat_interleave(beams, 1), cell.repeat_interleave(beams, 1))
-    tokens = torch.full((count * beams, 1), START, device=device)
+    last = torch.full((count * beams,), START, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
     total[:, 0] = 0
     comma = captioner.vocabulary.numbers.get(",")
-    first_beam = torch.arange(count, device=device)[:, None] * beams
-    for _ in range(MAX_WORDS):
-        last = tokens[:, -1]
+    written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
+    totals, pictures = total.clone(), torch.arange(count, device=device)
+    for step in range(MAX_WORDS):
         logits, state = captioner.read(last[:, None], grid, state)
-        scores = _freeze_ended(_allowed(logits[:, 0], last, comma), last)
-        reached = total[:, :, None] + scores.unflatten(0, (count, beams))
+        scores, words = _best_words(_allowed(logits[:, 0], last, comma), last, beams)
+        reached = total[:, :, None] + scores.unflatten(0, (-1, beams))
         total, best = reached.flatten(1).topk(beams, 1)
-        origin = (first_beam + best // scores.shape[1]).flatten()
-        tokens = torch.cat([tokens[origin], (best % scores.shape[1]).flatten()[:, None]], 1)
-        state = (state[0][:, origin].contiguous(), state[1][:, origin].contiguous())
-        if bool(((tokens[:, -1] == END) | (tokens[:, -1] == PAD)).all()):
+        beam = best // scores.shape[1]
+        origin = (beam + torch.arange(len(beam), device=device)[:, None] * beams).flatten()
+        last = words[origin, (best % scores.shape[1]).flatten()]
+        state = _rows(state, origin)
+        before = written[pictures[:, None], beam]
+        before[:, :, step] = last.unflatten(0, (-1, beams))
+        written[pictures], totals[pictures] = before, total
+        ended = ((last == END) | (last == PAD)).unflatten(0, (-1, beams)).all(1)
+        going = (~ended).nonzero().flatten()
+        if not len(going):
             break
-    words = (tokens[:, 1:] != PAD).sum(1).unflatten(0, (count, beams))
-    winner = (first_beam[:, 0] + (total / words).argmax(1)).flatten()
-    return captioner.vocabulary.decode(tokens[winner, 1:])
+        if len(going) < len(pictures):
+            kept = (going[:, None] * beams + torch.arange(beams, device=device)).flatten()
+            pictures, total, last, grid = pictures[going], total[going], last[kept], grid[kept]
+            state = _rows(state, kept)
+    winner = (totals / (written != PAD).sum(2)).argmax(1)
+    return captioner.vocabulary.decode(written[torch.arange(count, device=device), winner])
 
 
-def _freeze_ended(scores: Tensor, last: Tensor) -> Tensor:
-    """A beam that ended goes on with padding alone, at no cost."""
+def _best_words(logits: Tensor, last: Tensor, beams: int) -> tuple[Tensor, Tensor]:
+    """log p and numbers (N, K) of the best next words by logits (N, V); others cannot win.
+
+    A beam that ended goes on with padding alone, at no cost.
+    """
+    best, words = logits.topk(min(beams, logits.shape[1]), 1)
+    scores = best - logits.logsumexp(1, keepdim=True)
     ended = (last == END) | (last == PAD)
     scores[ended] = -torch.inf
-    scores[ended, PAD] = 0
-    return scores
+    scores[ended, 0] = 0
+    words[ended] = PAD
+    return scores, words
+
+
+def _rows(state: State, rows: Tensor) -> State:
+    """The state (1, N, H) of some rows."""
+    return (state[0][:, rows].contiguous(), state[1][:, rows].contiguous())

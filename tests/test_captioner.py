@@ -22,6 +22,7 @@ from pairsynth.captioner import (
 )
 from pairsynth.errors import InputError
 from pairsynth.text import END, PAD, SPECIALS, START, UNKNOWN, Vocabulary, tokenize
+from tests import slow_decoding
 
 CPU = torch.device("cpu")
 
@@ -286,6 +287,21 @@ def test_a_row_is_decoded_the_same_alone(seed: int, pictures: Pictures) -> None:
     rows = [phi[i : i + 1] for i in range(7)]
     assert decode(model, phi) == [decode(model, row)[0] for row in rows]
     assert decode_beam(model, phi, 4) == [decode_beam(model, row, 4)[0] for row in rows]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_fast_decoding_writes_what_the_slow_one_wrote(seed: int, pictures: Pictures) -> None:
+    """Rows and pictures that have ended are left out; nothing else may change."""
+    model = untrained(seed, pictures.flat_captions, hidden=16)
+    model.out.bias[END] += seed  # captions of many lengths
+    phi = some_phi(60) * (1 + seed)
+    draws = torch.rand(60, MAX_WORDS, generator=torch.Generator().manual_seed(seed))
+    for beams in (1, 2, 5, 40):
+        assert decode_beam(model, phi, beams) == slow_decoding.decode_beam(model, phi, beams)
+    assert decode(model, phi) == slow_decoding.decode(model, phi)
+    nucleus = decode(model, phi, "nucleus", draws)
+    assert nucleus == slow_decoding.decode(model, phi, "nucleus", draws)
+    assert len({len(tokenize(caption)) for caption in nucleus}) > 3
 
 
 # ---------------------------------------------------------------- the checkpoint
