@@ -139,6 +139,54 @@ def choose_nucleus(logits: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
 CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
 
 
+class Reading:
+    """`Captioner.read`, word by word for K beams of each of N pictures.
+
+    What does not depend on the words is multiplied out beforehand: a step is three products of
+    matrices instead of six. In training the weights move, so it would not pay there.
+    """
+
+    def __init__(self, captioner: Captioner, phi: Tensor, beams: int) -> None:
+        self.captioner = captioner
+        grid, (hidden, cell) = captioner.see(phi)
+        self.hidden, self.cell = (part[0][:, None].repeat(1, beams, 1) for part in (hidden, cell))
+        # Attention compares W h + b with the grid, and hands on a mean of it, here in its new form.
+        self.keys = (grid @ captioner.attend.weight).transpose(1, 2)
+        self.offsets = (grid @ captioner.attend.bias)[:, None]
+        self.own, seen = captioner.combine.weight.chunk(2, 1)
+        self.values = grid @ seen.T + captioner.combine.bias
+        self.enter, self.recur, *biases = captioner.lstm.all_weights[0]
+        self.bias = biases[0] + biases[1]
+        table = captioner.embedding.weight
+        # A product for every word of the vocabulary pays where more words will be read than that.
+        self.all_words = len(phi) * beams * 10 > len(table)
+        self.words = F.linear(table, self.enter, self.bias) if self.all_words else table
+
+    def step(self, last: Tensor) -> Tensor:
+        """Words (N, K) to logits (N, K, V) of the next ones."""
+        gates = self.words[last]
+        if not self.all_words:
+            gates = F.linear(gates, self.enter, self.bias)
+        gates = gates + self.hidden @ self.recur.T
+        enter, forget, new, leave = gates.chunk(4, 2)
+        self.cell = forget.sigmoid() * self.cell + enter.sigmoid() * new.tanh()
+        self.hidden = leave.sigmoid() * self.cell.tanh()
+        nearness = (self.hidden @ self.keys + self.offsets) / self.hidden.shape[2] ** 0.5
+        context = nearness.softmax(2) @ self.values
+        return self.captioner.out(torch.tanh(self.hidden @ self.own.T + context))
+
+    def take(self, beam: Tensor) -> None:
+        """Go on from beam (N, K) of each picture's."""
+        origin = beam[:, :, None].expand_as(self.hidden)
+        self.hidden, self.cell = self.hidden.gather(1, origin), self.cell.gather(1, origin)
+
+    def keep(self, pictures: Tensor) -> None:
+        """Go on with some of the pictures."""
+        self.hidden, self.cell = self.hidden[pictures], self.cell[pictures]
+        self.keys, self.offsets = self.keys[pictures], self.offsets[pictures]
+        self.values = self.values[pictures]
+
+
 @torch.no_grad()
 def decode(
     captioner: Captioner, phi: Tensor, choice: str = "greedy", draws: Tensor | None = None
@@ -147,7 +195,7 @@ def decode(
 
     choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
     """
-    grid, state = captioner.see(phi)
+    reading = Reading(captioner, phi, 1)
     last = torch.full((len(phi),), START, device=phi.device)
     comma = captioner.vocabulary.numbers.get(",")
     if draws is None:
@@ -155,15 +203,15 @@ def decode(
     tokens = torch.full((len(phi), MAX_WORDS), PAD, device=phi.device)
     rows = torch.arange(len(phi), device=phi.device)
     for step in range(MAX_WORDS):
-        logits, state = captioner.read(last[:, None], grid, state)
-        last = CHOICES[choice](_allowed(logits[:, 0], last, comma), draws[rows, step])
+        logits = _allowed(reading.step(last[:, None])[:, 0], last, comma)
+        last = CHOICES[choice](logits, draws[rows, step])
         tokens[rows, step] = last
         going = (last != END).nonzero().flatten()
         if not len(going):
             break
         if len(going) < len(rows):
-            rows, last, grid = rows[going], last[going], grid[going]
-            state = _rows(state, going)
+            rows, last = rows[going], last[going]
+            reading.keep(going)
     return captioner.vocabulary.decode(tokens)
 
 
@@ -175,35 +223,29 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     whose beams have all ended is left out of what follows.
     """
     count, device = len(phi), phi.device
-    grid, (hidden, cell) = captioner.see(phi)
-    grid = grid.repeat_interleave(beams, 0)
-    state = (hidden.repeat_interleave(beams, 1), cell.repeat_interleave(beams, 1))
-    last = torch.full((count * beams,), START, device=device)
+    reading = Reading(captioner, phi, beams)
+    comma = captioner.vocabulary.numbers.get(",")
+    last = torch.full((count, beams), START, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
     total[:, 0] = 0
-    comma = captioner.vocabulary.numbers.get(",")
     written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
     totals, pictures = total.clone(), torch.arange(count, device=device)
     for step in range(MAX_WORDS):
-        logits, state = captioner.read(last[:, None], grid, state)
-        scores, words = _best_words(_allowed(logits[:, 0], last, comma), last, beams)
-        reached = total[:, :, None] + scores.unflatten(0, (-1, beams))
-        total, best = reached.flatten(1).topk(beams, 1)
-        beam = best // scores.shape[1]
-        origin = (beam + torch.arange(len(beam), device=device)[:, None] * beams).flatten()
-        last = words[origin, (best % scores.shape[1]).flatten()]
-        state = _rows(state, origin)
+        logits = _allowed(reading.step(last).flatten(0, 1), last.flatten(), comma)
+        scores, words = _best_words(logits, last.flatten(), beams)
+        reached = (total.flatten()[:, None] + scores).view(len(total), -1)
+        total, best = reached.topk(beams, 1)
+        last, beam = words.view_as(reached).gather(1, best), best // scores.shape[1]
+        reading.take(beam)
         before = written[pictures[:, None], beam]
-        before[:, :, step] = last.unflatten(0, (-1, beams))
+        before[:, :, step] = last
         written[pictures], totals[pictures] = before, total
-        ended = ((last == END) | (last == PAD)).unflatten(0, (-1, beams)).all(1)
-        going = (~ended).nonzero().flatten()
+        going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()
         if not len(going):
             break
         if len(going) < len(pictures):
-            kept = (going[:, None] * beams + torch.arange(beams, device=device)).flatten()
-            pictures, total, last, grid = pictures[going], total[going], last[kept], grid[kept]
-            state = _rows(state, kept)
+            pictures, total, last = pictures[going], total[going], last[going]
+            reading.keep(going)
     winner = (totals / (written != PAD).sum(2)).argmax(1)
     return captioner.vocabulary.decode(written[torch.arange(count, device=device), winner])
 
@@ -220,8 +262,3 @@ def _best_words(logits: Tensor, last: Tensor, beams: int) -> tuple[Tensor, Tenso
     scores[ended, 0] = 0
     words[ended] = PAD
     return scores, words
-
-
-def _rows(state: State, rows: Tensor) -> State:
-    """The state (1, N, H) of some rows."""
-    return (state[0][:, rows].contiguous(), state[1][:, rows].contiguous())

@@ -14,6 +14,7 @@ from pairsynth.captioner import (
     CHOICES,
     MAX_WORDS,
     Captioner,
+    Reading,
     choose_nucleus,
     decode,
     decode_beam,
@@ -289,7 +290,21 @@ def test_a_row_is_decoded_the_same_alone(seed: int, pictures: Pictures) -> None:
     assert decode_beam(model, phi, 4) == [decode_beam(model, row, 4)[0] for row in rows]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("count", [1, 40])
+def test_reading_word_by_word_is_reading_all_at_once(count: int, pictures: Pictures) -> None:
+    model = untrained(0, pictures.flat_captions)
+    phi = some_phi(count)
+    tokens = torch.randint(4, len(model.vocabulary), (2, count, 6), generator=torch.Generator())
+    reading = Reading(model, phi, 2)
+    assert reading.all_words == (count == 40)
+    found = torch.stack([reading.step(word) for word in tokens.permute(2, 1, 0)])
+    for beam in (0, 1):
+        grid, state = model.see(phi)
+        wanted, _ = model.read(tokens[beam], grid, state)
+        assert torch.allclose(found[:, :, beam].transpose(0, 1), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_fast_decoding_writes_what_the_slow_one_wrote(seed: int, pictures: Pictures) -> None:
     """Rows and pictures that have ended are left out; nothing else may change."""
     model = untrained(seed, pictures.flat_captions, hidden=16)
