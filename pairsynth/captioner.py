@@ -103,103 +103,162 @@ def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _allowed(logits: Tensor, last: Tensor, comma: int | None) -> Tensor:
-    """log p (N, V) of each next token.
+    """Logits (N, V) of each next token, those that may not follow being minus infinity in place.
 
     Never a special one but <end>, never the last token again, and a word first: no caption is
     empty.
     """
-    logits = logits.float().clone()
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
     logits[last == START, END] = -torch.inf
     if comma is not None:
         logits[last == START, comma] = -torch.inf
-    logits.scatter_(1, last[:, None], -torch.inf)
-    return logits.log_softmax(1)
+    return logits.scatter_(1, last[:, None], -torch.inf)
 
 
-def choose_greedy(scores: Tensor, draws: Tensor) -> Tensor:
-    """The likeliest token of log p (N, V)."""
+def choose_greedy(logits: Tensor, draws: Tensor) -> Tensor:
+    """The likeliest token by logits (N, V)."""
     del draws
-    return scores.argmax(1)
+    return logits.argmax(1)
 
 
-def choose_nucleus(scores: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
+def choose_nucleus(logits: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
     """One token of the smallest set that holds `share` of p (Holtzman et al., arXiv 1904.09751).
 
-    scores: log p (N, V). draws: one uniform number (N) a row, so that a row's token depends on
+    logits: of p (N, V). draws: one uniform number (N) a row, so that a row's token depends on
     nothing but its own number.
     """
-    sorted_scores, order = scores.sort(1, descending=True)
-    p = sorted_scores.exp()
+    sorted_logits, order = logits.sort(1, descending=True)
+    p = sorted_logits.softmax(1)
     before = p.cumsum(1) - p
     p = p * (before < share)
     cumulated = p.cumsum(1)
     place = (cumulated < draws[:, None] * cumulated[:, -1:]).sum(1, keepdim=True)
-    return order.gather(1, place.clamp(max=scores.shape[1] - 1)).squeeze(1)
+    return order.gather(1, place.clamp(max=logits.shape[1] - 1)).squeeze(1)
 
 
 CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
+
+
+class Reading:
+    """`Captioner.read`, word by word for K beams of each of N pictures.
+
+    What does not depend on the words is multiplied out beforehand: a step is three products of
+    matrices instead of six. In training the weights move, so it would not pay there.
+    """
+
+    def __init__(self, captioner: Captioner, phi: Tensor, beams: int) -> None:
+        self.captioner = captioner
+        grid, (hidden, cell) = captioner.see(phi)
+        self.hidden, self.cell = (part[0][:, None].repeat(1, beams, 1) for part in (hidden, cell))
+        # Attention compares W h + b with the grid, and hands on a mean of it, here in its new form.
+        self.keys = (grid @ captioner.attend.weight).transpose(1, 2)
+        self.offsets = (grid @ captioner.attend.bias)[:, None]
+        self.own, seen = captioner.combine.weight.chunk(2, 1)
+        self.values = grid @ seen.T + captioner.combine.bias
+        self.enter, self.recur, *biases = captioner.lstm.all_weights[0]
+        self.bias = biases[0] + biases[1]
+        table = captioner.embedding.weight
+        # A product for every word of the vocabulary pays where more words will be read than that.
+        self.all_words = len(phi) * beams * 10 > len(table)
+        self.words = F.linear(table, self.enter, self.bias) if self.all_words else table
+
+    def step(self, last: Tensor) -> Tensor:
+        """Words (N, K) to logits (N, K, V) of the next ones."""
+        gates = self.words[last]
+        if not self.all_words:
+            gates = F.linear(gates, self.enter, self.bias)
+        gates = gates + self.hidden @ self.recur.T
+        enter, forget, new, leave = gates.chunk(4, 2)
+        self.cell = forget.sigmoid() * self.cell + enter.sigmoid() * new.tanh()
+        self.hidden = leave.sigmoid() * self.cell.tanh()
+        nearness = (self.hidden @ self.keys + self.offsets) / self.hidden.shape[2] ** 0.5
+        context = nearness.softmax(2) @ self.values
+        return self.captioner.out(torch.tanh(self.hidden @ self.own.T + context))
+
+    def take(self, beam: Tensor) -> None:
+        """Go on from beam (N, K) of each picture's."""
+        origin = beam[:, :, None].expand_as(self.hidden)
+        self.hidden, self.cell = self.hidden.gather(1, origin), self.cell.gather(1, origin)
+
+    def keep(self, pictures: Tensor) -> None:
+        """Go on with some of the pictures."""
+        self.hidden, self.cell = self.hidden[pictures], self.cell[pictures]
+        self.keys, self.offsets = self.keys[pictures], self.offsets[pictures]
+        self.values = self.values[pictures]
 
 
 @torch.no_grad()
 def decode(
     captioner: Captioner, phi: Tensor, choice: str = "greedy", draws: Tensor | None = None
 ) -> list[str]:
-    """One caption for each phi (N, C, 4, 4), word by word for all rows at once.
+    """One caption for each phi (N, C, 4, 4), word by word for all rows that have not ended.
 
     choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
     """
-    grid, state = captioner.see(phi)
+    reading = Reading(captioner, phi, 1)
     last = torch.full((len(phi),), START, device=phi.device)
     comma = captioner.vocabulary.numbers.get(",")
     if draws is None:
         draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
-    rows = []
-    ended = torch.zeros_like(last, dtype=torch.bool)
+    tokens = torch.full((len(phi), MAX_WORDS), PAD, device=phi.device)
+    rows = torch.arange(len(phi), device=phi.device)
     for step in range(MAX_WORDS):
-        logits, state = captioner.read(last[:, None], grid, state)
-        last = CHOICES[choice](_allowed(logits[:, 0], last, comma), draws[:, step])
-        rows.append(last)
-        ended |= last == END
-        if ended.all():
+        logits = _allowed(reading.step(last[:, None])[:, 0], last, comma)
+        last = CHOICES[choice](logits, draws[rows, step])
+        tokens[rows, step] = last
+        going = (last != END).nonzero().flatten()
+        if not len(going):
             break
-    return captioner.vocabulary.decode(torch.stack(rows, 1))
+        if len(going) < len(rows):
+            rows, last = rows[going], last[going]
+            reading.keep(going)
+    return captioner.vocabulary.decode(tokens)
 
 
 @torch.no_grad()
 def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     """The best caption for each phi (N, C, 4, 4) by mean log p a word, over `beams` beams.
 
-    An unfinished beam competes with the finished ones, so there is always a caption.
+    An unfinished beam competes with the finished ones, so there is always a caption. A picture
+    whose beams have all ended is left out of what follows.
     """
     count, device = len(phi), phi.device
-    grid, (hidden, cell) = captioner.see(phi)
-    grid = grid.repeat_interleave(beams, 0)
-    state = (hidden.repeat_interleave(beams, 1), cell.repeat_interleave(beams, 1))
-    tokens = torch.full((count * beams, 1), START, device=device)
+    reading = Reading(captioner, phi, beams)
+    comma = captioner.vocabulary.numbers.get(",")
+    last = torch.full((count, beams), START, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
     total[:, 0] = 0
-    comma = captioner.vocabulary.numbers.get(",")
-    first_beam = torch.arange(count, device=device)[:, None] * beams
-    for _ in range(MAX_WORDS):
-        last = tokens[:, -1]
-        logits, state = captioner.read(last[:, None], grid, state)
-        scores = _freeze_ended(_allowed(logits[:, 0], last, comma), last)
-        reached = total[:, :, None] + scores.unflatten(0, (count, beams))
-        total, best = reached.flatten(1).topk(beams, 1)
-        origin = (first_beam + best // scores.shape[1]).flatten()
-        tokens = torch.cat([tokens[origin], (best % scores.shape[1]).flatten()[:, None]], 1)
-        state = (state[0][:, origin].contiguous(), state[1][:, origin].contiguous())
-        if bool(((tokens[:, -1] == END) | (tokens[:, -1] == PAD)).all()):
+    written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
+    totals, pictures = total.clone(), torch.arange(count, device=device)
+    for step in range(MAX_WORDS):
+        logits = _allowed(reading.step(last).flatten(0, 1), last.flatten(), comma)
+        scores, words = _best_words(logits, last.flatten(), beams)
+        reached = (total.flatten()[:, None] + scores).view(len(total), -1)
+        total, best = reached.topk(beams, 1)
+        last, beam = words.view_as(reached).gather(1, best), best // scores.shape[1]
+        reading.take(beam)
+        before = written[pictures[:, None], beam]
+        before[:, :, step] = last
+        written[pictures], totals[pictures] = before, total
+        going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()
+        if not len(going):
             break
-    words = (tokens[:, 1:] != PAD).sum(1).unflatten(0, (count, beams))
-    winner = (first_beam[:, 0] + (total / words).argmax(1)).flatten()
-    return captioner.vocabulary.decode(tokens[winner, 1:])
+        if len(going) < len(pictures):
+            pictures, total, last = pictures[going], total[going], last[going]
+            reading.keep(going)
+    winner = (totals / (written != PAD).sum(2)).argmax(1)
+    return captioner.vocabulary.decode(written[torch.arange(count, device=device), winner])
 
 
-def _freeze_ended(scores: Tensor, last: Tensor) -> Tensor:
-    """A beam that ended goes on with padding alone, at no cost."""
+def _best_words(logits: Tensor, last: Tensor, beams: int) -> tuple[Tensor, Tensor]:
+    """log p and numbers (N, K) of the best next words by logits (N, V); others cannot win.
+
+    A beam that ended goes on with padding alone, at no cost.
+    """
+    best, words = logits.topk(min(beams, logits.shape[1]), 1)
+    scores = best - logits.logsumexp(1, keepdim=True)
     ended = (last == END) | (last == PAD)
     scores[ended] = -torch.inf
-    scores[ended, PAD] = 0
-    return scores
+    scores[ended, 0] = 0
+    words[ended] = PAD
+    return scores, words

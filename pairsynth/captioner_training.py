@@ -6,12 +6,15 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from pairsynth import parallel
 from pairsynth.artifacts import Pictures
 from pairsynth.captioner import Captioner, likelihood_loss
 from pairsynth.config import check
 from pairsynth.devices import autocast
 from pairsynth.errors import InputError
+from pairsynth.finite import check_finite
 from pairsynth.gan import Gan, phi_of
+from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.text import PAD, SPECIALS, Vocabulary, trim
 
@@ -25,7 +28,7 @@ class CaptionerConfig:
     hidden: width of the LSTM, of its words and of its attention.
     min_count: words rarer than this in the train captions are unknown and never written.
     epochs: passes over all train captions.
-    batch_size: captions in a step.
+    batch_size: captions in a step, those of all processes together.
     learning_rate: peak of the one-cycle schedule of AdamW.
     weight_decay: of AdamW.
     """
@@ -73,21 +76,22 @@ def train(
     config: CaptionerConfig,
     seed: int,
     device: torch.device,
+    resume: Resume = NEVER,
 ) -> Iterator[CaptionerReport]:
     """Train `captioner` in place on pictures and their mirror images; one report an epoch.
 
     Raises:
-        InputError: where the loss is not finite, naming epoch and step.
+        InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
-    randomness = torch_stream(seed, "train_captioner")
-    views = torch.stack(
-        [phi_of(gan, p, device) for p in (pictures.pixels, pictures.pixels.flip(3))]
-    )
+    randomness = torch_stream(seed, "train_captioner", device=device)
+    sides = (pictures.pixels, pictures.pixels.flip(3))
+    views = torch.stack([phi_of(gan, pixels, device) for pixels in sides])
     captioner.standardize(views[0])
+    parallel.agree(captioner)
     views = views.to(device)
     tokens, owner = _tokens_and_owner(captioner, pictures)
     tokens, owner = tokens.to(device), owner.to(device)
-    batch = min(config.batch_size, len(tokens))
+    batch = parallel.whole_batch(config.batch_size, len(tokens))
     steps = len(tokens) // batch
     optimizer = torch.optim.AdamW(
         captioner.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -95,32 +99,40 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps * config.epochs
     )
-    for epoch in range(1, config.epochs + 1):
+    parts = (captioner, optimizer, schedule, randomness)
+    reports = resume.restore(CaptionerReport, config.epochs, *parts)
+    yield from reports
+    for epoch in range(len(reports) + 1, config.epochs + 1):
         captioner.train()
-        order = torch.randperm(len(tokens), generator=randomness)[: steps * batch].to(device)
-        total = torch.zeros((), device=device)
-        words = 0
-        for step, rows in enumerate(order.split(batch)):
-            mirrored = torch.randint(2, (batch,), generator=randomness).to(device)
+        parallel.draw_apart(randomness, seed, "train_captioner", epoch)
+        order = parallel.same(torch.randperm(len(tokens), generator=randomness, device=device))
+        figures, words = [], torch.zeros((), dtype=torch.long, device=device)
+        for whole in order[: steps * batch].split(batch):
+            rows = parallel.own(whole)
+            mirrored = torch.randint(2, (len(rows),), generator=randomness, device=device)
             captions = trim(tokens[rows])
             with autocast(device):
                 logits = captioner(views[mirrored, owner[rows]], captions)
             loss = likelihood_loss(logits.float(), captions)
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(captioner.parameters(), 5.0)
+            parallel.average_gradients(captioner)
+            norm = torch.nn.utils.clip_grad_norm_(captioner.parameters(), 5.0)
             optimizer.step()
             schedule.step()
-            total += loss.detach()
-            words += int((captions[:, 1:] != PAD).sum())
-            if not loss.isfinite():
-                raise InputError(
-                    f"train_captioner: the loss is {loss.item()} in epoch {epoch}, step "
-                    f"{step + 1}; lower train_captioner.learning_rate"
-                )
-        yield CaptionerReport(
-            epoch, total.item() / steps, val_loss(captioner, gan, val, device), words
-        )
+            figures.append(torch.stack([loss.detach(), norm]))
+            words += (captions[:, 1:] != PAD).sum()
+        losses = _finite(parallel.mean(torch.stack(figures)), epoch)[:, 0]
+        told = val_loss(captioner, gan, val, device)
+        read = int(parallel.total(words))
+        reports.append(CaptionerReport(epoch, losses.mean().item(), told, read))
+        resume.keep(reports)
+        yield reports[-1]
+
+
+def _finite(figures: Tensor, epoch: int) -> Tensor:
+    names, mend = "loss and gradient", "lower train_captioner.learning_rate"
+    return check_finite(figures, names, "train_captioner", epoch, mend)
 
 
 def _tokens_and_owner(captioner: Captioner, pictures: Pictures) -> tuple[Tensor, Tensor]:
@@ -146,6 +158,6 @@ def val_loss(captioner: Captioner, gan: Gan, val: Pictures, device: torch.device
 
 
 def figures(captioner: Captioner, reports: Sequence[CaptionerReport]) -> dict[str, float | int]:
-    """What `train_captioner` reports: the last epoch, and the vocabulary's size."""
+    """What `train_captioner` reports: the last epoch, the vocabulary's size, the processes."""
     last = {key: value for key, value in asdict(reports[-1]).items() if key != "words"}
-    return {**last, "vocabulary": len(captioner.vocabulary)}
+    return {**last, "vocabulary": len(captioner.vocabulary), "processes": parallel.size()}

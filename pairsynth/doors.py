@@ -2,10 +2,13 @@
 
 import errno
 import functools
+import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -31,14 +34,15 @@ def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[
     """Register a function as a command of `app`.
 
     An `InputError` or a full disk ends it with one line on stderr and exit code 2, Ctrl-C with
-    130; anything else is a defect of ours and keeps its traceback.
+    130, SIGTERM with 143; anything else is a defect of ours and keeps its traceback.
     """
 
     def register(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
         @functools.wraps(function)
         def told(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
             try:
-                function(*args, **kwargs)
+                with _ended_by_sigterm():
+                    function(*args, **kwargs)
             except InputError as error:
                 _end(f"error: {error}", 2)
             except OSError as error:
@@ -47,10 +51,30 @@ def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[
                 _end(f"error: no space left for {error.filename or 'output'}; free some", 2)
             except KeyboardInterrupt:
                 _end("interrupted", 130)
+            except _Terminated:
+                _end("terminated", 143)
 
         return app.command()(told)
 
     return register
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; a plain `except Exception` lets it through, as it does Ctrl-C."""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end what runs inside the way Ctrl-C does: temporary files are cleared away."""
+
+    def end(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end(message: str, code: int) -> None:
@@ -61,6 +85,7 @@ def _end(message: str, code: int) -> None:
 def track(items: Iterable[Item], total: int | None, what: str, unit: str = "") -> Iterator[Item]:
     """Pass `items` on, with a progress bar where stderr is a terminal and silence elsewhere.
 
+    Of the processes that `torchrun` starts, the first alone draws one.
     total: None where it is not known beforehand.
     """
     columns = (
@@ -72,7 +97,8 @@ def track(items: Iterable[Item], total: int | None, what: str, unit: str = "") -
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    quiet = not console.is_terminal or os.environ.get("RANK", "0") != "0"
+    with Progress(*columns, console=console, disable=quiet) as bar:
         start, task = time.monotonic(), bar.add_task(what, total=total, rate="")
         for done, item in enumerate(items, 1):
             yield item

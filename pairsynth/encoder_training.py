@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from pairsynth import parallel
 from pairsynth.artifacts import Pictures, ShardWriter, embeddings_schema
 from pairsynth.config import check
 from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, contrastive_loss
-from pairsynth.errors import InputError
+from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.images import center_crop, network_size, random_crop_flip, to_network
+from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.text import Vocabulary, one_caption, trim
 
@@ -26,7 +29,7 @@ class EncoderConfig:
     channels: width of the image tower's first convolution.
     min_count: tokens rarer than this in the train captions are unknown.
     epochs: passes over the train pictures, with one caption drawn for each.
-    batch_size: pictures in a step.
+    batch_size: pictures in a step, those of all processes together.
     learning_rate: peak of the one-cycle schedule of AdamW.
     weight_decay: of AdamW.
     """
@@ -79,17 +82,19 @@ def train(
     config: EncoderConfig,
     seed: int,
     device: torch.device,
+    resume: Resume = NEVER,
 ) -> Iterator[EncoderReport]:
     """Train `encoder` in place; one report an epoch.
 
     Raises:
-        InputError: where the loss is not finite, naming epoch and step.
+        InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
+    parallel.agree(encoder)
     tokens = encoder.encode(pictures.flat_captions).to(device)
     first = pictures.first_caption.to(device)
     pixels, class_ids = pictures.pixels.to(device), pictures.class_ids.to(device)
-    randomness = torch_stream(seed, "embed")
-    batch = min(config.batch_size, len(pictures))
+    randomness = torch_stream(seed, "embed", device=device)
+    batch = parallel.whole_batch(config.batch_size, len(pictures))
     steps = len(pictures) // batch
     optimizer = torch.optim.AdamW(
         encoder.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -97,29 +102,40 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps * config.epochs
     )
-    for epoch in range(1, config.epochs + 1):
+    parts = (encoder, optimizer, schedule, randomness)
+    reports = resume.restore(EncoderReport, config.epochs, *parts)
+    yield from reports
+    for epoch in range(len(reports) + 1, config.epochs + 1):
         encoder.train()
-        order = torch.randperm(len(pictures), generator=randomness).to(device)
-        total = torch.zeros((), device=device)
-        for step, rows in enumerate(order[: steps * batch].split(batch)):
+        parallel.draw_apart(randomness, seed, "embed", epoch)
+        order = parallel.same(torch.randperm(len(pictures), generator=randomness, device=device))
+        figures = []
+        for whole in order[: steps * batch].split(batch):
+            rows = parallel.own(whole)
             images = to_network(random_crop_flip(pixels[rows], encoder.size, randomness))
             captions = trim(tokens[one_caption(rows, first, randomness)])
             with autocast(device):
                 joint, psi = encoder.joint(images), encoder.psi(captions)
+            joint, psi, ids = (parallel.gather(part) for part in (joint, psi, class_ids[rows]))
             scale = encoder.log_scale.exp().clamp(max=100)
-            loss = contrastive_loss(joint, psi, class_ids[rows], scale)
+            loss = contrastive_loss(joint, psi, ids, scale)
             optimizer.zero_grad()
             loss.backward()
+            parallel.average_gradients(encoder)
             optimizer.step()
             schedule.step()
-            total += loss.detach()
-            if not loss.isfinite():
-                raise InputError(
-                    f"embed: the loss is {loss.item()} in epoch {epoch}, step {step + 1}; "
-                    "lower embed.learning_rate"
-                )
+            figures.append(torch.stack([loss.detach(), gradient_norm(encoder)]))
+        losses = _finite(torch.stack(figures), epoch)[:, 0]
+        parallel.average_buffers(encoder)
         recall = recall_at_1(encoder.eval(), val)
-        yield EncoderReport(epoch, total.item() / steps, recall, steps * batch)
+        reports.append(EncoderReport(epoch, losses.mean().item(), recall, steps * batch))
+        resume.keep(reports)
+        yield reports[-1]
+
+
+def _finite(figures: Tensor, epoch: int) -> Tensor:
+    names, mend = "loss and gradient", "lower embed.learning_rate"
+    return check_finite(figures, names, "embed", epoch, mend)
 
 
 @torch.no_grad()
@@ -140,8 +156,9 @@ def recall_at_1(encoder: JointEncoder, pictures: Pictures, among: int = 100) -> 
 
 
 def figures(encoder: JointEncoder, splits: Mapping[str, Pictures]) -> dict[str, float | int]:
-    """What `embed` reports: recall@1 among 100 on val and test, and the vocabulary's size."""
+    """What `embed` reports: recall@1 among 100 on val and test, the vocabulary's size."""
     return {
+        "processes": parallel.size(),
         "vocabulary": len(encoder.vocabulary),
         "val_recall_at_1_of_100": recall_at_1(encoder, splits["val"]),
         "test_recall_at_1_of_100": recall_at_1(encoder, splits["test"]),

@@ -10,11 +10,12 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from pairsynth import parallel
 from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.config import check
 from pairsynth.devices import autocast
 from pairsynth.encoders import contrastive_loss
-from pairsynth.errors import InputError
+from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.gan import OBJECTIVES, Gan
 from pairsynth.images import (
     center_crop,
@@ -24,8 +25,10 @@ from pairsynth.images import (
     to_network,
     to_pixels,
 )
+from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.text import one_caption
+from pairsynth.watching import Watch
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class GanConfig:
 
     objective: gan-cls (the paper's, to the letter) or hinge (what measured best).
     epochs: passes over the train pictures, with one caption drawn for each.
-    batch_size: pictures in a step.
+    batch_size: pictures in a step, those of all processes together.
     noise: Z, normal numbers the generator takes besides psi.
     generator_channels: width of the generator's last block.
     discriminator_channels: width of the discriminator's first convolution.
@@ -79,7 +82,11 @@ class GanConfig:
 
 @dataclass(frozen=True)
 class GanReport:
-    """One epoch: mean losses, and the mean scores of real, wrong and fake."""
+    """One epoch: mean losses, the mean scores of real, wrong and fake, how much pictures differ.
+
+    caption_spread, noise_spread: mean distance (root mean square, 0 to 1) between pictures that
+    the averaged generator draws for different captions, and for one caption.
+    """
 
     epoch: int
     images: int
@@ -88,6 +95,8 @@ class GanReport:
     real: float
     wrong: float
     fake: float
+    caption_spread: float
+    noise_spread: float
 
 
 def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, psi_of: str) -> Gan:
@@ -110,41 +119,57 @@ def train(
     config: GanConfig,
     seed: int,
     device: torch.device,
+    watch: Watch,
+    resume: Resume = NEVER,
 ) -> Iterator[GanReport]:
     """Train `gan` in place; one report an epoch. After the last, its generator is the average.
 
     Raises:
-        InputError: where a loss is not finite, naming epoch and step.
+        InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
-    randomness = torch_stream(seed, "train_gan")
+    parallel.agree(gan.generator, gan.discriminator)
+    randomness = torch_stream(seed, "train_gan", device=device)
     batches = Batches(pictures, embeddings, config.batch_size, gan.size, device)
     step = Step(gan, config, randomness)
     average = AveragedModel(
         gan.generator, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=True
-    )
-    for epoch in range(1, config.epochs + 1):
+    ).eval()
+    optimizers = (step.generator_optimizer, step.discriminator_optimizer)
+    for optimizer in optimizers:
+        parallel.average_before(optimizer)
+    parts = (gan.generator, gan.discriminator, average, *optimizers, randomness, watch)
+    reports = resume.restore(GanReport, config.epochs, *parts)
+    yield from reports
+    for epoch in range(len(reports) + 1, config.epochs + 1):
         gan.generator.train()
         gan.discriminator.train()
+        parallel.draw_apart(randomness, seed, "train_gan", epoch)
         figures = []
         for batch in batches.epoch(randomness):
-            figures.append(step(batch))
+            figures.append(torch.cat([step(batch), _gradients(gan)]))
             average.update_parameters(gan.generator)
-        means = _finite(torch.stack(figures), epoch).mean(0).tolist()
-        if epoch == config.epochs:
-            gan.generator.load_state_dict(average.module.state_dict())
-        yield GanReport(epoch, len(figures) * batches.size, *means)
+        means = _finite(parallel.mean(torch.stack(figures)), epoch)[:, :5].mean(0).tolist()
+        parallel.average_buffers(gan.generator, gan.discriminator, average)
+        images = len(figures) * batches.size
+        means += watch(average.module, epoch)
+        reports.append(GanReport(epoch, images, *means))
+        resume.keep(reports)
+        yield reports[-1]
+    gan.generator.load_state_dict(average.module.state_dict())
+
+
+def _gradients(gan: Gan) -> Tensor:
+    return torch.stack([gradient_norm(gan.discriminator), gradient_norm(gan.generator)])
 
 
 def _finite(figures: Tensor, epoch: int) -> Tensor:
-    """Pass on one row a step, unless a row has a number that is none."""
-    bad = (~figures.isfinite().all(1)).nonzero()
-    if len(bad):
-        step = int(bad[0])
-        raise InputError(
-            f"train_gan: the losses are {figures[step, :2].tolist()} in epoch {epoch}, step "
-            f"{step + 1}; lower train_gan.generator_rate and train_gan.discriminator_rate"
-        )
-    return figures
+    return check_finite(
+        figures,
+        "losses, scores and gradients",
+        "train_gan",
+        epoch,
+        "lower train_gan.generator_rate and train_gan.discriminator_rate",
+    )
 
 
 @dataclass(frozen=True)
@@ -169,7 +194,7 @@ class Batches:
         device: torch.device,
     ) -> None:
         order = pictures.class_ids.argsort(stable=True)
-        self.size, self.image_size, self.device = min(size, len(order)), image_size, device
+        self.size, self.image_size = parallel.whole_batch(size, len(order)), image_size
         self.pixels = pictures.pixels.to(device)
         self.psi = embeddings.psi.to(device)
         self.first = pictures.first_caption.to(device)
@@ -179,10 +204,15 @@ class Batches:
         self.position = order.argsort().to(device)
 
     def epoch(self, randomness: torch.Generator) -> Iterator[Batch]:
-        """All pictures in a new order, one caption each; the incomplete last batch is left out."""
-        order = torch.randperm(len(self.order), generator=randomness).to(self.device)
-        steps = len(order) // self.size
-        for rows in order[: steps * self.size].split(self.size):
+        """All pictures in a new order, one caption each; the incomplete last batch is left out.
+
+        Where several processes train, each gets its share of every batch.
+        """
+        count = len(self.order)
+        order = torch.randperm(count, generator=randomness, device=self.order.device)
+        order = parallel.same(order)
+        for batch in order[: count // self.size * self.size].split(self.size):
+            rows = parallel.own(batch)
             images = random_crop_flip(self.pixels[rows], self.image_size, randomness)
             psi = self.psi[one_caption(rows, self.first, randomness)]
             wrong = self.psi[one_caption(self.wrong_rows(rows, randomness), self.first, randomness)]
@@ -192,7 +222,7 @@ class Batches:
         """For each picture of `rows` (N) one of another class, drawn evenly from all of those."""
         place = self.position[rows]
         start, count = self.start[place], self.count[place]
-        draw = torch.rand(len(rows), generator=randomness).to(self.device)
+        draw = torch.rand(len(rows), generator=randomness, device=rows.device)
         others = len(self.order) - count
         skipped = (draw * others).long().clamp(max=others - 1)
         return self.order[torch.where(skipped < start, skipped, skipped + count)]
@@ -233,7 +263,7 @@ class Step:
         count, device = len(batch.images), batch.images.device
         between = int(self.config.interpolation * count)
         psi = interpolate_some(batch.psi, between, self.randomness)
-        noise = torch.randn(count, self.gan.noise, generator=self.randomness).to(device)
+        noise = torch.randn(count, self.gan.noise, generator=self.randomness, device=device)
         # Both passes of a step share one spectral norm of each weight.
         with autocast(device), parametrize.cached():
             fake_images = generator(noise, psi)
@@ -283,7 +313,7 @@ class Step:
 
 def interpolate_some(psi: Tensor, count: int, randomness: torch.Generator) -> Tensor:
     """psi (N, D) whose first `count` rows lie between themselves and the row after (GAN-INT)."""
-    share = torch.rand(len(psi), 1, generator=randomness).to(psi.device)
+    share = torch.rand(len(psi), 1, generator=randomness, device=psi.device)
     share[count:] = 1
     return F.normalize(share * psi + (1 - share) * psi.roll(-1, 0), dim=1)
 
@@ -297,7 +327,8 @@ def translate(images: Tensor, share: float, randomness: torch.Generator) -> Tens
     reach = int(share * images.shape[-1])
     if not reach:
         return images
-    right, down = torch.randint(-reach, reach + 1, (2,), generator=randomness).tolist()
+    shift = torch.randint(-reach, reach + 1, (2,), generator=randomness, device=images.device)
+    right, down = shift.tolist()
     return F.pad(images, (right, -right, down, -down))
 
 
@@ -306,7 +337,7 @@ def cutout(images: Tensor, share: float, randomness: torch.Generator) -> Tensor:
     size = images.shape[-1]
     if not share:
         return images
-    center = torch.rand(2, len(images), 1, generator=randomness).to(images.device) * size
+    center = torch.rand(2, len(images), 1, generator=randomness, device=images.device) * size
     places = torch.arange(size, device=images.device) + 0.5
     rows, columns = (places - center).abs() < share * size / 2
     return images * ~(rows[:, None, :, None] & columns[:, None, None, :])
@@ -326,36 +357,7 @@ def sample_sheet(
     return grid(torch.cat([real[:, None], drawn.unflatten(0, (rows, 7))], 1).flatten(0, 1), 8, 2)
 
 
-@torch.no_grad()
-def spread(gan: Gan, embeddings: Embeddings, seed: int, count: int = 64) -> float:
-    """Mean distance (root mean square, 0 to 1) between pictures drawn for different captions.
-
-    Near 0 the generator has collapsed: it draws one picture whatever it is told.
-    """
-    chosen = torch.linspace(0, len(embeddings.psi) - 1, count).long()
-    noise = torch.randn(count, gan.noise, generator=torch_stream(seed, "spread"))
-    device = next(gan.generator.parameters()).device
-    drawn = gan.generator(noise.to(device), embeddings.psi[chosen].to(device)).float().cpu()
-    return float(torch.pdist(drawn.flatten(1) / 2).mean() / drawn[0].numel() ** 0.5)
-
-
-def verdict(drawn: float, real: float) -> str:
-    """How much drawn pictures differ beside real ones, with the alarm of collapse."""
-    told = f"drawn pictures differ by {drawn:.3f} on average, real ones by {real:.3f}"
-    if drawn > real / 4:
-        return told
-    return f"{told}\nwarning: the generator has collapsed; lower train_gan.generator_rate"
-
-
-def figures(
-    gan: Gan, pictures: Pictures, embeddings: Embeddings, reports: Sequence[GanReport], seed: int
-) -> dict[str, float | int]:
-    """What `train_gan` reports: the last epoch, and how much drawn and real pictures differ."""
-    chosen = torch.linspace(0, len(pictures) - 1, 64).long()
-    real = center_crop(pictures.pixels[chosen], gan.size).float().flatten(1) / 255
+def figures(reports: Sequence[GanReport], watch: Watch) -> dict[str, float | int]:
+    """What `train_gan` reports: the last epoch, how much real pictures differ, the processes."""
     last = {key: value for key, value in asdict(reports[-1]).items() if key != "images"}
-    return {
-        **last,
-        "drawn_spread": spread(gan, embeddings, seed),
-        "real_spread": float(torch.pdist(real).mean() / real.shape[1] ** 0.5),
-    }
+    return {**last, "real_spread": watch.real_spread, "processes": parallel.size()}

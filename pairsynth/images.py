@@ -111,7 +111,7 @@ def random_crop_flip(pixels: Tensor, size: int, randomness: torch.Generator) -> 
     All pictures are cut in one gather: nothing runs per picture in Python.
     """
     count, channels, height, width = pixels.shape
-    draw = torch.rand(3, count, generator=randomness).to(pixels.device)
+    draw = torch.rand(3, count, generator=randomness, device=randomness.device).to(pixels.device)
     top = (draw[0] * (height - size + 1)).long()
     left = (draw[1] * (width - size + 1)).long()
     steps = torch.arange(size, device=pixels.device)

@@ -17,9 +17,14 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(digest(seed, *names)))
 
 
-def torch_stream(seed: int, *names: str | int) -> torch.Generator:
-    """A CPU torch generator of its own for `names`."""
-    return torch.Generator().manual_seed(digest(seed, *names))
+def torch_stream(
+    seed: int, *names: str | int, device: torch.device | str = "cpu"
+) -> torch.Generator:
+    """A torch generator of its own for `names`, which draws on `device`.
+
+    On a GPU the numbers are others than on the CPU, and nothing has to be copied there.
+    """
+    return torch.Generator(device).manual_seed(digest(seed, *names))
 
 
 def fix(seed: int, stage: str) -> None:

@@ -90,11 +90,16 @@ def split(caption: str, unit: str) -> list[str]:
 
 def one_caption(rows: Tensor, first: Tensor, randomness: torch.Generator) -> Tensor:
     """For each picture of `rows` (N) the flat row of one of its captions, drawn evenly."""
-    draw = torch.rand(len(rows), generator=randomness).to(rows.device)
+    draw = torch.rand(len(rows), generator=randomness, device=randomness.device).to(rows.device)
     count = first[rows + 1] - first[rows]
     return first[rows] + (draw * count).long().clamp(max=count - 1)
 
 
 def trim(tokens: Tensor) -> Tensor:
-    """Token numbers (N, T) without the columns that are padding in every row."""
+    """Token numbers (N, T) without the columns that are padding in every row.
+
+    On a GPU all columns stay: to count them, it would have to be waited for.
+    """
+    if tokens.is_cuda:
+        return tokens
     return tokens[:, : int((tokens != PAD).any(0).sum())]

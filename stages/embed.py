@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import config, devices, doors, encoder_training, seeds
+from pairsynth import config, devices, doors, encoder_training, parallel, resume, seeds
 from pairsynth.artifacts import SPLITS, new_folder, read_pictures, write_json, write_reports
 from pairsynth.encoder_training import EncoderConfig
 
@@ -27,13 +27,16 @@ def main(
     seed = config.load_seed(params)
 
     splits = {split: read_pictures(pictures, split) for split in SPLITS}
-    where = devices.choose(device)
+    where = parallel.join(devices.choose(device))
+    kept = resume.begin("embed", [pictures], options=options, seed=seed, device=where)
 
     seeds.fix(seed, "embed")
     model = encoder_training.build(options, splits["train"]).to(where)
 
-    training = encoder_training.train(model, splits["train"], splits["val"], options, seed, where)
+    train, val = splits["train"], splits["val"]
+    training = encoder_training.train(model, train, val, options, seed, where, kept)
     reports = list(doors.track(training, options.epochs, "embed", "epochs"))
+    parallel.leave()
     figures = encoder_training.figures(model, splits)
     typer.echo(encoder_training.verdict(figures))
 
@@ -43,7 +46,8 @@ def main(
             encoder_training.embed(model, chosen, folder, split)
     write_reports(curve, reports)
     write_json(metrics, figures)
-    watch.say("embed", sum(report.images for report in reports), "images")
+    kept.discard()
+    watch.say("embed", sum(report.images for report in reports[kept.done :]), "images")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import captioner_training, config, devices, doors, seeds
+from pairsynth import captioner_training, config, devices, doors, parallel, resume, seeds
 from pairsynth.artifacts import file_digest, read_pictures, write_json, write_reports
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.gan import load_gan
@@ -29,19 +29,24 @@ def main(
 
     train = read_pictures(pictures, "train")
     val = read_pictures(pictures, "val")
-    where = devices.choose(device)
+    where = parallel.join(devices.choose(device))
+    kept = resume.begin(
+        "train_captioner", [pictures, gan], options=options, seed=seed, device=where
+    )
     networks = load_gan(gan, where)
 
     seeds.fix(seed, "train_captioner")
     model = captioner_training.build(options, train, networks, file_digest(gan)).to(where)
 
-    training = captioner_training.train(model, networks, train, val, options, seed, where)
+    training = captioner_training.train(model, networks, train, val, options, seed, where, kept)
     reports = list(doors.track(training, options.epochs, "train_captioner", "epochs"))
+    parallel.leave()
 
     model.save(captioner)
     write_reports(curve, reports)
     write_json(metrics, captioner_training.figures(model, reports))
-    watch.say("train_captioner", sum(report.words for report in reports), "words")
+    kept.discard()
+    watch.say("train_captioner", sum(report.words for report in reports[kept.done :]), "words")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Train the generator and the discriminator on psi and pictures of the train split."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import typer
 
-from pairsynth import config, devices, doors, gan_training, seeds
+from pairsynth import config, devices, doors, gan_training, parallel, resume, seeds, watching
 from pairsynth.artifacts import (
     file_digest,
     read_embeddings,
@@ -27,11 +28,12 @@ def main(
     metrics: Path,
     curve: Path,
     samples: Path,
+    progress: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
 ) -> None:
     """Train the generator and the discriminator on psi and pictures of the train split."""
-    watch = doors.Stopwatch()
+    stopwatch = doors.Stopwatch()
     options = config.load(GanConfig, "train_gan", params)
     seed = config.load_seed(params)
 
@@ -39,21 +41,29 @@ def main(
     psi = read_embeddings(embeddings, "train", train)
     val = read_pictures(pictures, "val")
     val_psi = read_embeddings(embeddings, "val", val)
-    where = devices.choose(device)
+    where = parallel.join(devices.choose(device))
+    inputs = [pictures, embeddings, encoder]
+    # Nothing in this training depends on how many epochs are to come.
+    same = replace(options, epochs=1)
+    kept = resume.begin("train_gan", inputs, options=same, seed=seed, device=where)
 
     seeds.fix(seed, "train_gan")
     model = gan_training.build(options, train, psi, file_digest(encoder)).to(where)
+    watch = watching.Watch(val, val_psi, model.size, model.noise, seed, where)
 
-    training = gan_training.train(model, train, psi, options, seed, where)
-    reports = list(doors.track(training, options.epochs, "train_gan", "epochs"))
-    figures = gan_training.figures(model.eval(), val, val_psi, reports, seed)
-    typer.echo(gan_training.verdict(figures["drawn_spread"], figures["real_spread"]))
+    training = gan_training.train(model, train, psi, options, seed, where, watch, kept)
+    training = watch.alarmed(doors.track(training, options.epochs, "train_gan", "epochs"))
+    reports = list(training)
+    parallel.leave()
+    typer.echo(watching.verdict(reports[-1], watch.real_spread))
 
-    model.save(gan)
+    model.eval().save(gan)
     write_reports(curve, reports)
     write_picture(samples, gan_training.sample_sheet(model, val, val_psi, seed))
-    write_json(metrics, figures)
-    watch.say("train_gan", sum(report.images for report in reports), "images")
+    write_picture(progress, watch.sheet(model.generator, reports[-1].epoch))
+    write_json(metrics, gan_training.figures(reports, watch))
+    kept.discard()
+    stopwatch.say("train_gan", sum(report.images for report in reports[kept.done :]), "images")
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ from pairsynth.synthesis import SynthesisConfig
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
-        "artifacts checkpoints config devices doors errors fetching figures images profile seeds "
-        "text"
+        "artifacts checkpoints config devices doors errors fetching figures finite images "
+        "parallel profile resume seeds text"
     ),
-    "parts": "captioner dataset encoders gan metrics mixture sources",
+    "parts": "captioner dataset encoders gan metrics mixture sources watching",
     "joints": "judges mappings strips",
     "acts": (
         "acquisition bench captioner_training cycling encoder_training evaluation exploration "

@@ -14,6 +14,7 @@ from pairsynth.captioner import (
     CHOICES,
     MAX_WORDS,
     Captioner,
+    Reading,
     choose_nucleus,
     decode,
     decode_beam,
@@ -22,6 +23,7 @@ from pairsynth.captioner import (
 )
 from pairsynth.errors import InputError
 from pairsynth.text import END, PAD, SPECIALS, START, UNKNOWN, Vocabulary, tokenize
+from tests import slow_decoding
 
 CPU = torch.device("cpu")
 
@@ -286,6 +288,35 @@ def test_a_row_is_decoded_the_same_alone(seed: int, pictures: Pictures) -> None:
     rows = [phi[i : i + 1] for i in range(7)]
     assert decode(model, phi) == [decode(model, row)[0] for row in rows]
     assert decode_beam(model, phi, 4) == [decode_beam(model, row, 4)[0] for row in rows]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_reading_word_by_word_is_reading_all_at_once(count: int, pictures: Pictures) -> None:
+    model = untrained(0, pictures.flat_captions)
+    phi = some_phi(count)
+    tokens = torch.randint(4, len(model.vocabulary), (2, count, 6), generator=torch.Generator())
+    reading = Reading(model, phi, 2)
+    assert reading.all_words == (count == 40)
+    found = torch.stack([reading.step(word) for word in tokens.permute(2, 1, 0)])
+    for beam in (0, 1):
+        grid, state = model.see(phi)
+        wanted, _ = model.read(tokens[beam], grid, state)
+        assert torch.allclose(found[:, :, beam].transpose(0, 1), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fast_decoding_writes_what_the_slow_one_wrote(seed: int, pictures: Pictures) -> None:
+    """Rows and pictures that have ended are left out; nothing else may change."""
+    model = untrained(seed, pictures.flat_captions, hidden=16)
+    model.out.bias[END] += seed  # captions of many lengths
+    phi = some_phi(60) * (1 + seed)
+    draws = torch.rand(60, MAX_WORDS, generator=torch.Generator().manual_seed(seed))
+    for beams in (1, 2, 5, 40):
+        assert decode_beam(model, phi, beams) == slow_decoding.decode_beam(model, phi, beams)
+    assert decode(model, phi) == slow_decoding.decode(model, phi)
+    nucleus = decode(model, phi, "nucleus", draws)
+    assert nucleus == slow_decoding.decode(model, phi, "nucleus", draws)
+    assert len({len(tokenize(caption)) for caption in nucleus}) > 3
 
 
 # ---------------------------------------------------------------- the checkpoint

@@ -113,7 +113,9 @@ def test_a_loss_that_is_no_number_stops_and_names_epoch_and_step(
     model = captioner_training.build(CONFIG, pictures, gan, "")
     with torch.no_grad():
         model.out.bias[5] = torch.nan
-    with pytest.raises(InputError, match=r"train_captioner: the loss is nan in epoch 1, step 1;"):
+    with pytest.raises(
+        InputError, match=r"train_captioner: loss and gradient are nan, nan in epoch 1, step 1;"
+    ):
         list(captioner_training.train(model, gan, pictures, val, CONFIG, 1, CPU))
 
 

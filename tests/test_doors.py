@@ -2,8 +2,11 @@
 
 import errno
 import io
+import os
 import re
+import signal
 import sys
+import time
 
 import pytest
 import typer
@@ -59,6 +62,36 @@ def test_ctrl_c_is_one_word_and_exit_code_130() -> None:
     code, _, err, _ = run(KeyboardInterrupt())
     assert code == 130
     assert err == "interrupted\n"
+
+
+def test_sigterm_is_one_word_and_exit_code_143_and_is_undone_afterwards() -> None:
+    app = typer.Typer()
+    cleared = []
+
+    @doors.command(app)
+    def main() -> None:
+        """A command that clears up after itself."""
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            cleared.append(True)
+
+    before = signal.getsignal(signal.SIGTERM)
+    result = CliRunner().invoke(app, [])
+    assert (result.exit_code, result.stderr) == (143, "terminated\n")
+    assert cleared
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_the_first_process_alone_draws_a_bar(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert list(doors.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
+    assert ("counting" in screen.getvalue()) == (rank == "0")
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), OSError(errno.EIO, "broken disk")])

@@ -94,7 +94,9 @@ def test_a_loss_that_is_no_number_stops_and_names_epoch_and_step(
     encoder = encoder_training.build(CONFIG, pictures)
     with torch.no_grad():
         encoder.text.out.bias[0] = torch.nan
-    with pytest.raises(InputError, match=r"embed: the loss is nan in epoch 1, step 1; lower"):
+    with pytest.raises(
+        InputError, match=r"embed: loss and gradient are nan, nan in epoch 1, step 1; lower"
+    ):
         list(encoder_training.train(encoder, pictures, val, CONFIG, 1, CPU))
 
 

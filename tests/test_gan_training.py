@@ -21,10 +21,9 @@ from pairsynth.gan_training import (
     class_ranges,
     cutout,
     interpolate_some,
-    spread,
     translate,
-    verdict,
 )
+from pairsynth.watching import Watch
 
 CPU = torch.device("cpu")
 
@@ -38,7 +37,8 @@ def learn(
 ) -> tuple[Gan, list[GanReport]]:
     torch.manual_seed(seeds.digest(seed, "train_gan"))
     gan = gan_training.build(config, pictures, embeddings, "digest").to(CPU)
-    return gan, list(gan_training.train(gan, pictures, embeddings, config, seed, CPU))
+    watch = Watch(pictures, embeddings, 32, config.noise, seed, CPU)
+    return gan, list(gan_training.train(gan, pictures, embeddings, config, seed, CPU, watch))
 
 
 # ---------------------------------------------------------------- batches
@@ -243,7 +243,9 @@ def test_nan_in_psi_stops_and_names_epoch_and_step(
     gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
 ) -> None:
     bad = Embeddings(embeddings.image, torch.full_like(embeddings.psi, torch.nan))
-    with pytest.raises(InputError, match=r"train_gan: the losses are .*nan.* epoch 1, step 1;"):
+    with pytest.raises(
+        InputError, match=r"train_gan: losses, scores and gradients are .*nan.* epoch 1, step 1;"
+    ):
         learn(gan_config, pictures, bad)
 
 
@@ -314,37 +316,15 @@ def test_the_sheet_has_a_real_picture_and_seven_drawn_in_each_row(
     assert np.array_equal(np.asarray(sheet), np.asarray(again))
 
 
-class OnePicture(torch.nn.Module):
-    """A generator that has collapsed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.picture = torch.nn.Parameter(torch.zeros(3, 32, 32))
-
-    def forward(self, noise: torch.Tensor, psi: torch.Tensor) -> torch.Tensor:
-        return self.picture.expand(len(noise), -1, -1, -1)
-
-
-def test_collapse_raises_an_alarm(gan: Gan, embeddings: Embeddings) -> None:
-    assert spread(gan, embeddings, 1) > 0
-    assert spread(replace(gan, generator=OnePicture()), embeddings, 1) == pytest.approx(0, abs=1e-4)
-    assert "collapsed" in verdict(0.01, 0.2)
-    assert "collapsed" not in verdict(0.19, 0.2)
-
-
-def test_figures_are_flat_and_finite(gan: Gan, pictures: Pictures, embeddings: Embeddings) -> None:
-    last = GanReport(
-        epoch=2,
-        images=24,
-        discriminator_loss=0.5,
-        generator_loss=1.0,
-        real=0.1,
-        wrong=0.2,
-        fake=0.3,
-    )
-    reports = [replace(last, epoch=1, discriminator_loss=9.0), last]
-    told = gan_training.figures(gan, pictures, embeddings, reports, 1)
+def test_figures_are_flat_and_finite(
+    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    _, reports = learn(gan_config, pictures, embeddings)
+    watch = Watch(pictures, embeddings, 32, 6, 1, CPU)
+    told = gan_training.figures(reports, watch)
     assert told["epoch"] == 2
-    assert told["discriminator_loss"] == 0.5
+    assert told["discriminator_loss"] == reports[-1].discriminator_loss
+    assert 0 < told["caption_spread"] < 1
     assert 0 < told["real_spread"] < 1
+    assert told["processes"] == 1
     json.dumps(told, allow_nan=False)

@@ -1,27 +1,35 @@
 """How fast the work inside the stages is: python -m tests.benchmarks.speed
 
 Rates are medians over rounds in which the candidates take turns, so that a machine whose speed
-drifts treats all alike; the ratio is taken round by round.
+drifts treats all alike; the ratio is taken round by round. Where other work runs beside it, count
+seconds of the processor instead: OMP_NUM_THREADS=1 python -m tests.benchmarks.speed --cpu-seconds
 """
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import typer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pairsynth import config, devices, gan_training, seeds
 from pairsynth.artifacts import Embeddings, Pictures
-from pairsynth.captioner import Captioner, decode, decode_beam, likelihood_loss
+from pairsynth.captioner import MAX_WORDS, Captioner, decode, decode_beam, likelihood_loss
+from pairsynth.finite import gradient_norm
 from pairsynth.gan import Gan
 from pairsynth.text import SPECIALS, Vocabulary
+from tests.benchmarks.plain import PlainCaptioner, PlainStep, plain_loss
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 
 Work = Callable[[], int]
+
+
+clock = time.perf_counter
 
 
 def race(title: str, unit: str, works: dict[str, Work], rounds: int) -> None:
@@ -31,8 +39,8 @@ def race(title: str, unit: str, works: dict[str, Work], rounds: int) -> None:
     rates: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            start = time.perf_counter()
-            rates[name].append(work() / (time.perf_counter() - start))
+            start = clock()
+            rates[name].append(work() / (clock() - start))
     first = next(iter(rates.values()))
     typer.echo(title)
     for name, found in rates.items():
@@ -68,52 +76,162 @@ def gan_step(objective: str) -> Work:
     return work
 
 
+def peers_gan() -> Gan:
+    """The paper's networks at the size of public code: 1,024 numbers in psi, 64 channels."""
+    torch.manual_seed(0)
+    return Gan.build("gan-cls", 64, 1024, 100, 64, 64)
+
+
+def peers_batch() -> tuple[torch.Tensor, ...]:
+    """64 pictures of 64 x 64, psi of their captions and of wrong ones."""
+    psi = torch.nn.functional.normalize(torch.randn(128, 1024), dim=1)
+    return (torch.rand(64, 3, 64, 64) * 2 - 1, *psi.chunk(2))
+
+
+def plain_gan_step() -> Work:
+    """A step of GAN-CLS, straightforward."""
+    step, batch = PlainStep(peers_gan(), 2e-4), peers_batch()
+
+    def work() -> int:
+        step(*batch)
+        return 64
+
+    return work
+
+
+def paper_step() -> Work:
+    """A step of GAN-CLS as `train_gan` does it with the profile `paper`, all that a step costs."""
+    options = config.load(gan_training.GanConfig, "train_gan", ROOT / "params.yaml")
+    values = {"generator_rate": 2e-4, "discriminator_rate": 2e-4, "momentum": 0.5}
+    nothing = ("average", "interpolation", "contrastive", "translation", "cutout")
+    values |= dict.fromkeys(nothing, 0.0)
+    gan, (images, psi, wrong) = peers_gan().to(CPU), peers_batch()
+    step = gan_training.Step(gan, replace(options, **values), seeds.torch_stream(0, "benchmark"))
+    average = AveragedModel(gan.generator, multi_avg_fn=get_ema_multi_avg_fn(0.0), use_buffers=True)
+    batch = gan_training.Batch(images, psi, wrong, torch.arange(64))
+
+    def work() -> int:
+        step(batch)
+        gradient_norm(gan.discriminator), gradient_norm(gan.generator)
+        average.update_parameters(gan.generator)
+        return 64
+
+    return work
+
+
+WORDS, CHANNELS, HIDDEN = 2400, 512, 512
+
+
 def captioner() -> tuple[Captioner, torch.Tensor]:
-    """An untrained captioner of 2,000 words and phi (256, 256, 4, 4)."""
-    words = (*SPECIALS, *(f"w{i}" for i in range(2000)))
-    return Captioner(Vocabulary("word", words), 256, 256).eval(), torch.randn(256, 256, 4, 4)
-
-
-def one_by_one(write: Callable[[torch.Tensor], Sequence[str]], phi: torch.Tensor) -> Work:
-    """Captions for 32 phi, each in a call of its own."""
-    return lambda: sum(len(write(row)) for row in phi[:32].split(1))
+    """An untrained captioner of 2,400 words and phi (256, 512, 4, 4)."""
+    words = (*SPECIALS, *(f"w{i}" for i in range(WORDS - len(SPECIALS))))
+    model = Captioner(Vocabulary("word", words), CHANNELS, HIDDEN).eval()
+    return model, torch.randn(256, CHANNELS, 4, 4)
 
 
 def reading() -> Work:
-    """Captioner training: tokens read, forward and backward."""
+    """A step of captioner training as `train_captioner` does it, on 32 captions."""
     model, phi = captioner()
-    tokens = torch.randint(4, 2000, (256, 20))
+    tokens = torch.randint(len(SPECIALS), WORDS, (32, 20))
+    optimizer = torch.optim.AdamW(model.train().parameters(), 1e-4, fused=True)
 
     def work() -> int:
         with devices.autocast(CPU):
-            logits = model.train()(phi, tokens)
-        likelihood_loss(logits.float(), tokens).backward()
+            logits = model(phi[:32], tokens)
+        loss = likelihood_loss(logits.float(), tokens)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
         return tokens.numel()
 
     return work
 
 
-def main(rounds: int = 5) -> None:
-    """Run all races."""
+def plain_reading() -> Work:
+    """The same on an LSTM stepped word by word."""
+    model, phi = PlainCaptioner(WORDS, CHANNELS, HIDDEN), torch.randn(32, CHANNELS, 4, 4)
+    tokens = torch.randint(len(SPECIALS), WORDS, (32, 20))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4)
+
+    def work() -> int:
+        loss = plain_loss(model(phi, tokens), tokens)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        return tokens.numel()
+
+    return work
+
+
+def one_by_one(write: Callable[[torch.Tensor], object], phi: torch.Tensor) -> Work:
+    """Captions for 4 phi, each in a call of its own."""
+
+    def work() -> int:
+        for row in phi[:4].split(1):
+            write(row)
+        return 4
+
+    return work
+
+
+def together(
+    write: Callable[[Captioner, torch.Tensor], Sequence[str]], model: Captioner, phi: torch.Tensor
+) -> Work:
+    """Captions for all phi, in one call."""
+    return lambda: len(write(model, phi))
+
+
+def gan_at_our_widths(rounds: int) -> None:
+    """The two objectives."""
+    works = {"hinge": gan_step("hinge"), "gan-cls networks": gan_step("gan-cls")}
+    race("training the GAN at the widths of params.yaml", "images", works, rounds)
+
+
+def gan_at_peers_widths(rounds: int) -> None:
+    """Target: 3 x."""
+    works = {"straightforward": plain_gan_step(), "pairsynth, profile paper": paper_step()}
+    race("training the GAN at the size of public code", "images", works, rounds)
+
+
+def captioner_training(rounds: int) -> None:
+    """Target: 3 x."""
+    works = {"word by word": plain_reading(), "pairsynth": reading()}
+    race("training the captioner", "tokens", works, rounds)
+
+
+def greedy(rounds: int) -> None:
+    """Target: 30 x."""
+    plain, (model, phi) = PlainCaptioner(WORDS, CHANNELS, HIDDEN).eval(), captioner()
+    works = {
+        "one at a time": one_by_one(plain.greedy, phi),
+        "pairsynth": together(decode, model, phi),
+    }
+    race(f"decoding, greedy, {MAX_WORDS} words each", "captions", works, rounds)
+
+
+def beam(rounds: int) -> None:
+    """Target: 15 x."""
+    plain, (model, phi) = PlainCaptioner(WORDS, CHANNELS, HIDDEN).eval(), captioner()
+    works = {
+        "one at a time": one_by_one(plain.beam, phi),
+        "pairsynth": together(decode_beam, model, phi),
+    }
+    race(f"decoding, beam 5, {MAX_WORDS} words each", "captions", works, rounds)
+
+
+RACES = (gan_at_our_widths, gan_at_peers_widths, captioner_training, greedy, beam)
+
+
+def main(rounds: int = 5, only: str = "", cpu_seconds: bool = False) -> None:
+    """Run all races, or those whose name begins with `only`."""
+    global clock
+    clock = time.process_time if cpu_seconds else time.perf_counter
     torch.manual_seed(0)
-    race(
-        "training the GAN at the widths of params.yaml",
-        "images",
-        {"hinge": gan_step("hinge"), "gan-cls networks": gan_step("gan-cls")},
-        rounds,
-    )
-    race("training the captioner", "tokens", {"captioner": reading()}, rounds)
-    model, phi = captioner()
-    for name, write in (
-        ("greedy", lambda rows: decode(model, rows)),
-        ("beam 5", lambda rows: decode_beam(model, rows)),
-    ):
-        race(
-            f"decoding, {name}",
-            "captions",
-            {"one at a time": one_by_one(write, phi), "batched": lambda w=write: len(w(phi))},
-            rounds,
-        )
+    for run in RACES:
+        if run.__name__.startswith(only):
+            run(rounds)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+"""Losses and gradients that are no numbers stop a training, and nothing of it is saved."""
+
+import torch
+from torch import Tensor, nn
+
+from pairsynth.errors import InputError
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """The norm of all gradients of `network` together, on its device: nothing waits for it."""
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients, foreach=True)
+
+
+def check_finite(figures: Tensor, names: str, stage: str, epoch: int, mend: str) -> Tensor:
+    """Pass on one row of figures a step, unless a row has one that is no number.
+
+    names: what the columns are. mend: what the user may do.
+
+    Raises:
+        InputError: naming stage, epoch and step.
+    """
+    bad = (~figures.isfinite().all(1)).nonzero()
+    if len(bad):
+        step = int(bad[0])
+        told = ", ".join(f"{figure:g}" for figure in figures[step].tolist())
+        raise InputError(f"{stage}: {names} are {told} in epoch {epoch}, step {step + 1}; {mend}")
+    return figures

@@ -1,0 +1,153 @@
+"""Several processes that train one network, as `torchrun` starts them: each learns from its share
+of every batch, and all take the same step.
+
+Gradients are averaged by hand instead of by torch's DistributedDataParallel: that one wraps one
+`forward` a step, while these networks are called by parts (phi, then score), twice a step, and
+their weights are made anew by spectral norm each time. For one process every function here leaves
+its argument as it is.
+"""
+
+import atexit
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from pairsynth.errors import InputError
+from pairsynth.seeds import digest
+
+
+def join(device: torch.device) -> torch.device:
+    """Join the other processes, where `torchrun` started this one; the device it is to use."""
+    if not distributed.is_torchelastic_launched():
+        return device
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    atexit.register(distributed.destroy_process_group)
+    if device.type == "cuda":
+        device = torch.device("cuda", distributed.get_node_local_rank())
+        torch.cuda.set_device(device)
+    return device
+
+
+def leave() -> None:
+    """Training is over: the processes other than the first end here, it alone writes."""
+    if size() > 1:
+        distributed.barrier()
+        if rank():
+            raise SystemExit(0)
+
+
+def size() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is; the first is 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def whole_batch(wanted: int, rows: int) -> int:
+    """Rows of a batch of all processes together: `wanted`, as far as there are, in equal shares.
+
+    Raises:
+        InputError: where a process would be left without a row.
+    """
+    batch = min(wanted, rows) // size() * size()
+    if not batch:
+        raise InputError(f"{size()} processes cannot share a batch of {wanted} of {rows} rows")
+    return batch
+
+
+def own(rows: Tensor) -> Tensor:
+    """This process's share of the rows (N) of a batch."""
+    return rows[rank() :: size()]
+
+
+def same(drawn: Tensor) -> Tensor:
+    """What the first process drew."""
+    if size() > 1:
+        distributed.broadcast(drawn, 0)
+    return drawn
+
+
+def agree(*networks: nn.Module) -> None:
+    """Let all processes begin with the weights of the first."""
+    for network in networks:
+        for tensor in network.state_dict().values():
+            same(tensor)
+
+
+def draw_apart(randomness: torch.Generator, seed: int, stage: str, epoch: int) -> None:
+    """Let each process draw crops, noise and dropout of its own from this epoch on.
+
+    The first goes on with its stream. Those of the others start again in every epoch, so that a
+    resumed training need not know where they were.
+    """
+    if rank():
+        randomness.manual_seed(digest(seed, stage, "process", rank(), epoch))
+        torch.manual_seed(digest(seed, stage, "dropout", rank(), epoch))
+
+
+def total(figures: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if size() > 1:
+        distributed.all_reduce(figures)
+    return figures
+
+
+def mean(figures: Tensor) -> Tensor:
+    """The mean over all processes."""
+    return total(figures) / size()
+
+
+def average_gradients(*networks: nn.Module) -> None:
+    """Give all processes the gradient of the whole batch, the mean of those of its shares."""
+    if size() > 1:
+        _average([p.grad for n in networks for p in n.parameters() if p.grad is not None])
+
+
+def average_before(optimizer: torch.optim.Optimizer) -> None:
+    """Average the gradients of what `optimizer` moves, before each of its steps."""
+
+    def hook(*_: Any) -> None:
+        weights = [p for group in optimizer.param_groups for p in group["params"]]
+        _average([p.grad for p in weights if p.grad is not None])
+
+    if size() > 1:
+        optimizer.register_step_pre_hook(hook)
+
+
+@torch.no_grad()
+def average_buffers(*networks: nn.Module) -> None:
+    """Average what networks count without gradients: each saw the statistics of its own share."""
+    if size() > 1:
+        _average([b for n in networks for b in n.buffers() if b.is_floating_point()])
+
+
+def _average(tensors: list[Tensor]) -> None:
+    if not tensors:
+        return
+    together = mean(torch.cat([tensor.flatten() for tensor in tensors]))
+    parts = together.split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view(tensor.shape))
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all processes; the gradient of each goes back to where it came from."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(size())]
+        distributed.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        return total(gradients[0].contiguous()).chunk(size())[rank()]
+
+
+def gather(rows: Tensor) -> Tensor:
+    """The rows (N, ...) of all processes, the first's first, for a loss over the whole batch."""
+    return _Gather.apply(rows) if size() > 1 else rows

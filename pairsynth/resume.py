@@ -1,0 +1,194 @@
+"""Training that was interrupted goes on: its state after an epoch, kept outside DVC's outs.
+
+DVC deletes a stage's outs before it runs, and an out that is kept and resumed gives a stale model
+when a parameter changes. So the state lies in `$PAIRSYNTH_RESUME_DIR/STAGE/FINGERPRINT`, or in
+`.resume` of the project, and its fingerprint covers all that the trained weights depend on:
+whatever changes makes another state, and the old one is not looked at.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+import typer
+from torch.optim import Optimizer
+
+from pairsynth import parallel
+from pairsynth.artifacts import FORMAT, file_digest
+from pairsynth.checkpoints import load_checkpoint, save_checkpoint
+from pairsynth.errors import InputError
+
+Report = TypeVar("Report")
+
+# Keeping the state may take this share of the time; a kill loses at most what lies between.
+SHARE = 0.02
+
+
+class Stateful(Protocol):
+    """Whatever has a state: networks, optimizers, schedules."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """The state."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """Take the state over."""
+
+
+class Resume:
+    """Where one training keeps its state; without a folder it keeps none."""
+
+    def __init__(self, stage: str = "", folder: Path | None = None) -> None:
+        self.stage, self.folder = stage, folder
+        self.parts: Sequence[Stateful | torch.Generator] = ()
+        self.done = 0
+        self.due = 0.0
+
+    @property
+    def path(self) -> Path:
+        """The file of the state."""
+        assert self.folder is not None
+        return self.folder / "state.pt"
+
+    def restore(
+        self, kind: type[Report], epochs: int, *parts: Stateful | torch.Generator
+    ) -> list[Report]:
+        """Put `parts` into the state that was kept of them; the reports of the epochs behind it.
+
+        A state that is damaged or has more than `epochs` behind it is left alone.
+        """
+        if self.folder is None:
+            return []
+        self.parts = parts
+        if not self.path.exists():
+            return []
+        try:
+            options, state = load_checkpoint(self.path, self.stage)
+        except InputError:
+            self._say(f"{self.path} is damaged; training starts anew")
+            return []
+        if len(options["reports"]) > epochs:
+            return []
+        for i, part in enumerate(parts):
+            _load(part, state[str(i)])
+        _set_global_randomness(state["global randomness"])
+        self.done = len(options["reports"])
+        self._say(f"going on after epoch {self.done} of an interrupted run")
+        return [kind(**report) for report in options["reports"]]
+
+    def keep(self, reports: Sequence[Any]) -> None:
+        """Keep the state after the epochs of `reports`, unless the last time is too near."""
+        start = time.monotonic()
+        if self.folder is None or start < self.due or parallel.rank():
+            return
+        state = {str(i): _state(part) for i, part in enumerate(self.parts)}
+        state["global randomness"] = _global_randomness()
+        try:
+            kept = {"reports": [asdict(report) for report in reports]}
+            save_checkpoint(self.path, self.stage, kept, state)
+        except OSError as error:
+            self._say(f"the state is not kept ({error}); an interruption would start anew")
+        end = time.monotonic()
+        self.due = end + (end - start) / SHARE
+
+    def discard(self) -> None:
+        """The outputs are written: the state has served."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _say(self, what: str) -> None:
+        if not parallel.rank():
+            typer.echo(f"{self.stage}: {what}", err=True)
+
+
+NEVER = Resume()
+
+
+def begin(stage: str, inputs: Sequence[Path], **facts: object) -> Resume:
+    """The state of a training of `stage` on the files `inputs`, whose outcome `facts` decide.
+
+    Raises:
+        InputError: where another process is at the same training, or the folder is read-only.
+    """
+    named = os.environ.get("PAIRSYNTH_RESUME_DIR")
+    root = Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".resume"
+    folder = root / stage / fingerprint(inputs, **facts)
+    if not parallel.rank():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _lock(folder)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{stage}: another process is at this very training; wait for it or stop it"
+            ) from error
+        except OSError as error:
+            raise InputError(f"{folder}: {error.strerror}; set PAIRSYNTH_RESUME_DIR") from error
+    return Resume(stage, folder)
+
+
+def _lock(folder: Path) -> None:
+    """Held until this process ends, however it ends."""
+    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def fingerprint(inputs: Sequence[Path], **facts: object) -> str:
+    """A digest of what trained weights depend on: inputs, facts, code, torch, processes."""
+    total = hashlib.sha256()
+    for path in inputs:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                total.update(f"{file.relative_to(path.parent)} {file_digest(file)}\n".encode())
+    told = {**facts, "torch": torch.__version__, "processes": parallel.size(), "format": FORMAT}
+    total.update(repr(sorted(told.items())).encode())
+    for code in _sources():
+        total.update(f"{code.name} {file_digest(code)}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def _sources() -> list[Path]:
+    """The files of all our modules that this process has loaded, the command itself included."""
+    ours = {__package__, "stages", "__main__"}
+    loaded = [module for name, module in sys.modules.items() if name.partition(".")[0] in ours]
+    files = {Path(getattr(module, "__file__", None) or "") for module in loaded}
+    return sorted(file for file in files if file.suffix == ".py")
+
+
+def _state(part: Stateful | torch.Generator) -> Mapping[str, Any]:
+    if isinstance(part, torch.Generator):
+        return {"generator": part.get_state()}
+    return part.state_dict()
+
+
+def _load(part: Stateful | torch.Generator, state: dict[str, Any]) -> None:
+    if isinstance(part, torch.Generator):
+        part.set_state(state["generator"])
+        return
+    part.load_state_dict(state)
+    if isinstance(part, Optimizer):
+        # Fused Adam walks a weight and its averages side by side through memory, so they must
+        # lie in it in the same order; files have all in the standard one.
+        for weight, averages in part.state.items():
+            for name, value in averages.items():
+                if value.shape == weight.shape:
+                    averages[name] = torch.empty_like(weight).copy_(value)
+
+
+def _global_randomness() -> dict[str, torch.Tensor]:
+    """What dropout draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _set_global_randomness(states: Mapping[str, torch.Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"])

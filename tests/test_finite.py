@@ -1,0 +1,31 @@
+"""Losses and gradients that are no numbers stop a training."""
+
+import pytest
+import torch
+
+from pairsynth.errors import InputError
+from pairsynth.finite import check_finite, gradient_norm
+
+
+def test_the_norm_is_that_of_all_gradients_together() -> None:
+    layer = torch.nn.Linear(3, 2)
+    layer(torch.ones(4, 3)).sum().backward()
+    flat = torch.cat([layer.weight.grad.flatten(), layer.bias.grad])
+    assert gradient_norm(layer).item() == pytest.approx(flat.norm().item())
+    layer.weight.grad[1, 2] = torch.inf
+    assert not bool(gradient_norm(layer).isfinite())
+
+
+def test_finite_figures_are_passed_on() -> None:
+    figures = torch.ones(3, 2)
+    assert check_finite(figures, "losses", "embed", 1, "rest") is figures
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_the_first_bad_step_is_named(bad: float) -> None:
+    figures = torch.ones(5, 2)
+    figures[3, 1] = figures[4, 0] = bad
+    with pytest.raises(
+        InputError, match=rf"^embed: loss and gradient are 1, {bad} in epoch 7, step 4; lower it$"
+    ):
+        check_finite(figures, "loss and gradient", "embed", 7, "lower it")

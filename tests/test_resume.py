@@ -1,0 +1,359 @@
+"""An interrupted training goes on, and ends in the same bytes as one that was not."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from pairsynth import captioner_training, encoder_training, gan_training, resume, seeds
+from pairsynth.artifacts import Embeddings, Pictures, file_digest
+from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.encoder_training import EncoderConfig
+from pairsynth.errors import InputError
+from pairsynth.gan import Gan
+from pairsynth.gan_training import GanConfig
+from pairsynth.resume import Resume
+from pairsynth.watching import Watch
+
+CPU = torch.device("cpu")
+
+# Reports of an untrained network in training, and a function that saves it.
+Training = tuple[Iterator[object], Callable[[Path], None]]
+Start = Callable[[Resume], Training]
+
+
+@pytest.fixture(params=["embed", "train_gan", "paper", "train_captioner"])
+def start(
+    request: pytest.FixtureRequest,
+    pictures: Pictures,
+    val: Pictures,
+    embeddings: Embeddings,
+    gan: Gan,
+    gan_config: GanConfig,
+    plain_config: GanConfig,
+) -> Start:
+    """Begins the same training of five epochs each time it is called."""
+
+    def embed(kept: Resume) -> Training:
+        config = EncoderConfig("word-gru", 8, 8, 4, 1, 5, 8, 0.01, 0.01)
+        model = encoder_training.build(config, pictures)
+        return encoder_training.train(model, pictures, val, config, 1, CPU, kept), model.save
+
+    def train_gan(kept: Resume, config: GanConfig = gan_config) -> Training:
+        config = replace(config, epochs=5)
+        model = gan_training.build(config, pictures, embeddings, "digest").to(CPU)
+        watch = Watch(pictures, embeddings, 32, config.noise, 1, CPU)
+        training = gan_training.train(model, pictures, embeddings, config, 1, CPU, watch, kept)
+        return training, model.save
+
+    def train_captioner(kept: Resume) -> Training:
+        config = CaptionerConfig(8, 1, 5, 10, 0.003, 0.01)
+        model = captioner_training.build(config, pictures, gan, "digest")
+        training = captioner_training.train(model, gan, pictures, val, config, 1, CPU, kept)
+        return training, model.save
+
+    def paper(kept: Resume) -> Training:
+        return train_gan(kept, plain_config)
+
+    acts: dict[str, Start] = {
+        "embed": embed,
+        "train_gan": train_gan,
+        "paper": paper,
+        "train_captioner": train_captioner,
+    }
+
+    def begin(kept: Resume) -> Training:
+        seeds.fix(1, "tests")
+        return acts[request.param](kept)
+
+    return begin
+
+
+@pytest.mark.usefixtures("repeatable")
+def test_training_goes_on_as_if_nothing_had_happened(
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(resume, "SHARE", float("inf"))
+    training, save = start(resume.NEVER)
+    wanted = list(training)
+    save(tmp_path / "undisturbed")
+
+    for epochs in (2, 3):  # interrupted twice
+        training, _ = start(Resume("act", tmp_path))
+        list(islice(training, epochs))
+        torch.rand(7)
+    kept = Resume("act", tmp_path)
+    training, save = start(kept)
+    found = list(training)
+    save(tmp_path / "resumed")
+    assert found == wanted
+    assert kept.done == 3
+    assert "act: going on after epoch 3 of an interrupted run\n" in capsys.readouterr().err
+    assert file_digest(tmp_path / "resumed") == file_digest(tmp_path / "undisturbed")
+
+    training, save = start(Resume("act", tmp_path))  # killed after the last epoch
+    assert list(training) == wanted
+    save(tmp_path / "again")
+    assert file_digest(tmp_path / "again") == file_digest(tmp_path / "undisturbed")
+
+
+@dataclass(frozen=True)
+class Report:
+    epoch: int
+
+
+def kept_counter(folder: Path, value: float, epochs: int) -> torch.nn.Linear:
+    """A network whose weights are `value`, kept after `epochs`."""
+    network = torch.nn.Linear(3, 2)
+    torch.nn.init.constant_(network.weight, value)
+    there = Resume("act", folder)
+    assert there.restore(Report, 9, network) == []
+    there.keep([Report(epoch) for epoch in range(1, epochs + 1)])
+    return network
+
+
+def test_a_state_of_more_epochs_than_asked_for_is_left_alone(tmp_path: Path) -> None:
+    kept_counter(tmp_path, 4.0, 5)
+    network = torch.nn.Linear(3, 2)
+    assert Resume("act", tmp_path).restore(Report, 4, network) == []
+    assert not bool((network.weight == 4).any())
+    assert Resume("act", tmp_path).restore(Report, 5, network) == [Report(i) for i in range(1, 6)]
+    assert bool((network.weight == 4).all())
+
+
+@pytest.mark.parametrize("cut", ["flip", "half", "empty"])
+def test_a_damaged_state_is_noticed_and_training_starts_anew(
+    tmp_path: Path, cut: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept_counter(tmp_path, 4.0, 2)
+    path = tmp_path / "state.pt"
+    data = bytearray(path.read_bytes())
+    place = data.index(torch.tensor(4.0).numpy().tobytes() * 6)
+    data[place] ^= 1
+    path.write_bytes({"flip": data, "half": data[: len(data) // 2], "empty": b""}[cut])
+    network = torch.nn.Linear(3, 2)
+    before = network.weight.clone()
+    assert Resume("act", tmp_path).restore(Report, 9, network) == []
+    assert torch.equal(network.weight, before)
+    assert capsys.readouterr().err == f"act: {path} is damaged; training starts anew\n"
+
+
+def test_keeping_costs_no_more_than_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    written = []
+
+    def save(*_: object) -> None:
+        written.append(clock[0])
+        clock[0] += 1
+
+    monkeypatch.setattr(resume, "save_checkpoint", save)
+    there = Resume("act", tmp_path)
+    there.restore(Report, 9, torch.nn.Linear(1, 1))
+    for _ in range(200):
+        there.keep([])
+        clock[0] += 1
+    assert written == [100, 151, 202, 253]  # a second each, at most one in fifty
+
+
+def test_a_full_disk_stops_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def save(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(resume, "save_checkpoint", save)
+    there = Resume("act", tmp_path)
+    there.restore(Report, 9, torch.nn.Linear(1, 1))
+    there.keep([])
+    assert "act: the state is not kept ([Errno 28] No space" in capsys.readouterr().err
+
+
+def test_the_state_is_kept_where_it_is_told_and_cleared_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "input").write_text("x")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    monkeypatch.delenv("PAIRSYNTH_RESUME_DIR", raising=False)
+    there = resume.begin("embed", [tmp_path / "input"], seed=1)
+    assert there.folder is not None
+    assert there.folder.parent == tmp_path / "project/.resume/embed"
+    monkeypatch.setenv("PAIRSYNTH_RESUME_DIR", str(tmp_path / "elsewhere"))
+    other = resume.begin("embed", [tmp_path / "input"], seed=1)
+    assert other.folder == tmp_path / "elsewhere/embed" / there.folder.name
+    other.discard()
+    assert not other.folder.exists()
+    assert there.folder.exists()
+
+
+def test_the_same_training_twice_at_once_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAIRSYNTH_RESUME_DIR", str(tmp_path))
+    resume.begin("embed", [], seed=1)
+    resume.begin("embed", [], seed=2)
+    with pytest.raises(
+        InputError, match=r"^embed: another process is at this very training; wait for it or stop"
+    ):
+        resume.begin("embed", [], seed=1)
+
+
+def test_a_folder_that_cannot_be_made_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PAIRSYNTH_RESUME_DIR", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"Not a directory; set PAIRSYNTH_RESUME_DIR"):
+        resume.begin("embed", [], seed=1)
+
+
+def test_the_fingerprint_covers_all_that_weights_depend_on(
+    tmp_path: Path, gan_config: GanConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "one").write_text("1")
+
+    def told(**changes: object) -> str:
+        facts = {"options": gan_config, "seed": 1, "device": CPU} | changes
+        return resume.fingerprint([data], **facts)
+
+    found = [told()]
+    assert told() == found[0]
+    for key, value in asdict(gan_config).items():
+        changed = "gan-cls" if key == "objective" else value + 1 if isinstance(value, int) else 0.7
+        found.append(told(options=replace(gan_config, **{key: changed})))
+    found += [told(seed=2), told(device=torch.device("cuda"))]
+    (data / "one").write_text("2")
+    found.append(told())
+    (data / "one").rename(data / "two")
+    found.append(told())
+    monkeypatch.setattr(torch, "__version__", "0.1")
+    found.append(told())
+    code = tmp_path / "code.py"
+    code.write_text("x = 1")
+    monkeypatch.setattr(resume, "_sources", lambda: [code])
+    found.append(told())
+    code.write_text("x = 2")
+    found.append(told())
+    assert len(set(found)) == len(found)
+
+
+def test_the_sources_are_those_a_process_has_loaded() -> None:
+    code = "import stages.embed; from pairsynth import resume; print(*resume._sources(), sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = {Path(line).name for line in done.stdout.splitlines()}
+    assert {"embed.py", "encoder_training.py", "encoders.py", "resume.py", "text.py"} <= names
+    assert "gan_training.py" not in names
+
+
+# ---------------------------------------------------------------- the real commands, really killed
+
+WORDS = {
+    "embed": "{data}/pictures {out}/encoder.pt {out}/embeddings {out}/a.json {out}/a.csv",
+    "train_gan": "{data}/pictures {data}/embeddings {data}/encoder.pt {out}/gan.pt {out}/a.json "
+    "{out}/a.csv {out}/samples.png {out}/progress.png",
+    "train_captioner": "{data}/pictures {data}/gan.pt {out}/captioner.pt {out}/a.json {out}/a.csv",
+}
+EPOCHS = {"embed": 60, "train_gan": 100, "train_captioner": 20}
+
+
+class Command:
+    """A stage's command with outputs and a resume folder of its own."""
+
+    def __init__(self, checkout: Path, folder: Path, stage: str) -> None:
+        self.checkout, self.out, self.stage = checkout, folder, stage
+        folder.mkdir()
+        yaml = YAML()
+        tree = yaml.load(checkout / "params.yaml")
+        tree[stage]["epochs"] = EPOCHS[stage]
+        yaml.dump(tree, folder / "params.yaml")
+        words = WORDS[stage].format(data=checkout / "data", out=folder / "out").split()
+        self.words = [sys.executable, "-m", f"stages.{stage}", *words]
+        self.words += ["--params", str(folder / "params.yaml"), "--device", "cpu"]
+
+    def begin(self) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PAIRSYNTH_RESUME_DIR": str(self.out / "resume")}
+        return subprocess.Popen(
+            self.words, cwd=self.checkout, env=environment, text=True, stderr=subprocess.PIPE
+        )
+
+    def state(self) -> tuple[Path, int] | None:
+        found = list((self.out / "resume").rglob("state.pt"))
+        return (found[0], found[0].stat().st_ino) if found else None
+
+    def interrupt(self, how: signal.Signals, chance: random.Random) -> tuple[int, str]:
+        """Start it, wait until it has kept a new state, and stop it a random moment later."""
+        before = self.state()
+        process = self.begin()
+        end = time.monotonic() + 120
+        while self.state() in (before, None) and process.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.3))
+        process.send_signal(how)
+        told = process.communicate()[1]
+        return process.returncode, told
+
+    def finish(self) -> str:
+        process = self.begin()
+        told = process.communicate()[1]
+        assert process.returncode == 0, told
+        return told
+
+    def outputs(self) -> dict[str, str]:
+        files = [path for path in (self.out / "out").rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.out)): file_digest(path) for path in files}
+
+
+@pytest.mark.parametrize("stage", WORDS)
+def test_a_killed_stage_ends_in_the_same_bytes(stage: str, checkout: Path, tmp_path: Path) -> None:
+    undisturbed = Command(checkout, tmp_path / "undisturbed", stage)
+    assert "going on" not in undisturbed.finish()
+    wanted = undisturbed.outputs()
+    assert len(wanted) >= 3
+    assert not list((undisturbed.out / "resume").rglob("state.pt"))
+
+    chance = random.Random(stage)
+    command = Command(checkout, tmp_path / "interrupted", stage)
+    code, _ = command.interrupt(signal.SIGKILL, chance)
+    assert code == -signal.SIGKILL
+    gently, wanted_code, word = {
+        "embed": (signal.SIGTERM, 143, "terminated\n"),
+        "train_gan": (signal.SIGINT, 130, "interrupted\n"),
+        "train_captioner": (signal.SIGTERM, 143, "terminated\n"),
+    }[stage]
+    code, told = command.interrupt(gently, chance)
+    assert "going on after epoch" in told
+    assert code == wanted_code
+    assert told.endswith(word)
+    assert "Traceback" not in told
+    assert command.outputs() == {}
+    assert "going on after epoch" in command.finish()
+    assert command.outputs() == wanted
+
+
+def test_another_learning_rate_is_another_training(checkout: Path, tmp_path: Path) -> None:
+    command = Command(checkout, tmp_path / "a", "train_captioner")
+    command.interrupt(signal.SIGKILL, random.Random(0))
+    path = command.out / "params.yaml"
+    text = path.read_text()
+    changed = text.replace("learning_rate: 0.003", "learning_rate: 0.004")
+    assert changed != text
+    path.write_text(changed.replace("epochs: 20", "epochs: 1"))
+    assert "going on" not in command.finish()

@@ -1,0 +1,103 @@
+"""What each of the processes of tests/test_parallel.py does: torchrun ... -m tests.two_processes
+
+Trains all networks on the same pictures and writes, for each process, what it ended with.
+"""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pairsynth import captioner_training, encoder_training, gan_training, parallel, seeds
+from pairsynth.artifacts import Embeddings
+from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.encoder_training import EncoderConfig
+from pairsynth.encoders import contrastive_loss
+from pairsynth.gan_training import GanConfig
+from pairsynth.watching import Watch
+from tests.conftest import draw
+
+CPU = torch.device("cpu")
+
+
+def embed() -> dict[str, Any]:
+    config = EncoderConfig("word-gru", 8, 16, 8, 1, 20, 24, 0.01, 0.01)
+    pictures = draw(1, 12)
+    encoder = encoder_training.build(config, pictures)
+    reports = list(encoder_training.train(encoder, pictures, draw(2, 3), config, 1, CPU))
+    return {"weights": encoder.state_dict(), "reports": [asdict(report) for report in reports]}
+
+
+def train_gan(objective: str = "hinge") -> dict[str, Any]:
+    config = GanConfig(objective, 20, 8, 6, 4, 4, 1e-3, 1e-3, 0.0, 0.5, 0.25, 0.1, 0.125, 0.25)
+    pictures = draw(1, 6)
+    told = torch.nn.functional.one_hot(pictures.class_ids, 8).float()
+    psi = told.repeat_interleave(pictures.first_caption.diff(), 0)
+    embeddings = Embeddings(told, psi)
+    gan = gan_training.build(config, pictures, embeddings, "")
+    watch = Watch(pictures, embeddings, 32, 6, 1, CPU)
+    training = gan_training.train(gan.to(CPU), pictures, embeddings, config, 1, CPU, watch)
+    reports = [asdict(report) for report in training]
+    weights = {
+        f"{name}.{key}": value
+        for name, network in (("g", gan.generator), ("d", gan.discriminator))
+        for key, value in network.state_dict().items()
+    }
+    return {"weights": weights, "reports": reports, "gan": gan}
+
+
+def train_captioner() -> dict[str, Any]:
+    config = CaptionerConfig(16, 1, 20, 10, 0.003, 0.01)
+    pictures = draw(1, 6)
+    gan = train_gan()["gan"].eval()
+    model = captioner_training.build(config, pictures, gan, "")
+    training = captioner_training.train(model, gan, pictures, draw(2, 3), config, 1, CPU)
+    reports = [asdict(report) for report in training]
+    return {"weights": model.state_dict(), "reports": reports}
+
+
+def gradients() -> dict[str, Any]:
+    """Of a loss in which every row stands against every other, and of a mean over rows."""
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 4)
+    rows, ids = torch.randn(8, 6), torch.arange(8) // 2
+    own = parallel.own(torch.arange(8))
+    left, right = layer(rows[own]), layer(rows[own] ** 2)
+    left, right, ids = (parallel.gather(part) for part in (left, right, ids[own]))
+    (contrastive_loss(left, right, ids, torch.tensor(2.0)) + 0).backward()
+    parallel.average_gradients(layer)
+    against = layer.weight.grad.clone()
+    layer.zero_grad()
+    optimizer = torch.optim.SGD(layer.parameters(), 1.0)
+    parallel.average_before(optimizer)
+    layer(rows[own]).square().mean().backward()
+    optimizer.step()
+    return {"weights": {"against": against, "moved": layer.weight.detach()}, "reports": []}
+
+
+WORK = {
+    "gradients": gradients,
+    "embed": embed,
+    "train_gan": train_gan,
+    "gan-cls": lambda: train_gan("gan-cls"),
+    "train_captioner": train_captioner,
+}
+
+
+def main(folder: Path) -> None:
+    """Do all of the work, and write what this process ended with."""
+    parallel.join(CPU)
+    for name, work in WORK.items():
+        seeds.fix(1, name)
+        done = work()
+        done.pop("gan", None)
+        torch.save(done, folder / f"{name}-{parallel.rank()}.pt")
+    parallel.leave()
+    (folder / f"left-{parallel.rank()}").write_text(str(parallel.size()))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
