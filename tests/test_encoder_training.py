@@ -64,7 +64,7 @@ def test_one_seed_gives_one_file(tmp_path: Path, pictures: Pictures, val: Pictur
 @pytest.mark.parametrize("text_encoder", TEXT_ENCODERS)
 def test_four_pictures_find_their_own_captions(text_encoder: str, four: Pictures) -> None:
     config = replace(
-        CONFIG, text_encoder=text_encoder, hidden=16, channels=8, epochs=80, batch_size=4
+        CONFIG, text_encoder=text_encoder, hidden=16, channels=8, epochs=160, batch_size=4
     )
     encoder, reports = learn(config, four, four)
     assert reports[-1].loss < reports[0].loss
