@@ -26,16 +26,19 @@ FLOORS = {
         "text"
     ),
     "parts": "captioner dataset encoders gan metrics mixture sources",
-    "joints": "judges mappings strips",
+    "joints": "judges mappings pupils strips",
     "acts": (
         "acquisition bench captioner_training cycling encoder_training evaluation exploration "
-        "gan_training likeness synthesis verification"
+        "gan_training likeness originality rowwise synthesis usefulness verification"
     ),
     "doors": "cli stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
 # What acts may take from their neighbours: the bench is the table both kinds of measure work at.
-NEIGHBOURS = {("evaluation", "bench"), ("cycling", "bench"), ("likeness", "bench")}
+NEIGHBOURS = {
+    (name, "bench")
+    for name in ("cycling", "evaluation", "likeness", "originality", "rowwise", "usefulness")
+} | {("originality", "rowwise")}
 CONFIGS: dict[str, Any] = {
     "download": DownloadConfig,
     "embed": EncoderConfig,

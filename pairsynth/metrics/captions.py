@@ -131,7 +131,7 @@ def nearest_caption(
     return [captions[row][0] for row in (images @ references.T).argmax(1).tolist()]
 
 
-def shifted(captions: Sequence[str]) -> list[str]:
-    """Each caption moved half way round the list: surely another's, often of another class."""
-    half = max(1, len(captions) // 2)
-    return [*captions[half:], *captions[:half]]
+def shifted(captions: Sequence[str], by: int = 0) -> list[str]:
+    """Each caption moved `by` rows round the list; by 0: half way, often to another class."""
+    by = by or max(1, len(captions) // 2)
+    return [*captions[by:], *captions[:by]]
