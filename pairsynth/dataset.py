@@ -68,8 +68,8 @@ from {source_pictures:,} captioned pictures (digest {source_digest}, seed {seed}
 
 A picture counts as seen where it is nearer to a training picture than {distance:.4f} (root mean
 square difference of 16 x 16 thumbnails), where it is far nearer to one than to all others, or
-where it has nearly the hashes of one. Of real held-out pictures {false_alarms:.0%} at most count so.
-A caption counts as seen where it stands word for word among the training captions.
+where it has nearly the hashes of one. Of real held-out pictures {false_alarms:.0%} at most are so
+near. A caption counts as seen where it stands word for word among the training captions.
 
 ## Columns
 | column | meaning |

@@ -16,8 +16,8 @@ from sacrebleu import corpus_bleu
 from pairsynth import bench, cycling, evaluation, judges
 from pairsynth.artifacts import Pictures, read_pictures, read_shards
 from pairsynth.bench import Bench, Figure, Pairs
-from pairsynth.dataset import write_pairs
 from pairsynth.cycling import CyclePoint, Walk
+from pairsynth.dataset import write_pairs
 from pairsynth.errors import InputError
 from pairsynth.mappings import Turn
 from pairsynth.metrics.captions import bleu, most_frequent
@@ -199,7 +199,7 @@ def test_shards_that_the_manifest_does_not_tell_of_are_refused(
     shutil.copytree(checkout / "data/synthetic", folder)
     shard = next(folder.glob("*.parquet"))
     shard.write_bytes(shard.read_bytes() + b"0")
-    with pytest.raises(InputError, match="is not the file that .* tells of; run: dvc repro"):
+    with pytest.raises(InputError, match=r"is not the file that .* tells of; run: dvc repro"):
         bench.read_pairs(folder, 10, read_pictures(checkout / "data/pictures", "train"))
 
 

@@ -113,8 +113,10 @@ def pretrained_features(weights: Path) -> Features:
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     except (RuntimeError, OSError, EOFError, TypeError, pickle.UnpicklingError) as error:
         raise InputError(f"{key}: {weights} is no state dict of {name}: {error}") from error
-    last = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
-    parent, _, child = last.rpartition(".")
+    linear = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear)]
+    if not linear:
+        raise InputError(f"{key}: {name} has no last linear layer to look behind; give a resnet")
+    parent, _, child = linear[-1].rpartition(".")
     setattr(network.get_submodule(parent), child, nn.Identity())
     network.eval()
     mean, deviation = (
