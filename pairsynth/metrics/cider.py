@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pairsynth.metrics.captions import check_references
 from pairsynth.text import normalize
 
 ORDERS = 4
@@ -33,7 +34,13 @@ class CiderD:
     """
 
     def __init__(self, documents: Sequence[Sequence[str]]) -> None:
-        """documents: the captions of each train picture; a picture is one document."""
+        """documents: the captions of each train picture; a picture is one document.
+
+        Raises:
+            ValueError: where there are none.
+        """
+        if not documents:
+            raise ValueError("no documents; how rare a word is cannot be told")
         self.documents = math.log(len(documents))
         self.frequency = Counter(
             gram
@@ -44,6 +51,7 @@ class CiderD:
 
     def __call__(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
         """The mean over `hypotheses`, each against its own list of references, 0 to 10."""
+        check_references(hypotheses, references)
         total = 0.0
         for hypothesis, own in zip(hypotheses, references, strict=True):
             vector = self.vector(hypothesis)
