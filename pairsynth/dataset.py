@@ -134,7 +134,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         told = {name: str(digest) for name, digest in manifest["sha256"].items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is missing or damaged ({error}); {remake}") from error
-    gone = sorted(told.keys() - {shard.name for shard in found})
+    gone = sorted(name for name in told if not (folder / name).is_file())
     if gone:
         raise InputError(f"{folder}: {', '.join(gone)} of {path} is missing; {remake}")
     for shard in found:
