@@ -1,6 +1,7 @@
 """What captions, pictures and pairs are worth; every figure beside its floor and its ceiling."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -111,14 +112,31 @@ def _named(
 # ---------------------------------------------------------------- pictures and pairs
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the judge sees in pictures, looked at once: unit vectors (N, D) and attributes."""
+
+    vectors: Tensor
+    shown: list[dict[str, str]]
+
+    def take(self, rows: Sequence[int]) -> "Look":
+        """That of some of the pictures."""
+        return Look(self.vectors[list(rows)], [self.shown[row] for row in rows])
+
+
+def look(bench: Bench, pixels: Tensor) -> Look:
+    """The judge's look at uint8 pictures (N, 3, S, S)."""
+    return Look(bench.judge.image_vectors(pixels), bench.judge.attributes_seen(pixels))
+
+
 def drawn_agree(bench: Bench, drawn: Drawn) -> Iterator[Figure]:
     """Pictures drawn from test captions, beside the real ones and beside others' captions."""
-    real, others = bench.test.pixels[drawn.rows], shifted(drawn.captions)
-    yield from _agree(bench, "drawn", "from_test_captions", drawn.captions, drawn.pixels)
+    real, made = look(bench, bench.test.pixels[drawn.rows]), look(bench, drawn.pixels)
+    others, nextdoor = shifted(drawn.captions), shifted(drawn.captions, 1)
+    yield from _agree(bench, "drawn", "from_test_captions", drawn.captions, made)
     yield from _agree(bench, "drawn", "real_pictures", drawn.captions, real)
-    yield from _agree(bench, "drawn", "shuffled_captions", others, drawn.pixels)
-    nextdoor = shifted(drawn.captions, 1)
-    yield from _agree(bench, "drawn", "shifted_captions", nextdoor, drawn.pixels)
+    yield from _agree(bench, "drawn", "shuffled_captions", others, made)
+    yield from _agree(bench, "drawn", "shifted_captions", nextdoor, made)
 
 
 def paired(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
@@ -126,30 +144,31 @@ def paired(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
 
     Floors: each caption moved half way round the list, and to the next row.
     """
-    parts = {"": pairs} | {s: pairs.of(s) for s in sorted(set(pairs.strategies))}
-    for name, part in parts.items():
-        yield from _agree(bench, "pairs", name or "all", part.captions, part.pixels)
+    seen = look(bench, pairs.pixels)
+    for strategy in ("", *sorted(set(pairs.strategies))):
+        rows = [i for i, one in enumerate(pairs.strategies) if strategy in ("", one)]
+        own, part = [pairs.captions[i] for i in rows], seen.take(rows)
+        yield from _agree(bench, "pairs", strategy or "all", own, part)
         for floor, by in (("shuffled", 0), ("shifted", 1)):
-            captions = shifted(part.captions, by)
-            yield from _agree(bench, "pairs", f"{name}_{floor}".strip("_"), captions, part.pixels)
+            yield from _agree(
+                bench, "pairs", f"{strategy}_{floor}".strip("_"), shifted(own, by), part
+            )
     rows = spread(len(bench.test), len(pairs))
     captions = [bench.test.captions[row][-1] for row in rows]
-    yield from _agree(bench, "pairs", "real_pairs", captions, bench.test.pixels[rows])
+    yield from _agree(bench, "pairs", "real_pairs", captions, look(bench, bench.test.pixels[rows]))
 
 
 def _agree(
-    bench: Bench, group: str, subject: str, captions: Sequence[str], pixels: Tensor
+    bench: Bench, group: str, subject: str, captions: Sequence[str], seen: Look
 ) -> Iterator[Figure]:
     """R-precision by the judge and, on the garden, agreement on each attribute."""
     if not captions:
         return
-    judge = bench.judge
-    seen, read = judge.image_vectors(pixels), judge.caption_vectors(captions)
-    found = r_precision(bench.rivals.ranks(seen, read, captions))
+    read = bench.judge.caption_vectors(captions)
+    found = r_precision(bench.rivals.ranks(seen.vectors, read, captions))
     yield share_figure(group, subject, "r_precision", found)
-    if judge.attributes:
-        shown = judge.attributes_seen(pixels)
-        for name, share in attribute_agreement(captions, shown, named).items():
+    if bench.judge.attributes:
+        for name, share in attribute_agreement(captions, seen.shown, named).items():
             yield share_figure(group, subject, name, share)
 
 
