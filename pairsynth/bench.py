@@ -1,8 +1,12 @@
 """What is measured, with what: test pictures, pairs, the judge, and how a figure is told."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +20,12 @@ from pairsynth.artifacts import (
     read_shards,
 )
 from pairsynth.config import check
+from pairsynth.dataset import read_manifest
 from pairsynth.errors import InputError
 from pairsynth.images import center_crop, decode, network_size, to_tensor
 from pairsynth.judges import Judge
 from pairsynth.mappings import Mappings
-from pairsynth.metrics.agreement import Share
+from pairsynth.metrics.agreement import Rivals, Share
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.seeds import torch_stream
 
@@ -34,6 +39,10 @@ class EvaluationConfig:
     cycled: test pictures, and test captions, that go through cycles at most.
     turns: turns of each cycle.
     judge_epochs: passes of the judge over the val pictures.
+    judge_weights: a torchvision state dict, a file named like resnet18-f37072fd.pth, whose
+        features are one more view of pictures; empty: none.
+    use_steps: training steps of each pupil that tells whether pairs are of use; 0: not measured.
+    use_seeds: pupils of each kind, 3 or more, for the interval.
     """
 
     captioned: int
@@ -41,12 +50,17 @@ class EvaluationConfig:
     cycled: int
     turns: int
     judge_epochs: int
+    judge_weights: str
+    use_steps: int
+    use_seeds: int
 
     def __post_init__(self) -> None:
         for key in ("captioned", "pairs", "cycled"):
             check(getattr(self, key) >= 2, key, getattr(self, key), "2 or more")
         for key in ("turns", "judge_epochs"):
             check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        check(self.use_steps >= 0, "use_steps", self.use_steps, "0 or more")
+        check(self.use_seeds >= 3, "use_seeds", self.use_seeds, "3 or more")
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,12 @@ class Bench:
         """What no network saw."""
         return self.pictures["test"]
 
+    @cached_property
+    def rivals(self) -> Rivals:
+        """The first captions of the test pictures, as the judge reads them."""
+        captions = [own[0] for own in self.test.captions]
+        return Rivals(captions, self.judge.caption_vectors(captions))
+
     def noise(self, count: int, name: str) -> Tensor:
         """Noise (count, Z) of its own for `name`."""
         return torch.randn(
@@ -107,37 +127,63 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Synthetic pairs: captions, uint8 pictures (N, 3, S, S), strategies, kinds of novelty."""
+    """Synthetic pairs: ids, captions, uint8 pictures (N, 3, S, S), strategies, consistency.
 
+    class_ids: int64 (N), -1 where a pair is of no one class.
+    """
+
+    ids: list[str]
     captions: list[str]
     pixels: Tensor
     strategies: list[str]
-    kinds: list[str]
+    consistency: list[float]
+    class_ids: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Sequence[int]) -> "Pairs":
+        """Those of `rows`."""
+        return Pairs(
+            [self.ids[i] for i in rows],
+            [self.captions[i] for i in rows],
+            self.pixels[list(rows)],
+            [self.strategies[i] for i in rows],
+            [self.consistency[i] for i in rows],
+            self.class_ids[list(rows)],
+        )
 
     def of(self, strategy: str) -> "Pairs":
         """Those of one strategy."""
-        rows = [i for i, one in enumerate(self.strategies) if one == strategy]
-        return Pairs(
-            [self.captions[i] for i in rows],
-            self.pixels[rows],
-            [strategy] * len(rows),
-            [self.kinds[i] for i in rows],
-        )
+        return self.take([i for i, one in enumerate(self.strategies) if one == strategy])
 
 
-def read_pairs(folder: Path, most: int) -> Pairs:
-    """At most `most` pairs of the dataset in `folder`, evenly spread.
+def read_pairs(folder: Path, most: int, train: Pictures) -> tuple[Pairs, str]:
+    """At most `most` pairs of the dataset in `folder`, evenly spread by their ids; its digest.
 
     Raises:
-        InputError: where the dataset is missing or damaged, or has fewer than two pairs.
+        InputError: where the dataset is missing or damaged, is not what its manifest tells of, was
+            made from other pictures than `train`, or has fewer than two pairs.
     """
-    columns = ["image", "caption", "strategy", "novelty"]
-    table = read_shards(folder, "train", columns)
+    manifest = read_manifest(folder)
+    if manifest.get("source_digest") != train.digest:
+        raise InputError(f"{folder} was made from other pictures; run: dvc repro synthesize")
+    columns = ["pair_id", "image", "caption", "strategy", "consistency", "class_id"]
+    table = read_shards(folder, "train", columns).sort_by("pair_id")
     if len(table) < 2:
         raise InputError(f"{folder} has {len(table)} pairs; set synthesize.pairs to 2 or more")
     found = table.take(spread(len(table), most)).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])
-    return Pairs(found["caption"], pixels, found["strategy"], found["novelty"])
+    class_ids = torch.tensor([-1 if one is None else one for one in found["class_id"]])
+    names = ("pair_id", "caption", "strategy", "consistency")
+    ids, captions, strategies, consistency = (found[name] for name in names)
+    return Pairs(ids, captions, pixels, strategies, consistency, class_ids), _digest(manifest)
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """A fingerprint of a dataset: of the fingerprints of its shards."""
+    told = json.dumps(manifest["sha256"], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def draw_again(bench: Bench) -> Drawn:
@@ -157,8 +203,18 @@ def spread(total: int, most: int) -> list[int]:
 def read_splits(
     pictures: Path, embeddings: Path
 ) -> tuple[dict[str, Pictures], dict[str, Embeddings]]:
-    """All splits, cut to the size of the networks, and their embeddings."""
+    """All splits, cut to the size of the networks, and their embeddings.
+
+    Raises:
+        InputError: where one is missing or damaged, or has fewer than two pictures.
+    """
     found = {split: read_pictures(pictures, split) for split in SPLITS}
+    for split, one in found.items():
+        if len(one) < 2:
+            raise InputError(
+                f"{pictures}: {split} has {len(one)} pictures; evaluate needs 2 or more in each "
+                "split: add pictures or change download.split"
+            )
     vectors = {split: read_embeddings(embeddings, split, found[split]) for split in SPLITS}
     return {split: _cut(one) for split, one in found.items()}, vectors
 
@@ -168,9 +224,23 @@ def _cut(pictures: Pictures) -> Pictures:
     return replace(pictures, pixels=center_crop(pictures.pixels, size))
 
 
+def provenance(splits: Mapping[str, Pictures], pairs_digest: str) -> dict[str, str]:
+    """What was measured, for metrics/evaluate.json: fingerprints of pictures and of pairs."""
+    told = " ".join(f"{split}:{one.digest}" for split, one in splits.items())
+    return {"pictures_digest": told, "pairs_digest": pairs_digest}
+
+
 def share_figure(group: str, subject: str, measure: str, share: Share) -> Figure:
     """A figure that is a share, with its interval."""
     return Figure(group, subject, measure, share.value, *share.interval, share.count)
+
+
+def plain_figures(
+    group: str, subject: str, values: Mapping[str, float | None], count: int
+) -> Iterator[Figure]:
+    """Figures without an interval, by measure."""
+    for measure, value in values.items():
+        yield Figure(group, subject, measure, value, None, None, count)
 
 
 def figures(found: Sequence[Figure]) -> dict[str, float | None]:

@@ -11,7 +11,12 @@ from pairsynth.bench import Bench, spread
 from pairsynth.mappings import Turn
 from pairsynth.metrics.agreement import attribute_agreement
 from pairsynth.metrics.captions import bleu, shifted
+from pairsynth.metrics.lexicon import word_agreement
 from pairsynth.sources.garden_captions import named
+from pairsynth.text import normalize
+
+CLAIM_NEAR = 0.95
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,8 @@ class CyclePoint:
     start: str
     turn: int
     measure: str
-    value: float
-    shuffled: float
+    value: float | None
+    shuffled: float | None
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,16 @@ def image_cycle(bench: Bench) -> Iterator[Walk]:
     pixels = bench.test.pixels[rows]
     phi = bench.mappings.phi(pixels).flatten(1).cpu()
     turns = bench.mappings.image_cycle(pixels, bench.noise(len(rows), "image_cycle"))
+    first: list[str] = []
     for number, turn in zip(range(1, bench.config.turns + 1), turns, strict=False):
         back = turn.phi.flatten(1).cpu()
         points = _cosines("image", number, "phi", phi, back)
         flat = [p.flatten(1).float() / 127.5 - 1 for p in (pixels, turn.pixels)]
-        yield Walk("image", turn, [*points, *_cosines("image", number, "pixel", *flat)])
+        points += _cosines("image", number, "pixel", *flat)
+        first = first or turn.captions
+        if number > 1:
+            points += _words_kept("image", number, first, turn.captions)
+        yield Walk("image", turn, points)
 
 
 def text_cycle(bench: Bench) -> Iterator[Walk]:
@@ -60,15 +70,35 @@ def text_cycle(bench: Bench) -> Iterator[Walk]:
     psi = bench.mappings.psi(captions)
     turns = bench.mappings.text_cycle(captions, bench.noise(len(rows), "text_cycle"))
     for number, turn in zip(range(1, bench.config.turns + 1), turns, strict=False):
-        points = _cosines("text", number, "psi", psi, bench.mappings.psi(turn.captions))
-        yield Walk("text", turn, [*points, *_words_kept(number, captions, turn.captions)])
+        back = bench.mappings.psi(turn.captions)
+        points = _cosines("text", number, "psi", psi, back)
+        points += _words_kept("text", number, captions, turn.captions)
+        ranks = [_median_rank(bench, captions, psi, one) for one in (back, _shuffled(back))]
+        yield Walk("text", turn, [*points, CyclePoint("text", number, "own_median_rank", *ranks)])
+
+
+def _median_rank(bench: Bench, captions: list[str], psi: Tensor, back: Tensor) -> float:
+    """Median rank of the first caption, by psi, among all test captions; ties count as misses.
+
+    Captions of the same words as the first are no rivals of it.
+    """
+    own = (back * psi).sum(1, keepdim=True)
+    ahead = (back @ bench.embeddings["test"].psi.T) >= own - ROUNDING
+    words = [normalize(caption) for caption in bench.test.flat_captions]
+    same = torch.tensor([[normalize(caption) == one for one in words] for caption in captions])
+    return float((1 + (ahead & ~same).sum(1)).double().median())
+
+
+def _shuffled(rows: Tensor) -> Tensor:
+    """Rows (N, ...) moved half way round."""
+    return rows.roll(max(1, len(rows) // 2), 0)
 
 
 def _cosines(start: str, turn: int, name: str, before: Tensor, after: Tensor) -> list[CyclePoint]:
     """Cosine raw and centred: features of one sign look alike even where they are unrelated."""
     center = before.mean(0)
     return [
-        CyclePoint(start, turn, measure, _cosine(a, b), _cosine(a, b.roll(len(b) // 2, 0)))
+        CyclePoint(start, turn, measure, _cosine(a, b), _cosine(a, _shuffled(b)))
         for measure, a, b in (
             (f"{name}_cosine", before, after),
             (f"{name}_cosine_centred", before - center, after - center),
@@ -80,23 +110,24 @@ def _cosine(left: Tensor, right: Tensor) -> float:
     return float(F.cosine_similarity(left, right).mean())
 
 
-def _words_kept(turn: int, before: list[str], after: list[str]) -> list[CyclePoint]:
-    """BLEU of the caption against the first one, and how often petals keep their colour."""
-    first, last = [[caption] for caption in before], shifted(after)
-    points = [
-        CyclePoint(
-            "text", turn, "bleu_4", bleu(after, first)["bleu_4"], bleu(last, first)["bleu_4"]
-        )
+def _words_kept(start: str, turn: int, before: list[str], after: list[str]) -> list[CyclePoint]:
+    """How captions after a turn match the first ones: BLEU, words of the lexicon, petal colour.
+
+    colours_kept: of the colours that the first captions say, the share still said.
+    """
+    first, both = [[caption] for caption in before], (after, shifted(after))
+    agreed = [word_agreement(captions, first) for captions in both]
+    values = {"bleu_4": [bleu(captions, first)["bleu_4"] for captions in both]} | {
+        f"{kind}_f1": [one[kind].f1 for one in agreed] for kind in ("colours", "parts", "shapes")
+    }
+    values["colours_kept"] = [one["colours"].recall for one in agreed]
+    kept = [attribute_agreement(before, [named(c) for c in captions], named) for captions in both]
+    if all("petal_colour" in one for one in kept):
+        values["petal_colour_kept"] = [share["petal_colour"].value for share in kept]
+    return [
+        CyclePoint(start, turn, measure, value, chance)
+        for measure, (value, chance) in values.items()
     ]
-    started = [named(caption) for caption in before]
-    kept, chance = (
-        attribute_agreement(before, [named(c) for c in captions], named)
-        for captions in (after, last)
-    )
-    if any("petal_colour" in one for one in started):
-        values = [share["petal_colour"].value or 0.0 for share in (kept, chance)]
-        points.append(CyclePoint("text", turn, "petal_colour_kept", *values))
-    return points
 
 
 def figures(walks: list[Walk]) -> dict[str, float | None]:
@@ -106,7 +137,64 @@ def figures(walks: list[Walk]) -> dict[str, float | None]:
         key = f"cycle_{point.start}_turn_{point.turn}_{point.measure}"
         told[key] = point.value
         told[f"{key}_shuffled"] = point.shuffled
+    for start, name in (("image", "phi"), ("image", "pixel"), ("text", "psi")):
+        told[f"cycle_{start}_{name}_half_life"] = half_life(walks, start, name)
     return told
+
+
+def half_life(walks: list[Walk], start: str, name: str) -> int | None:
+    """The turn at which what the centred cosine is above chance falls to half of turn 1's.
+
+    None where it does not within the turns walked, or was not above chance to begin with.
+    """
+    above = {
+        point.turn: gap
+        for point in _points(walks, start, f"{name}_cosine_centred")
+        if (gap := _gap(point)) is not None
+    }
+    begun = above.get(1, 0.0)
+    fallen = [turn for turn, gap in sorted(above.items()) if gap <= begun / 2]
+    return fallen[0] if begun > 0 and fallen else None
+
+
+def _points(walks: list[Walk], start: str, measure: str) -> list[CyclePoint]:
+    points = [point for one in walks for point in one.points]
+    return [point for point in points if (point.start, point.measure) == (start, measure)]
+
+
+def _gap(point: CyclePoint) -> float | None:
+    if point.value is None or point.shuffled is None:
+        return None
+    return point.value - point.shuffled
+
+
+def verdict(walks: list[Walk]) -> str:
+    """The paper's claim in the light of the last turn from pictures.
+
+    "cos(phi(v), phi(v')) is close to 1 while the cosine of pixels need not be": close is
+    `CLAIM_NEAR` or more; that meaning survives at all is a weaker claim, read from the centred
+    cosines above those of unrelated pictures.
+    """
+    phi, pixel, phi_centred, pixel_centred = (
+        _points(walks, "image", f"{name}_cosine{kind}")[-1]
+        for kind in ("", "_centred")
+        for name in ("phi", "pixel")
+    )
+    near = "stays close to 1" if (phi.value or 0.0) >= CLAIM_NEAR else "does not stay close to 1"
+    kept, lost = _gap(phi_centred) or 0.0, _gap(pixel_centred) or 0.0
+    if kept <= 0:
+        more = "and is no nearer than that of unrelated pictures"
+    elif kept > lost:
+        more = "but keeps more of its picture than pixels do"
+    else:
+        more = "and keeps no more of its picture than pixels do"
+    if near == "stays close to 1":
+        more = more.replace("but", "and")
+    return (
+        f"after turn {phi.turn} the cosine of phi is {phi.value:.2f} (unrelated pictures "
+        f"{phi.shuffled:.2f}), of pixels {pixel.value:.2f} ({pixel.shuffled:.2f}): phi {near}, "
+        f"{more} (centred, above chance: {kept:.2f} against {lost:.2f})"
+    )
 
 
 def gallery(bench: Bench, walks: list[Walk], rows: int = 4) -> tuple[Tensor, list[str], int, str]:

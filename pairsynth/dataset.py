@@ -33,6 +33,8 @@ PAIRS = pa.schema(
         ("caption_seen", pa.bool_()),
         ("nearest_image_id", pa.string()),
         ("nearest_image_distance", pa.float32()),
+        ("nearest_image_ratio", pa.float32()),
+        ("nearest_caption_id", pa.string()),
         ("nearest_caption", pa.string()),
         ("nearest_caption_similarity", pa.float32()),
     ]
@@ -89,8 +91,9 @@ pair without any candidate that is new is left out and its number goes to no oth
 {refused}
 
 A picture counts as seen where it is nearer to a training picture than {distance:.4f} (root mean
-square difference of 16 x 16 thumbnails): {false_alarms:.0%} of real held-out pictures are so near.
-A caption counts as seen where it stands word for word among the training captions.
+square difference of 16 x 16 thumbnails), where it is far nearer to one than to all others, or
+where it has nearly the hashes of one. Of real held-out pictures {false_alarms:.0%} at most are so
+near. A caption counts as seen where it stands word for word among the training captions.
 
 ## Columns
 | column | meaning |
@@ -104,8 +107,10 @@ A caption counts as seen where it stands word for word among the training captio
 | class_id, class_name | where both sources are of one class |
 | consistency | cosine of the caption's and the picture's vectors, by the encoder that made psi |
 | novelty, caption_seen | what is new: the whole, one part, only the combination, nothing |
-| nearest_image_id, nearest_image_distance | the nearest training picture |
+| nearest_image_id, nearest_image_distance | the nearest training picture, mirrored or not |
+| nearest_image_ratio | that distance over the distance to the second nearest; a copy's is near 0 |
 | nearest_caption, nearest_caption_similarity | the nearest training caption, by psi |
+| nearest_caption_id | `image_id#caption` of it |
 
 Made by machine: the captions describe the pictures as far as a small captioner sees. The licence
 of the pictures it was made from binds what was learned from them.
@@ -185,6 +190,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         told = {name: str(digest) for name, digest in manifest["sha256"].items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is missing or damaged ({error}); {remake}") from error
+    gone = sorted(name for name in told if not (folder / name).is_file())
+    if gone:
+        raise InputError(f"{folder}: {', '.join(gone)} of {path} is missing; {remake}")
     for shard in found:
         if told.get(str(shard.relative_to(folder))) != file_digest(shard):
             raise InputError(f"{shard} is not the file that {path} tells of; {remake}")

@@ -1,11 +1,11 @@
 """What captions, pictures and pairs are worth; every figure beside its floor and its ceiling."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from pairsynth.bench import Bench, Drawn, Figure, Pairs, share_figure, spread
+from pairsynth.bench import Bench, Drawn, Figure, Pairs, plain_figures, share_figure, spread
 from pairsynth.metrics.agreement import Share, attribute_agreement, r_precision, retrieval
 from pairsynth.metrics.captions import (
     bleu,
@@ -16,10 +16,8 @@ from pairsynth.metrics.captions import (
     shifted,
 )
 from pairsynth.metrics.cider import CiderD
-from pairsynth.metrics.copying import closest_bleu, longest_copied
 from pairsynth.metrics.diversity import distinct, mean_words, self_bleu, vocabulary_coverage
 from pairsynth.metrics.lexicon import word_agreement
-from pairsynth.metrics.novelty import COPY, KINDS, NEW
 from pairsynth.sources.garden_captions import named
 
 
@@ -31,8 +29,6 @@ def evaluate(bench: Bench, drawn: Drawn, pairs: Pairs) -> Iterator[list[Figure]]
     yield list(paired(bench, pairs))
     yield list(found_again(bench, drawn, pairs))
     yield list(varied(bench, pairs))
-    yield list(copied(bench, pairs))
-    yield list(new(bench, pairs))
 
 
 def by_batch(work: Callable[[list[int]], list[str]], count: int, batch: int = 128) -> list[str]:
@@ -74,14 +70,15 @@ def captioned(bench: Bench) -> Iterator[Figure]:
         "nearest_neighbour": neighbours,
         "most_frequent": [most_frequent(bench.train.flat_captions)] * len(rows),
         "shuffled_person": shifted(people),
+        "shifted_person": shifted(people, 1),
     }
     others = [own[1:] or own for own in references]
     cider = CiderD(bench.train.captions)
     for subject, captions in subjects.items():
-        yield from _plain("captions", subject, scores(captions, others, cider), len(rows))
+        yield from plain_figures("captions", subject, scores(captions, others, cider), len(rows))
         yield from _named(bench, subject, captions, rows)
     everything = {f"{k}_all_references": v for k, v in bleu(written, references).items()}
-    yield from _plain("captions", "captioner", everything, len(rows))
+    yield from plain_figures("captions", "captioner", everything, len(rows))
 
 
 def scores(
@@ -115,47 +112,75 @@ def _named(
 # ---------------------------------------------------------------- pictures and pairs
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the judge sees in pictures, looked at once: unit vectors (N, D) and attributes."""
+
+    vectors: Tensor
+    shown: list[dict[str, str]]
+
+    def take(self, rows: Sequence[int]) -> "Look":
+        """That of some of the pictures."""
+        return Look(self.vectors[list(rows)], [self.shown[row] for row in rows])
+
+
+def look(bench: Bench, pixels: Tensor) -> Look:
+    """The judge's look at uint8 pictures (N, 3, S, S)."""
+    return Look(bench.judge.image_vectors(pixels), bench.judge.attributes_seen(pixels))
+
+
 def drawn_agree(bench: Bench, drawn: Drawn) -> Iterator[Figure]:
     """Pictures drawn from test captions, beside the real ones and beside others' captions."""
-    real, others = bench.test.pixels[drawn.rows], shifted(drawn.captions)
-    yield from _agree(bench, "drawn", "from_test_captions", drawn.captions, drawn.pixels)
+    real, made = look(bench, bench.test.pixels[drawn.rows]), look(bench, drawn.pixels)
+    others, nextdoor = shifted(drawn.captions), shifted(drawn.captions, 1)
+    yield from _agree(bench, "drawn", "from_test_captions", drawn.captions, made)
     yield from _agree(bench, "drawn", "real_pictures", drawn.captions, real)
-    yield from _agree(bench, "drawn", "shuffled_captions", others, drawn.pixels)
+    yield from _agree(bench, "drawn", "shuffled_captions", others, made)
+    yield from _agree(bench, "drawn", "shifted_captions", nextdoor, made)
 
 
 def paired(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
-    """Synthetic pairs, all and by strategy, beside shuffled ones."""
-    yield from _agree(bench, "pairs", "all", pairs.captions, pairs.pixels)
-    yield from _agree(bench, "pairs", "shuffled", shifted(pairs.captions), pairs.pixels)
-    for strategy in sorted(set(pairs.strategies)):
-        part = pairs.of(strategy)
-        yield from _agree(bench, "pairs", strategy, part.captions, part.pixels)
+    """Synthetic pairs, all and by strategy, beside shuffled ones and as many real test pairs.
+
+    Floors: each caption moved half way round the list, and to the next row.
+    """
+    seen = look(bench, pairs.pixels)
+    for strategy in ("", *sorted(set(pairs.strategies))):
+        rows = [i for i, one in enumerate(pairs.strategies) if strategy in ("", one)]
+        own, part = [pairs.captions[i] for i in rows], seen.take(rows)
+        yield from _agree(bench, "pairs", strategy or "all", own, part)
+        for floor, by in (("shuffled", 0), ("shifted", 1)):
+            yield from _agree(
+                bench, "pairs", f"{strategy}_{floor}".strip("_"), shifted(own, by), part
+            )
+    rows = spread(len(bench.test), len(pairs))
+    captions = [bench.test.captions[row][-1] for row in rows]
+    yield from _agree(bench, "pairs", "real_pairs", captions, look(bench, bench.test.pixels[rows]))
 
 
 def _agree(
-    bench: Bench, group: str, subject: str, captions: Sequence[str], pixels: Tensor
+    bench: Bench, group: str, subject: str, captions: Sequence[str], seen: Look
 ) -> Iterator[Figure]:
     """R-precision by the judge and, on the garden, agreement on each attribute."""
     if not captions:
         return
-    judge = bench.judge
-    others = judge.caption_vectors([own[0] for own in bench.test.captions])
-    found = r_precision(judge.image_vectors(pixels), judge.caption_vectors(captions), others)
+    read = bench.judge.caption_vectors(captions)
+    found = r_precision(bench.rivals.ranks(seen.vectors, read, captions))
     yield share_figure(group, subject, "r_precision", found)
-    if judge.attributes:
-        seen = judge.attributes_seen(pixels)
-        for name, share in attribute_agreement(captions, seen, named).items():
+    if bench.judge.attributes:
+        for name, share in attribute_agreement(captions, seen.shown, named).items():
             yield share_figure(group, subject, name, share)
 
 
 def found_again(bench: Bench, drawn: Drawn, pairs: Pairs) -> Iterator[Figure]:
     """How well caption and picture find each other among as many others, by the judge."""
-    size = min(len(drawn.rows), len(pairs.captions))
+    size = min(len(drawn.rows), len(pairs))
     some, few = spread(len(pairs.captions), size), spread(len(drawn.rows), size)
     captions, own = [pairs.captions[i] for i in some], [drawn.captions[i] for i in few]
     real = bench.test.pixels[[drawn.rows[i] for i in few]]
     yield from _find(bench, "pairs", captions, pairs.pixels[some])
     yield from _find(bench, "pairs_shuffled", shifted(captions), pairs.pixels[some])
+    yield from _find(bench, "pairs_shifted", shifted(captions, 1), pairs.pixels[some])
     yield from _find(bench, "drawn", own, drawn.pixels[few])
     yield from _find(bench, "real_pictures", own, real)
 
@@ -169,7 +194,7 @@ def _find(bench: Bench, subject: str, captions: Sequence[str], pixels: Tensor) -
         for k, share in found.recall.items():
             yield share_figure("retrieval", subject, f"{way}_recall_at_{k}", share)
         others = {f"{way}_median_rank": found.median_rank, f"{way}_margin": found.margin}
-        yield from _plain("retrieval", subject, others, len(captions))
+        yield from plain_figures("retrieval", subject, others, len(captions))
 
 
 def varied(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
@@ -189,46 +214,4 @@ def varied(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
             "vocabulary_coverage": vocabulary_coverage(some, bench.train.flat_captions),
             "mean_words": mean_words(some),
         }
-        yield from _plain("variety", subject, values, size)
-
-
-def copied(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
-    """How much captions of pairs repeat of train captions, beside as many real held-out ones."""
-    size = min(len(pairs.captions), len(bench.test))
-    held_out = [own[0] for own in bench.test.captions]
-    for subject, captions in (("pairs", pairs.captions), ("real_held_out", held_out)):
-        some = [captions[i] for i in spread(len(captions), size)]
-        runs = longest_copied(some, bench.train.flat_captions)
-        closest, _ = closest_bleu(some, bench.train.flat_captions)
-        values = {"longest_copied_words": sum(runs) / size, "closest_bleu": sum(closest) / size}
-        yield from _plain("novelty", subject, values, size)
-
-
-def new(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
-    """Kinds of novelty of the pairs, beside real held-out pairs and planted copies."""
-    yield from _kinds("pairs", pairs.kinds)
-    captions = [own[0] for own in bench.test.captions]
-    psi = bench.embeddings["test"].psi[bench.test.first_caption[:-1]]
-    held_out = [one.kind for one in bench.novelty.judge(bench.test.pixels, captions, psi)]
-    yield from _kinds("real_held_out", held_out)
-    rows = spread(len(bench.train), max(2, len(pairs.kinds) // 100))
-    copied = [bench.train.captions[row][0] for row in rows]
-    planted = bench.novelty.judge(
-        bench.train.pixels[rows].flip(3), copied, bench.mappings.psi(copied)
-    )
-    found = sum(one.kind == COPY for one in planted)
-    yield share_figure("novelty", "planted_mirrored_copies", "found", Share(found, len(rows)))
-
-
-def _kinds(subject: str, kinds: Sequence[str]) -> Iterator[Figure]:
-    counts = Counter(kinds)
-    for kind in KINDS:
-        name = "all_new" if kind == NEW else kind.replace(",", "").replace(" ", "_")
-        yield share_figure("novelty", subject, name, Share(counts[kind], len(kinds)))
-
-
-def _plain(
-    group: str, subject: str, values: Mapping[str, float | None], count: int
-) -> Iterator[Figure]:
-    for measure, value in values.items():
-        yield Figure(group, subject, measure, value, None, None, count)
+        yield from plain_figures("variety", subject, values, size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,10 +10,17 @@ from torch.nn import functional as F
 
 from pairsynth.bench import Bench, Figure, Pairs, spread
 from pairsynth.metrics import distributions
-from pairsynth.metrics.views import View, fitted, pixel_features, random_features
+from pairsynth.metrics.views import (
+    Features,
+    View,
+    fitted,
+    pixel_features,
+    pretrained_features,
+    random_features,
+)
 from pairsynth.seeds import torch_stream
 
-DEGRADED = 4
+DEGRADED, COMPARISONS = 4, 4
 FRECHET_FEATURES, ROWS_FOR_FRECHET = 32, 16
 
 
@@ -45,14 +53,24 @@ def likeness(bench: Bench, drawn: Tensor, pairs: Pairs) -> Iterator[list[Figure]
 
 
 def views(bench: Bench) -> Mapping[str, View]:
-    """Pixels, a random network and the judge, each standardised on train pictures."""
-    train = bench.train.pixels
-    kinds = {
+    """Pixels, a random network, the judge, and what the user has weights of.
+
+    Each is standardised on train pictures.
+    """
+    train, weights = bench.train.pixels, bench.config.judge_weights
+    kinds: dict[str, Features] = {
         "pixels": pixel_features(train),
         "random": random_features(),
         "judge": bench.judge.image_features,
     }
+    if weights:
+        kinds["pretrained"] = pretrained_features(Path(weights))
     return {name: fitted(features, train) for name, features in kinds.items()}
+
+
+def count(bench: Bench) -> int:
+    """How many comparisons `likeness` makes."""
+    return COMPARISONS * (3 + bool(bench.config.judge_weights))
 
 
 def degrade(pixels: Tensor) -> Tensor:
@@ -75,7 +93,7 @@ def _compare(bench: Bench, name: str, view: View, one: Comparison) -> Iterator[F
         return Figure(f"images_{name}", one.subject, measure, value, low, high, len(drawn))
 
     kernel = distributions.kid(real, drawn, randomness)
-    yield told("kid", kernel.mean, kernel.low, kernel.high)
+    yield told("kid", kernel.value, kernel.low, kernel.high)
     yield told("vendi", distributions.vendi(drawn))
     yield told("vendi_real", distributions.vendi(real))
     if len(real) >= ROWS_FOR_FRECHET:

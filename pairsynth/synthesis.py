@@ -363,6 +363,8 @@ def rows(world: World, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
             "caption_seen": new.caption_seen,
             "nearest_image_id": new.nearest_image,
             "nearest_image_distance": new.image_distance,
+            "nearest_image_ratio": new.image_ratio,
+            "nearest_caption_id": new.nearest_caption_id,
             "nearest_caption": new.nearest_caption,
             "nearest_caption_similarity": new.caption_similarity,
         }

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from nltk.tokenize import RegexpTokenizer
@@ -26,6 +27,7 @@ def detokenize(tokens: Iterable[str]) -> str:
     return re.sub(r"[\s,]*,", ",", " ".join(tokens)).strip(" ,")
 
 
+@lru_cache(maxsize=200_000)
 def normalize(caption: str) -> str:
     """What two captions share when only case, spacing and punctuation differ."""
     return " ".join(token for token in tokenize(caption) if token != ",")

@@ -9,8 +9,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from pairsynth import mixture, seeds
+from pairsynth import judges, mixture, seeds
 from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.bench import Bench, EvaluationConfig, Pairs
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
 from pairsynth.gan import Gan, phi_of
@@ -145,6 +146,43 @@ def world(
     config = SynthesisConfig(70, 0.25, 0.25, 0.25, 0.25, "any", 0.1, 2)
     novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
     return World(pictures, embeddings, mixtures, mappings, novelty, config, 7)
+
+
+@pytest.fixture(scope="session")
+def scene(pictures: Pictures, val: Pictures, encoder: JointEncoder, mappings: Mappings) -> Bench:
+    """What evaluation works on: test pictures with an attribute known, an untrained judge."""
+    test = draw(3, 4)
+    test = replace(
+        test,
+        attributes=[{"petal_colour": name} for name in test.class_names],
+        captions=[[*own, f"this flower has {own[0]} petals"] for own in test.captions],
+    )
+    splits = {"train": pictures, "val": val, "test": test}
+    vectors = {
+        name: Embeddings(
+            encoder.embed_images(one.pixels), encoder.embed_captions(one.flat_captions)
+        )
+        for name, one in splits.items()
+    }
+    torch.manual_seed(0)
+    judge = judges.build(test, 32).eval()
+    novelty = NoveltyIndex(pictures, vectors["train"].psi, val, 32)
+    config = EvaluationConfig(12, 20, 8, 2, 1, "", 2, 3)
+    return Bench(mappings, judge, splits, vectors, novelty, config, 5)
+
+
+@pytest.fixture(scope="session")
+def pairs(pictures: Pictures) -> Pairs:
+    """Six copies and six of other pictures, of two strategies; a class known of the copies."""
+    other = draw(9, 3)
+    return Pairs(
+        [f"pair-{i:07}" for i in range(12)],
+        [own[0] for own in (*pictures.captions[:6], *other.captions[:6])],
+        torch.cat([pictures.pixels[:6], other.pixels[:6]]),
+        ["text_density", "image_density"] * 6,
+        [i / 12 for i in range(12)],
+        torch.cat([pictures.class_ids[:6], torch.full((6,), -1)]),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,22 @@
 """Shares with their intervals, agreement on attributes, R-precision: by hand and brute force."""
 
+import hashlib
 import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairsynth.metrics.agreement import Share, attribute_agreement, r_precision, retrieval
+from pairsynth.metrics.agreement import (
+    Rivals,
+    Share,
+    attribute_agreement,
+    r_precision,
+    retrieval,
+)
 
 
 def vectors(count: int, seed: int) -> Tensor:
@@ -46,29 +55,86 @@ def test_captions_and_pictures_of_unequal_number_are_refused() -> None:
         attribute_agreement(["red"], [], colours)
 
 
-def test_r_precision_against_a_loop() -> None:
-    images, others = vectors(30, 1), vectors(250, 3)
+def worded(count: int, start: int = 0) -> list[str]:
+    return [f"flower number {i}" for i in range(start, start + count)]
+
+
+def slow_ranks(
+    images: Tensor, psi: Tensor, captions: list[str], others: dict[str, Tensor]
+) -> list[int]:
+    """By the definition: the 99 wordings that follow one's own by digest, round and round."""
+
+    def place(words: str) -> str:
+        return hashlib.sha256(words.encode()).hexdigest()
+
+    ranks = []
+    for image, own, caption in zip(images, psi, captions, strict=True):
+        circle = sorted((words for words in others if words != caption), key=place)
+        after = [w for w in circle if place(w) > place(caption)]
+        met = (after + [w for w in circle if w not in after])[:99]
+        ranks.append(1 + sum(float(image @ others[w]) >= float(image @ own) for w in met))
+    return ranks
+
+
+@pytest.mark.parametrize("rivals", [5, 99, 100, 250])
+def test_ranks_against_a_loop(rivals: int) -> None:
+    """Rows 20 to 29 have words that no rival has; the others meet all rivals but themselves."""
+    images, others = vectors(30, 1), vectors(rivals, 3)
     psi = F.normalize(images + 1.5 * vectors(30, 2), dim=1)
-    right = 0
-    for i in range(30):
-        rivals = [others[(99 * i + j) % 250] for j in range(99)]
-        right += all(float(images[i] @ rival) < float(images[i] @ psi[i]) for rival in rivals)
-    assert 0 < right < 30
-    assert r_precision(images, psi, others) == Share(right, 30)
+    captions = worded(30, rivals - 20)
+    told = dict(zip(worded(rivals), others, strict=True))
+    found = Rivals(worded(rivals), others).ranks(images, psi, captions)
+    assert found == slow_ranks(images, psi, captions, told)
+    assert r_precision(found) == Share(sum(rank == 1 for rank in found), 30)
+
+
+@given(st.permutations(range(20)), st.permutations(range(120)), st.integers(1, 25))
+def test_neither_order_nor_batch_changes_a_rank(
+    rows: list[int], order: list[int], block: int
+) -> None:
+    images, psi, others = vectors(20, 1), vectors(20, 2), vectors(120, 3)
+    captions, rivals = worded(20), worded(120, 10)
+    wanted = Rivals(rivals, others).ranks(images, psi, captions)
+    mixed = Rivals([rivals[i] for i in order], others[order])
+    found = mixed.ranks(images[rows], psi[rows], [captions[i] for i in rows], block)
+    assert found == [wanted[i] for i in rows]
+
+
+def test_a_caption_of_the_same_words_is_no_rival() -> None:
+    own = vectors(1, 1)
+    assert Rivals(["a RED flower!"], own).ranks(own, own, ["a red flower"]) == [1]
+    assert Rivals(["a red petal"], own).ranks(own, own, ["a red flower"]) == [2]
 
 
 def test_a_collapsed_judge_finds_nothing() -> None:
     """All vectors alike: every rival ties, and ties are misses."""
     same = F.normalize(torch.ones(8, 16), dim=1)
-    assert r_precision(same, same, same.repeat(20, 1)) == Share(0, 8)
+    rivals = Rivals(worded(160), same.repeat(20, 1))
+    assert r_precision(rivals.ranks(same, same, worded(8, 200))) == Share(0, 8)
+    broken = torch.full_like(same, torch.nan)
+    assert rivals.ranks(broken, broken, worded(8)) == [100] * 8
+
+
+def test_no_rows_have_no_ranks_and_unequal_rivals_are_refused() -> None:
+    assert Rivals(worded(3), vectors(3, 1)).ranks(vectors(0, 1), vectors(0, 1), []) == []
+    with pytest.raises(ValueError, match="2 captions and 3 vectors"):
+        Rivals(worded(2), vectors(3, 1))
 
 
 def test_chance_is_one_in_a_hundred() -> None:
-    found = r_precision(vectors(4000, 1), vectors(4000, 2), vectors(3000, 3))
-    low, high = found.interval
+    rivals = Rivals(worded(3000), vectors(3000, 3))
+    low, high = r_precision(
+        rivals.ranks(vectors(4000, 1), vectors(4000, 2), worded(4000, 5000))
+    ).interval
     assert low is not None
     assert high is not None
     assert low < 0.01 < high
+
+
+@pytest.mark.parametrize(("queries", "answers"), [(0, 0), (1, 1), (3, 2)])
+def test_too_few_or_unequal_rows_are_refused(queries: int, answers: int) -> None:
+    with pytest.raises(ValueError, match=f"{queries} queries and {answers} answers; give two"):
+        retrieval(vectors(queries, 1), vectors(answers, 2))
 
 
 def test_retrieval_against_sorting() -> None:
@@ -94,4 +160,7 @@ def test_retrieval_by_a_collapsed_judge_finds_nothing() -> None:
 
 def test_the_order_of_rows_does_not_count() -> None:
     queries, answers, order = vectors(30, 1), vectors(30, 2), torch.randperm(30)
-    assert retrieval(queries[order], answers[order]).recall == retrieval(queries, answers).recall
+    found, wanted = retrieval(queries[order], answers[order]), retrieval(queries, answers)
+    assert found.recall == wanted.recall
+    assert found.median_rank == wanted.median_rank
+    assert found.margin == pytest.approx(wanted.margin, abs=1e-6)

@@ -27,22 +27,20 @@ FLOORS = {
         "parallel profile resume seeds text"
     ),
     "parts": "captioner dataset encoders gan metrics mixture sources watching",
-    "joints": "judges mappings strips",
+    "joints": "judges mappings pupils strips",
     "acts": (
         "acquisition bench captioner_training cycling encoder_training evaluation exploration "
-        "gan_training likeness report synthesis verification"
+        "gan_training likeness originality report rowwise synthesis usefulness verification"
     ),
     "doors": "cli stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
-# What acts may take from their neighbours: the bench is the table both kinds of measure work at;
+# What acts may take from their neighbours: the bench is the table all kinds of measure work at;
 # the report shows what people can also draw for themselves.
 NEIGHBOURS = {
-    ("evaluation", "bench"),
-    ("cycling", "bench"),
-    ("likeness", "bench"),
-    ("report", "exploration"),
-}
+    (name, "bench")
+    for name in ("cycling", "evaluation", "likeness", "originality", "rowwise", "usefulness")
+} | {("originality", "rowwise"), ("report", "exploration")}
 CONFIGS: dict[str, Any] = {
     "download": DownloadConfig,
     "embed": EncoderConfig,

@@ -184,3 +184,43 @@ def test_meteor_by_hand() -> None:
 def test_meteor_takes_the_best_reference() -> None:
     own = ["nothing like it", "a red flower with petals"]
     assert meteor_stems(["a red flower"], [own]) == meteor_stems(["a red flower"], [own[1:]])
+
+
+SCORES = {
+    "bleu": bleu,
+    "rouge_l": rouge_l,
+    "meteor": meteor_stems,
+    "cider": CiderD(REFERENCES),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize(
+    ("captions", "references"),
+    [([], []), (["a"], []), (["a"], [["a"], ["b"]]), (["a", "b"], [["a"], []])],
+)
+def test_odd_lists_are_refused_not_cut_short(
+    name: str, captions: list[str], references: list[list[str]]
+) -> None:
+    with pytest.raises(ValueError, match="each caption needs a list of one or more"):
+        SCORES[name](captions, references)
+
+
+@pytest.mark.parametrize("name", SCORES)
+@given(order=st.permutations(range(4)))
+def test_the_order_of_captions_does_not_count(name: str, order: list[int]) -> None:
+    mixed = SCORES[name]([HYPOTHESES[i] for i in order], [REFERENCES[i] for i in order])
+    assert mixed == pytest.approx(SCORES[name](HYPOTHESES, REFERENCES))
+
+
+def test_nothing_has_no_most_frequent_caption_and_no_rare_words() -> None:
+    with pytest.raises(ValueError, match="no captions"):
+        most_frequent([])
+    with pytest.raises(ValueError, match="no documents"):
+        CiderD([])
+
+
+def test_captions_are_shifted_half_way_or_by_rows() -> None:
+    assert shifted(["a", "b", "c", "d"]) == ["c", "d", "a", "b"]
+    assert shifted(["a", "b", "c", "d"], 1) == ["b", "c", "d", "a"]
+    assert shifted(["a"]) == ["a"]

@@ -63,3 +63,16 @@ def test_blocks_change_nothing(count: int) -> None:
     scores, rows = closest_bleu(captions, train)
     assert rows == list(range(count))
     assert max(scores) - min(scores) < 1e-6
+
+
+def test_of_several_best_it_is_the_first() -> None:
+    train = ["a red flower with white petals"] * 3 + ["a red flower with thin petals"] * 2
+    captions = ["a red flower with thin petals", "a red flower with white petals", "nothing alike"]
+    assert closest_bleu(captions, train)[1] == [3, 0, 0]
+
+
+def test_nothing_to_compare_has_defined_values() -> None:
+    assert closest_bleu([], ["a red flower with petals"]) == ([], [])
+    assert closest_bleu(["a red flower with petals"], []) == ([0.0], [0])
+    assert longest_copied([], ["a red flower"]) == []
+    assert longest_copied(["a red flower"], []) == [0]

@@ -401,3 +401,13 @@ def test_a_dataset_of_no_pairs_is_a_dataset(tmp_path: Path) -> None:
     assert read_manifest(tmp_path)["pairs"] == 0
     assert len(PairDataset(tmp_path)) == 0
     assert list(PairDataset(tmp_path)) == []
+
+
+def test_a_shard_that_is_gone_is_missed_by_the_manifest(tmp_path: Path) -> None:
+    """Where its fellows were renamed, so that their names tell nothing, the manifest still does."""
+    write_pairs(tmp_path, [row(i) for i in range(4)], FACTS)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["sha256"]["train-00001-of-00001.parquet"] = "0"
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"train-00001-of-00001.parquet of .* is missing; run"):
+        read_manifest(tmp_path)

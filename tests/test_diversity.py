@@ -60,3 +60,9 @@ def test_coverage_and_length_by_hand() -> None:
         pytest.approx(3 / 6)
     )
     assert mean_words(["a red flower", "petals, blue"]) == 2.5
+
+
+def test_nothing_has_no_length_and_covers_no_words() -> None:
+    assert mean_words([]) is None
+    assert vocabulary_coverage(["a red flower"], [","]) is None
+    assert vocabulary_coverage([], ["a red flower"]) == 0

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,50 +14,16 @@ import torch
 from sacrebleu import corpus_bleu
 
 from pairsynth import bench, cycling, evaluation, judges
-from pairsynth.artifacts import Embeddings, Pictures
-from pairsynth.bench import Bench, EvaluationConfig, Figure, Pairs
-from pairsynth.encoders import JointEncoder
+from pairsynth.artifacts import Pictures, read_pictures, read_shards
+from pairsynth.bench import Bench, Figure, Pairs
+from pairsynth.cycling import CyclePoint, Walk
+from pairsynth.dataset import write_pairs
 from pairsynth.errors import InputError
-from pairsynth.mappings import Mappings
-from pairsynth.metrics.captions import most_frequent
-from pairsynth.metrics.novelty import COPY, NEW, NoveltyIndex
+from pairsynth.mappings import Turn
+from pairsynth.metrics.captions import bleu, most_frequent
+from pairsynth.metrics.lexicon import said
 from pairsynth.text import normalize
 from tests.conftest import draw
-
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def scene(pictures: Pictures, val: Pictures, encoder: JointEncoder, mappings: Mappings) -> Bench:
-    """Test pictures of their own, with an attribute known, and an untrained judge."""
-    test = draw(3, 4)
-    test = replace(
-        test,
-        attributes=[{"petal_colour": name} for name in test.class_names],
-        captions=[[*own, f"this flower has {own[0]} petals"] for own in test.captions],
-    )
-    splits = {"train": pictures, "val": val, "test": test}
-    vectors = {
-        name: Embeddings(
-            encoder.embed_images(one.pixels), encoder.embed_captions(one.flat_captions)
-        )
-        for name, one in splits.items()
-    }
-    torch.manual_seed(0)
-    judge = judges.build(test, 32).eval()
-    novelty = NoveltyIndex(pictures, vectors["train"].psi, val, 32)
-    config = EvaluationConfig(12, 20, 8, 2, 1)
-    return Bench(mappings, judge, splits, vectors, novelty, config, 5)
-
-
-@pytest.fixture(scope="module")
-def pairs(pictures: Pictures) -> Pairs:
-    """Six copies and six of other pictures, of two strategies."""
-    other = draw(9, 3)
-    pixels = torch.cat([pictures.pixels[:6], other.pixels[:6]])
-    captions = [own[0] for own in (*pictures.captions[:6], *other.captions[:6])]
-    strategies = ["text_density", "image_density"] * 6
-    return Pairs(captions, pixels, strategies, [COPY] * 6 + [NEW] * 6)
 
 
 @pytest.fixture(scope="module")
@@ -119,26 +86,24 @@ def test_r_precision_of_pairs_is_told_for_each_strategy(
     scene: Bench, pairs: Pairs, found: dict[str, Figure]
 ) -> None:
     judge = scene.judge
-    others = judge.caption_vectors([own[0] for own in scene.test.captions])
+    others = {normalize(own[0]): judge.caption_vectors(own[:1])[0] for own in scene.test.captions}
     images, captions = judge.image_vectors(pairs.pixels), judge.caption_vectors(pairs.captions)
     right = {"text_density": 0, "image_density": 0}
-    for strategy in right:
-        rows = [i for i, one in enumerate(pairs.strategies) if one == strategy]
-        for place, i in enumerate(rows):
-            rivals = others[[(99 * place + j) % len(others) for j in range(99)]]
-            right[strategy] += bool((images[i] @ captions[i] > rivals @ images[i]).all())
-        assert found[f"pairs_{strategy}_r_precision"].value == pytest.approx(right[strategy] / 6)
+    for i, strategy in enumerate(pairs.strategies):
+        rivals = [one for words, one in others.items() if words != normalize(pairs.captions[i])]
+        assert len(rivals) < 99, "so few that all are met"
+        right[strategy] += all(float(images[i] @ (captions[i] - one)) > 0 for one in rivals)
+    for strategy, count in right.items():
+        assert found[f"pairs_{strategy}_r_precision"].value == pytest.approx(count / 6)
 
 
-def test_novelty_counts_what_the_rows_say(found: dict[str, Figure]) -> None:
-    assert found["novelty_pairs_copy"].value == 0.5
-    assert found["novelty_pairs_all_new"].value == 0.5
-    assert found["novelty_pairs_recombination"].value == 0
-
-
-def test_planted_mirrored_copies_are_found(found: dict[str, Figure]) -> None:
-    figure = found["novelty_planted_mirrored_copies_found"]
-    assert (figure.value, figure.count) == (1.0, 2)
+def test_each_strategy_stands_beside_its_floors_and_the_ceiling(found: dict[str, Figure]) -> None:
+    for subject in ("", "_shuffled", "_shifted"):
+        assert found[f"pairs_text_density{subject}_r_precision"].count == 6
+    for subject in ("all", "shuffled", "shifted", "real_pairs"):
+        assert found[f"pairs_{subject}_r_precision"].count == 12
+    assert found["captions_shifted_person_bleu_1"].count == 12
+    assert found["retrieval_pairs_shifted_text_to_image_recall_at_1"].count == 12
 
 
 def test_without_attributes_nothing_is_said_of_them(scene: Bench, pairs: Pairs) -> None:
@@ -156,16 +121,6 @@ def test_without_attributes_nothing_is_said_of_them(scene: Bench, pairs: Pairs) 
     }
     assert "petal_colour" not in measures
     assert "r_precision" in measures
-
-
-def test_copied_runs_of_copied_pairs_are_whole_captions(scene: Bench, pairs: Pairs) -> None:
-    """The tiny captions are all of one grammar; those of the copies are in train word for word."""
-    copies = replace(pairs, captions=[own[0] for own in scene.train.captions[:12]])
-    told = {f.key: f.value for f in evaluation.copied(scene, copies)}
-    words = [len(normalize(caption).split()) for caption in copies.captions]
-    assert told["novelty_pairs_longest_copied_words"] == pytest.approx(sum(words) / 12)
-    long = sum(count >= 4 for count in words) / 12
-    assert told["novelty_pairs_closest_bleu"] == pytest.approx(long, abs=1e-6)
 
 
 def test_retrieval_stands_beside_shuffled_and_real(found: dict[str, Figure]) -> None:
@@ -195,21 +150,93 @@ def test_spread_is_even_and_from_end_to_end(total: int, most: int, wanted: list[
 
 
 def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
-    pairs = bench.read_pairs(checkout / "data/synthetic", 10)
-    table = pd.read_parquet(sorted((checkout / "data/synthetic").glob("*.parquet")))
+    folder, train = checkout / "data/synthetic", read_pictures(checkout / "data/pictures", "train")
+    pairs, digest = bench.read_pairs(folder, 10, train)
+    table = pd.read_parquet(sorted(folder.glob("*.parquet")))
     rows = bench.spread(64, 10)
+    assert pairs.ids == table["pair_id"].iloc[rows].tolist()
     assert pairs.captions == table["caption"].iloc[rows].tolist()
     assert pairs.strategies == table["strategy"].iloc[rows].tolist()
+    assert pairs.consistency == pytest.approx(table["consistency"].iloc[rows].tolist())
     assert pairs.pixels.shape == (10, 3, 32, 32)
+    assert len(digest) == 16
     sheet, captions, columns, title = bench.gallery(pairs, 2)
     assert len(sheet) == len(captions) <= 8
     assert columns == 2
     assert "pairs" in title
 
 
-def test_a_missing_dataset_names_the_command(tmp_path: Path) -> None:
+def test_neither_the_order_of_rows_nor_of_shards_counts(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same pairs backwards, in many shards, are read as the same pairs."""
+    folder, train = checkout / "data/synthetic", read_pictures(checkout / "data/pictures", "train")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    rows = read_shards(folder, "train").to_pylist()[::-1]
+    monkeypatch.setattr("pairsynth.artifacts.BYTES_PER_SHARD", 1)
+    monkeypatch.setattr("pairsynth.artifacts.ROWS_PER_GROUP", 10)
+    write_pairs(tmp_path, rows, {k: manifest[k] for k in manifest if k not in ("pairs", "sha256")})
+    assert len(list(tmp_path.glob("*.parquet"))) > 5
+    (one, digest), (other, other_digest) = (
+        bench.read_pairs(where, 20, train) for where in (folder, tmp_path)
+    )
+    assert one.ids == other.ids
+    assert one.captions == other.captions
+    assert torch.equal(one.pixels, other.pixels)
+    assert digest != other_digest
+
+
+def test_pairs_of_other_pictures_are_refused(checkout: Path) -> None:
+    other = read_pictures(checkout / "data/pictures", "val")
+    with pytest.raises(InputError, match="from other pictures; run: dvc repro synthesize"):
+        bench.read_pairs(checkout / "data/synthetic", 10, other)
+
+
+def test_shards_that_the_manifest_does_not_tell_of_are_refused(
+    checkout: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "synthetic"
+    shutil.copytree(checkout / "data/synthetic", folder)
+    shard = next(folder.glob("*.parquet"))
+    shard.write_bytes(shard.read_bytes() + b"0")
+    with pytest.raises(InputError, match=r"is not the file that .* tells of; run: dvc repro"):
+        bench.read_pairs(folder, 10, read_pictures(checkout / "data/pictures", "train"))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_pairs_are_refused(checkout: Path, tmp_path: Path, count: int) -> None:
+    train = read_pictures(checkout / "data/pictures", "train")
+    manifest = json.loads((checkout / "data/synthetic/manifest.json").read_text())
+    rows = read_shards(checkout / "data/synthetic", "train").slice(0, count).to_pylist()
+    facts = {k: manifest[k] for k in manifest if k not in ("pairs", "sha256")}
+    write_pairs(tmp_path, rows, facts)
+    with pytest.raises(InputError, match=f"has {count} pairs; set synthesize.pairs to 2 or more"):
+        bench.read_pairs(tmp_path, 10, train)
+
+
+def test_a_missing_dataset_names_the_command(tmp_path: Path, pictures: Pictures) -> None:
     with pytest.raises(InputError, match="dvc repro synthesize"):
-        bench.read_pairs(tmp_path / "data/synthetic", 10)
+        bench.read_pairs(tmp_path / "data/synthetic", 10, pictures)
+
+
+def test_a_split_of_one_picture_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = draw(1, 1)
+    alone = replace(alone, ids=alone.ids[:1])
+    monkeypatch.setattr(bench, "read_pictures", lambda *_: alone)
+    with pytest.raises(InputError, match=r"train has 1 pictures; evaluate needs 2 or more"):
+        bench.read_splits(checkout / "data/pictures", checkout / "data/embeddings")
+
+
+def test_numbers_say_what_they_were_measured_on(checkout: Path) -> None:
+    told = json.loads((checkout / "metrics/evaluate.json").read_text())
+    for split in ("train", "val", "test"):
+        digest = read_pictures(checkout / "data/pictures", split).digest
+        assert f"{split}:{digest}" in told["pictures_digest"]
+    train = read_pictures(checkout / "data/pictures", "train")
+    assert told["pairs_digest"] == bench.read_pairs(checkout / "data/synthetic", 2, train)[1]
+    assert told["bleu_signature"].startswith("nrefs:")
+    assert told["cycle_verdict"]
+    assert told["use_verdict"]
 
 
 def test_the_table_and_the_numbers_of_a_run_agree(checkout: Path) -> None:
@@ -245,12 +272,79 @@ def test_cosines_of_cycles_against_numpy(scene: Bench) -> None:
     assert len(walks) == 2
 
 
-def test_words_kept_by_hand(scene: Bench) -> None:
+def test_words_kept_by_hand() -> None:
     before = ["a red flower with thin petals", "a blue flower with thin petals"]
-    points = {p.measure: p for p in cycling._words_kept(1, before, before)}
+    points = {p.measure: p for p in cycling._words_kept("text", 1, before, before)}
     assert points["bleu_4"].value == pytest.approx(100)
-    assert points["petal_colour_kept"].value == 1
-    assert points["petal_colour_kept"].shuffled == 0
+    for measure in ("petal_colour_kept", "colours_kept", "colours_f1"):
+        assert points[measure].value == 1
+        assert points[measure].shuffled == 0
+    assert points["shapes_f1"].shuffled == 1
+
+
+def test_words_of_image_cycles_are_compared_with_those_of_turn_one(scene: Bench) -> None:
+    one, two = cycling.image_cycle(scene)
+    assert not [point for point in one.points if point.measure == "bleu_4"]
+    points = {point.measure: point for point in two.points}
+    first = one.turn.captions
+    assert points["bleu_4"].value == bleu(two.turn.captions, [[c] for c in first])["bleu_4"]
+    told = [said(caption).get("colours", set()) for caption in first]
+    left = [said(caption).get("colours", set()) for caption in two.turn.captions]
+    if sum(map(len, told)):
+        kept = sum(len(a & b) for a, b in zip(told, left, strict=True)) / sum(map(len, told))
+        assert points["colours_kept"].value == pytest.approx(kept)
+
+
+def test_the_rank_of_the_first_caption_against_sorting(scene: Bench) -> None:
+    *_, walk = cycling.text_cycle(scene)
+    rows = bench.spread(16, 8)
+    captions = [scene.test.captions[row][0] for row in rows]
+    own = scene.mappings.psi(captions).double()
+    back = scene.mappings.psi(walk.turn.captions).double()
+    everyone = scene.embeddings["test"].psi.double()
+    ranks = []
+    for i, caption in enumerate(captions):
+        rivals = [
+            float(back[i] @ psi)
+            for psi, other in zip(everyone, scene.test.flat_captions, strict=True)
+            if normalize(other) != normalize(caption)
+        ]
+        ranks.append(1 + sum(rival >= float(back[i] @ own[i]) - 1e-6 for rival in rivals))
+    point = next(p for p in walk.points if p.measure == "own_median_rank")
+    assert point.value == sorted(ranks)[3]
+
+
+def walked(gaps: list[float], start: str = "image") -> list[Walk]:
+    return [
+        Walk(start, Turn([], torch.zeros(0), torch.zeros(0)), [
+            CyclePoint(start, turn, f"{name}_cosine{kind}", gap / (1 + (name == "pixel")), 0.0)
+            for name in ("phi", "pixel", "psi")
+            for kind in ("", "_centred")
+        ])
+        for turn, gap in enumerate(gaps, 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gaps", "wanted"),
+    [([0.8, 0.5, 0.4], 3), ([0.8, 0.41], None), ([0.0, 0.0], None), ([-0.1, -0.3], None)],
+)
+def test_half_life_by_hand(gaps: list[float], wanted: int | None) -> None:
+    assert cycling.half_life(walked(gaps), "image", "phi") == wanted
+
+
+@pytest.mark.parametrize(
+    ("gaps", "words"),
+    [
+        ([0.99], ["stays close to 1", "and keeps more", "0.99 against 0.49"]),
+        ([0.8, 0.6], ["after turn 2", "does not stay close to 1", "but keeps more"]),
+        ([-0.1], ["no nearer than that of unrelated pictures"]),
+    ],
+)
+def test_the_verdict_has_its_numbers(gaps: list[float], words: list[str]) -> None:
+    told = cycling.verdict(walked(gaps))
+    for word in words:
+        assert word in told
 
 
 def test_the_figures_name_turn_and_control(scene: Bench) -> None:

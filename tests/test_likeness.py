@@ -29,13 +29,17 @@ def scene(val: Pictures, encoder: JointEncoder, mappings: Mappings) -> Bench:
     torch.manual_seed(0)
     judge = judges.build(val, 32).eval()
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, val, 32)
-    config = EvaluationConfig(60, 60, 8, 2, 1)
+    config = EvaluationConfig(60, 60, 8, 2, 1, "", 2, 3)
     return Bench(mappings, judge, splits, vectors, novelty, config, 5)
 
 
 def pairs(pixels: torch.Tensor) -> Pairs:
     count = len(pixels)
-    return Pairs(["a flower"] * count, pixels, ["text_density"] * count, ["new"] * count)
+    ids = [f"pair-{i:07}" for i in range(count)]
+    unknown = torch.full((count,), -1)
+    return Pairs(
+        ids, ["a flower"] * count, pixels, ["text_density"] * count, [0.5] * count, unknown
+    )
 
 
 def measured(scene: Bench, pixels: torch.Tensor) -> dict[str, Figure]:

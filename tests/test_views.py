@@ -1,12 +1,23 @@
 """Views: standardised on real pictures, the same whatever the batch."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import torchvision
 from sklearn.decomposition import PCA
 from torch.nn import functional as F
+from torchvision.transforms import functional as transforms
 
 from pairsynth.artifacts import Pictures
-from pairsynth.metrics.views import Features, fitted, pixel_features, random_features
+from pairsynth.errors import InputError
+from pairsynth.metrics.views import (
+    Features,
+    fitted,
+    pixel_features,
+    pretrained_features,
+    random_features,
+)
 
 
 @pytest.fixture(params=["pixels", "random"])
@@ -53,3 +64,47 @@ def test_pixel_features_are_principal_components(pictures: Pictures) -> None:
 def test_the_random_network_is_always_the_same(val: Pictures) -> None:
     assert torch.equal(random_features()(val.pixels), random_features()(val.pixels))
     assert not torch.equal(random_features(1)(val.pixels), random_features()(val.pixels))
+
+
+# ---------------------------------------------------------------- weights of the user's own
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
+def test_weights_on_disk_are_one_more_view(tmp_path: Path, val: Pictures, name: str) -> None:
+    path = tmp_path / f"{name}-0000.pth"
+    torch.manual_seed(0)
+    torch.save(torchvision.models.get_model(name, weights=None).state_dict(), path)
+    features = pretrained_features(path)
+    found = features(val.pixels[:3])
+    assert found.shape[0] == 3
+    assert found.shape[1] >= 512
+    assert torch.allclose(found[:1], features(val.pixels[:1]), rtol=1e-3, atol=1e-4)
+
+
+def test_the_view_is_what_the_network_has_before_its_last_layer(
+    tmp_path: Path, val: Pictures
+) -> None:
+    network = torchvision.models.resnet18(weights=None).eval()
+    torch.save(network.state_dict(), tmp_path / "resnet18-a.pth")
+    found = pretrained_features(tmp_path / "resnet18-a.pth")(val.pixels[:2])
+    large = transforms.resize(val.pixels[:2].float() / 255, [224, 224], antialias=True)
+    ready = transforms.normalize(large, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    with torch.no_grad():
+        assert torch.allclose(network.fc(found), network(ready), rtol=1e-3, atol=1e-3)
+
+
+def test_weights_that_cannot_be_used_say_what_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no file .*; give a torchvision state dict"):
+        pretrained_features(tmp_path / "resnet18-a.pth")
+    (tmp_path / "mine.pth").write_bytes(b"weights")
+    with pytest.raises(InputError, match="names no torchvision classifier; rename it"):
+        pretrained_features(tmp_path / "mine.pth")
+    (tmp_path / "resnet18.pth").write_bytes(b"weights")
+    with pytest.raises(InputError, match="is no state dict of resnet18"):
+        pretrained_features(tmp_path / "resnet18.pth")
+    torch.save(torchvision.models.resnet34(weights=None).state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(InputError, match="is no state dict of resnet18"):
+        pretrained_features(tmp_path / "resnet18.pth")
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "squeezenet1_1.pth")
+    with pytest.raises(InputError, match="has no last linear layer"):
+        pretrained_features(tmp_path / "squeezenet1_1.pth")

@@ -1,11 +1,15 @@
 """Do caption and picture agree: on attributes, and by finding each other among others."""
 
+import bisect
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
+
+from pairsynth.text import normalize
 
 Reader = Callable[[str], Mapping[str, str]]
 
@@ -47,18 +51,70 @@ def attribute_agreement(
     return {attribute: Share(right[attribute], count[attribute]) for attribute in sorted(count)}
 
 
-def r_precision(images: Tensor, psi: Tensor, others: Tensor) -> Share:
-    """How often a picture is nearer to its own caption than to 99 of `others` (M, D).
+class Rivals:
+    """Captions that a picture's own caption is ranked among: vectors (M, D), of each wording one.
 
-    images, psi: unit vectors (N, D) of pictures and of their captions. Row i meets `others` from
-    row 99 i on, round and round, so that its result does not depend on the rows beside it. Ties
-    count as misses.
+    They stand in a circle in the order of a stable digest of their words, and a row meets those
+    that come after its own words in that circle: who meets whom depends on words alone, on no
+    order of rows. A rival of the same words as the row's own caption would be no rival.
     """
-    own = (images * psi).sum(1)
-    start = torch.arange(len(images))[:, None] * 99
-    rivals = others[(start + torch.arange(99)) % len(others)]
-    scores = (images[:, None] * rivals).sum(2)
-    return Share(int((scores < own[:, None]).all(1).sum()), len(images))
+
+    def __init__(self, captions: Sequence[str], vectors: Tensor) -> None:
+        """captions (M) and their unit vectors (M, D).
+
+        Raises:
+            ValueError: where the two differ in number.
+        """
+        if len(captions) != len(vectors):
+            raise ValueError(f"{len(captions)} captions and {len(vectors)} vectors of them")
+        rows = {_place(caption): i for i, caption in reversed(list(enumerate(captions)))}
+        self.places = sorted(rows)
+        self.vectors = vectors[[rows[place] for place in self.places]]
+
+    def ranks(
+        self, images: Tensor, psi: Tensor, captions: Sequence[str], block: int = 512
+    ) -> list[int]:
+        """The rank, 1 to 100, of each picture's own caption among it and 99 rivals.
+
+        images, psi: unit vectors (N, D) of pictures and of their captions. Ties count as misses.
+        Of fewer than 99 rivals, all are met.
+        """
+        met = min(RIVALS, len(self.places))
+        found: list[int] = []
+        for start in range(0, len(captions), block):
+            part = slice(start, start + block)
+            table, other = self._circle(captions[part], met)
+            scores = (images[part, None] * self.vectors[table]).sum(2)
+            own = (images[part] * psi[part]).sum(1, keepdim=True)
+            # As good as the own one, or not a number: a miss.
+            found += (1 + (~(scores < own) & other).sum(1)).tolist()
+        return found
+
+    def _circle(self, captions: Sequence[str], met: int) -> tuple[Tensor, Tensor]:
+        """Rows (N, met) of the rivals after each caption, and which of them are not itself."""
+        count, rows, others = len(self.places), [], []
+        for caption in captions:
+            place = _place(caption)
+            start = bisect.bisect_left(self.places, place)
+            itself = start < count and self.places[start] == place
+            first = start + itself
+            rows.append([(first + j) % count for j in range(met)])
+            others.append([not (itself and row == start) for row in rows[-1]])
+        return torch.tensor(rows, dtype=torch.long).reshape(len(captions), met), torch.tensor(
+            others, dtype=torch.bool
+        ).reshape(len(captions), met)
+
+
+RIVALS = 99
+
+
+def _place(caption: str) -> bytes:
+    return hashlib.sha256(normalize(caption).encode()).digest()
+
+
+def r_precision(ranks: Sequence[int]) -> Share:
+    """How often a picture is nearer to its own caption than to all of its rivals."""
+    return Share(sum(rank == 1 for rank in ranks), len(ranks))
 
 
 @dataclass(frozen=True)
@@ -75,10 +131,18 @@ class Retrieval:
 
 
 def retrieval(queries: Tensor, answers: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> Retrieval:
-    """Unit vectors (N, D) look for row i of `answers` (N, D), N > 1; ties count as misses."""
+    """Unit vectors (N, D) look for row i of `answers` (N, D), N > 1; ties count as misses.
+
+    Raises:
+        ValueError: for fewer than two rows, or where queries and answers differ in number.
+    """
+    if len(queries) != len(answers) or len(queries) < 2:
+        raise ValueError(
+            f"{len(queries)} queries and {len(answers)} answers; give two or more, as many of each"
+        )
     scores = queries @ answers.T
     own = scores.diagonal().clone()
-    rank = (scores >= own[:, None]).sum(1)
+    rank = (~(scores < own[:, None])).sum(1)
     scores.fill_diagonal_(-2)
     return Retrieval(
         {k: Share(int((rank <= k).sum()), len(rank)) for k in ranks},

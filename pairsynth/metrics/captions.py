@@ -25,11 +25,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict
         ValueError: where the two differ in length (sacrebleu would cut the longer one short), a
             hypothesis has no reference, or there is none.
     """
-    if len(hypotheses) != len(references) or not hypotheses or not all(references):
-        raise ValueError(
-            f"{len(hypotheses)} captions and {len(references)} lists of references; each caption "
-            "needs a list of one or more"
-        )
+    check_references(hypotheses, references)
     most = max(map(len, references))
     # None, not "": an empty reference would be the closest in length to a short caption.
     streams: list[Any] = [
@@ -37,6 +33,19 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict
     ]
     bare = [normalize(caption) for caption in hypotheses]
     return {f"bleu_{order}": _measure(order).corpus_score(bare, streams).score for order in ORDERS}
+
+
+def check_references(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Refuse captions that are none, or that do not have a list of references each.
+
+    Raises:
+        ValueError: saying how many there are of each.
+    """
+    if len(hypotheses) != len(references) or not hypotheses or not all(references):
+        raise ValueError(
+            f"{len(hypotheses)} captions and {len(references)} lists of references; each caption "
+            "needs a list of one or more"
+        )
 
 
 def signature() -> str:
@@ -55,6 +64,7 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> f
 
     Precision and recall are each the best over a caption's references; recall weighs 1.2 squared.
     """
+    check_references(hypotheses, references)
     return sum(map(_rouge_l, hypotheses, references)) / len(hypotheses)
 
 
@@ -105,6 +115,7 @@ def meteor_stems(hypotheses: Sequence[str], references: Sequence[Sequence[str]])
 
     Synonyms are left out, since WordNet is a download: not comparable with METEOR that has them.
     """
+    check_references(hypotheses, references)
     stemmer, synonyms = _Stemmer(), _NoSynonyms()
     scores = [
         meteor_score(
@@ -120,6 +131,8 @@ def meteor_stems(hypotheses: Sequence[str], references: Sequence[Sequence[str]])
 
 def most_frequent(captions: Sequence[str]) -> str:
     """The caption that occurs most often; the first in the alphabet of several."""
+    if not captions:
+        raise ValueError("no captions; none of them is the most frequent")
     counts = Counter(map(normalize, captions))
     return min(counts, key=lambda caption: (-counts[caption], caption))
 
@@ -131,7 +144,7 @@ def nearest_caption(
     return [captions[row][0] for row in (images @ references.T).argmax(1).tolist()]
 
 
-def shifted(captions: Sequence[str]) -> list[str]:
-    """Each caption moved half way round the list: surely another's, often of another class."""
-    half = max(1, len(captions) // 2)
-    return [*captions[half:], *captions[:half]]
+def shifted(captions: Sequence[str], by: int = 0) -> list[str]:
+    """Each caption moved `by` rows round the list; by 0: half way, often to another class."""
+    by = by or max(1, len(captions) // 2)
+    return [*captions[by:], *captions[:by]]

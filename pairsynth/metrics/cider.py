@@ -4,13 +4,15 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from nltk.util import everygrams
-
+from pairsynth.metrics.captions import check_references
 from pairsynth.text import normalize
 
 ORDERS = 4
 WIDTH = 6.0
+# References are met again with every set of captions that is measured against them.
+CACHED = 10_000
 
 Gram = tuple[str, ...]
 
@@ -32,23 +34,31 @@ class CiderD:
     """
 
     def __init__(self, documents: Sequence[Sequence[str]]) -> None:
-        """documents: the captions of each train picture; a picture is one document."""
+        """documents: the captions of each train picture; a picture is one document.
+
+        Raises:
+            ValueError: where there are none.
+        """
+        if not documents:
+            raise ValueError("no documents; how rare a word is cannot be told")
         self.documents = math.log(len(documents))
         self.frequency = Counter(
             gram
             for captions in documents
             for gram in {gram for caption in captions for gram in _grams(caption)}
         )
+        self.vector = lru_cache(maxsize=CACHED)(self._vector)
 
     def __call__(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
         """The mean over `hypotheses`, each against its own list of references, 0 to 10."""
+        check_references(hypotheses, references)
         total = 0.0
         for hypothesis, own in zip(hypotheses, references, strict=True):
             vector = self.vector(hypothesis)
             total += sum(similarity(vector, self.vector(caption)) for caption in own) / len(own)
         return 10 * total / len(hypotheses)
 
-    def vector(self, caption: str) -> Vector:
+    def _vector(self, caption: str) -> Vector:
         """tf-idf of every n-gram of 1 to 4 words."""
         grams = _grams(caption)
         weights: list[dict[Gram, float]] = [{} for _ in range(ORDERS)]
@@ -72,4 +82,7 @@ def similarity(hypothesis: Vector, reference: Vector) -> float:
 
 
 def _grams(caption: str) -> list[Gram]:
-    return list(everygrams(normalize(caption).split(), max_len=ORDERS))
+    words = normalize(caption).split()
+    return [
+        tuple(words[i : i + n]) for n in range(1, ORDERS + 1) for i in range(len(words) - n + 1)
+    ]

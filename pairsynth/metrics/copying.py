@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import CountVectorizer
 
 from pairsynth.text import normalize
 
 ORDERS = (1, 2, 3, 4)
 BLOCK = 256
+TINY = 1e-9
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -54,51 +54,84 @@ def closest_bleu(captions: Sequence[str], train: Sequence[str]) -> tuple[list[fl
     """For each caption the best BLEU-4 against one training caption, 0 to 1, and whose it is.
 
     Exact, unsmoothed: of all training captions only those can score that share four words in a
-    row. The row is that of the first best in `train`, or 0 where none scores.
+    row, and no score is above what these four alone allow. So the training caption that allows
+    most is scored first, then those alone that allow as much as it scored. The row is that of the
+    first best in `train`, or 0 where none scores.
     """
-    hypotheses, references = ([normalize(one) for one in few] for few in (captions, train))
-    lengths = np.array([len(one.split()) for one in hypotheses], float)
-    others = np.array([len(one.split()) for one in references], float)
-    tables = [_layers(hypotheses, references, order) for order in ORDERS]
-    best, rows = np.zeros(len(captions)), np.zeros(len(captions), np.int64)
-    if not all(tables):
-        return best.tolist(), rows.tolist()
+    lengths, others = (
+        np.array([len(normalize(one).split()) for one in few], float) for few in (captions, train)
+    )
+    best, found = np.zeros(len(captions)), np.zeros(len(captions), np.int64)
+    tables = _tables(captions, train)
+    if not tables:
+        return best.tolist(), found.tolist()
     for start in range(0, len(captions), BLOCK):
         part = slice(start, start + BLOCK)
-        matched = [sum(own[part] @ other.T for own, other in layers) for layers in tables]
-        scores = _bleu(matched, lengths[part], others)
-        best[part] = scores.max(1).toarray()[:, 0]
-        rows[part] = np.asarray(scores.argmax(1)).ravel()
-    return best.tolist(), rows.tolist()
+        four = sum(own[part] @ other.T for own, other in tables[3]).tocoo()
+        rows, columns = four.row + start, four.col
+        bound = np.exp(np.minimum(0, 1 - others[columns] / lengths[rows])) * (
+            four.data / (lengths[rows] - 3)
+        ) ** (1 / 4)
+        peak = np.zeros(len(captions))
+        np.maximum.at(peak, rows, bound)
+        for floor in (peak, best):
+            kept = bound >= floor[rows] - TINY
+            own, other = rows[kept], columns[kept]
+            score = bound[kept] * _shorter(tables, own, other, lengths)
+            top = _first_best(own, other, score)
+            best[own[top]], found[own[top]] = score[top], other[top]
+    return best.tolist(), found.tolist()
 
 
-def _layers(
-    hypotheses: Sequence[str], references: Sequence[str], order: int
-) -> list[tuple[csr_matrix, csr_matrix]]:
-    """Which n-grams each has once or more, twice or more, ...: products of these sum to clips."""
-    counter = CountVectorizer(
-        tokenizer=str.split, token_pattern=None, ngram_range=(order, order), dtype=np.float32
-    )
-    try:
-        own = counter.fit_transform(hypotheses)
-    except ValueError:  # none of the captions has `order` words
-        return []
-    other = counter.transform(references)
-    most = int(min(own.max(), other.max()))
-    return [(_reach(own, k), _reach(other, k)) for k in range(1, most + 1)]
+def _first_best(rows: Ints, columns: Ints, scores: Floats) -> Ints:
+    """For each row that occurs, the place of its best score; of several the first column's."""
+    order = np.lexsort((columns, -scores, rows))
+    return order[np.unique(rows[order], return_index=True)[1]]
+
+
+def _shorter(
+    tables: Sequence[list[tuple[csr_matrix, csr_matrix]]],
+    rows: Ints,
+    columns: Ints,
+    lengths: Floats,
+) -> Floats:
+    """What runs of one, two and three words leave of BLEU-4: their precisions' fourth root."""
+    left = np.ones(len(rows))
+    for order in ORDERS[:3]:
+        matched = sum(
+            np.asarray(own[rows].multiply(other[columns]).sum(1)).ravel()
+            for own, other in tables[order - 1]
+        )
+        left *= matched / (lengths[rows] - order + 1)
+    return left ** (1 / 4)
+
+
+def _tables(
+    captions: Sequence[str], train: Sequence[str]
+) -> list[list[tuple[csr_matrix, csr_matrix]]]:
+    """For runs of one to four words, which each has once or more, twice or more, ...
+
+    Products of these sum to clipped matches. Empty where no caption, or none of `train`, has four
+    words.
+    """
+    words, owners = _stream([*captions, *train])
+    places = np.flatnonzero(words >= 0)
+    runs, tables = words[places], []
+    for order in ORDERS:
+        numbers = np.unique(runs, return_inverse=True)[1]
+        shape = (len(captions) + len(train), int(numbers.max(initial=-1)) + 1)
+        ones = np.ones(len(places), np.float32)
+        counts = csr_matrix((ones, (owners[places], numbers)), shape=shape)
+        own, other = counts[: len(captions)], counts[len(captions) :]
+        if not (own.nnz and other.nnz):
+            return []
+        most = int(min(own.max(), other.max()))
+        tables.append([(_reach(own, k), _reach(other, k)) for k in range(1, most + 1)])
+        growing = words[places + order] >= 0
+        places = places[growing]
+        runs = numbers[growing] * len(words) + words[places + order]
+    return tables
 
 
 def _reach(counts: csr_matrix, least: int) -> csr_matrix:
     return (counts >= least).astype(np.float32)
-
-
-def _bleu(matched: Sequence[csr_matrix], lengths: Floats, others: Floats) -> csr_matrix:
-    """BLEU-4 where four words in a row are shared, from clipped matches (block, train)."""
-    four = matched[3].tocoo()
-    rows, columns = four.row, four.col
-    own, other = lengths[rows], others[columns]
-    score = np.exp(np.minimum(0, 1 - other / own))
-    for order, table in zip(ORDERS, matched, strict=True):
-        values = four.data if order == 4 else table.toarray()[rows, columns]
-        score *= (values / (own - order + 1)) ** 0.25
-    return csr_matrix((score, (rows, columns)), shape=four.shape)

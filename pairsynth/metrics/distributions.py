@@ -1,16 +1,21 @@
 """Are drawn pictures like real ones, as sets: KID, Fréchet, precision and coverage, Vendi.
 
 Every measure takes features, whatever made them: (N, F) and (M, F), float. Sets are compared at
-the same number of rows, for most of these change with it.
+the same number of rows, for most of these change with it. What draws rows by chance draws from
+rows sorted by their content, so that nothing depends on the order they come in.
+
+Raises (all measures):
+    ValueError: for features that are not finite, or fewer rows than the measure needs.
 """
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy.stats import linregress
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -21,13 +26,14 @@ SUBSETS = 50
 SUBSET_SIZE = 200
 NEIGHBOURS = 5
 FRECHET_SIZES = 8
+FOLDS = 5
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over random subsets, and between what 95 % of them lie."""
+    """A value of whole sets, and between what 95 % of the values of random subsets lie."""
 
-    mean: float
+    value: float
     low: float
     high: float
 
@@ -35,12 +41,11 @@ class Spread:
 def kid(real: Tensor, drawn: Tensor, randomness: torch.Generator) -> Spread:
     """Kernel distance, unbiased, cubic kernel (Binkowski et al., arXiv 1801.01401); 0 is alike.
 
-    Over `SUBSETS` random subsets of `SUBSET_SIZE` rows, or of as many as the smaller set has.
-
-    Raises:
-        ValueError: for fewer than two rows in either.
+    The value is that of all rows, which is what the mean over subsets estimates; the interval is
+    that of `SUBSETS` random subsets of `SUBSET_SIZE` rows, or of as many as the smaller set has.
     """
     size = min(SUBSET_SIZE, _enough(real, 2), _enough(drawn, 2))
+    real, drawn = in_order(real), in_order(drawn)
     values = torch.stack(
         [
             _mmd(_subset(real, size, randomness), _subset(drawn, size, randomness))
@@ -48,15 +53,22 @@ def kid(real: Tensor, drawn: Tensor, randomness: torch.Generator) -> Spread:
         ]
     )
     low, high = values.quantile(torch.tensor([0.025, 0.975]).double()).tolist()
-    return Spread(float(values.mean()), low, high)
+    return Spread(float(_mmd(real, drawn)), low, high)
+
+
+def in_order(features: Tensor) -> Tensor:
+    """The rows (N, F) sorted by their first feature, then by their second, and so on."""
+    rows = np.lexsort(features.detach().cpu().numpy().T[::-1])
+    return features[torch.from_numpy(rows.copy())]
 
 
 def _mmd(left: Tensor, right: Tensor) -> Tensor:
-    """Unbiased squared maximum mean discrepancy of two sets of equal size."""
+    """Unbiased squared maximum mean discrepancy of two sets."""
     within = [
-        (kernel.sum() - kernel.trace()) for kernel in (_cubic(left, left), _cubic(right, right))
+        (kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1))
+        for kernel in (_cubic(left, left), _cubic(right, right))
     ]
-    return sum(within) / (len(left) * (len(left) - 1)) - 2 * _cubic(left, right).mean()
+    return within[0] + within[1] - 2 * _cubic(left, right).mean()
 
 
 def _cubic(left: Tensor, right: Tensor) -> Tensor:
@@ -72,6 +84,7 @@ def frechet(real: Tensor, drawn: Tensor) -> float:
 
     It is biased upwards, the more the fewer the rows; see `frechet_infinity`.
     """
+    _enough(real, 2), _enough(drawn, 2)
     (mean, cov), (other_mean, other_cov) = _moments(real), _moments(drawn)
     values, vectors = torch.linalg.eigh(cov)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -99,7 +112,8 @@ def frechet_infinity(real: Tensor, drawn: Tensor, randomness: torch.Generator) -
     Raises:
         ValueError: where there are fewer rows than four times the features.
     """
-    most = min(len(real), len(drawn))
+    most = min(_enough(real, 1), _enough(drawn, 1))
+    real, drawn = in_order(real), in_order(drawn)
     least = 2 * real.shape[1]
     if most < 2 * least:
         raise ValueError(f"{most} rows; {real.shape[1]} features need {2 * least} or more")
@@ -131,7 +145,7 @@ def manifold(real: Tensor, drawn: Tensor) -> Manifold:
     """
     if len(real) != len(drawn):
         raise ValueError(f"{len(real)} real and {len(drawn)} drawn rows; take as many of each")
-    _enough(real, NEIGHBOURS + 1)
+    _enough(real, NEIGHBOURS + 1), _enough(drawn, NEIGHBOURS + 1)
     reach, drawn_reach = _radii(real), _radii(drawn)
     apart = torch.cdist(real.double(), drawn.double())
     inside = apart <= reach[:, None]
@@ -155,6 +169,7 @@ def vendi(features: Tensor) -> float:
     exp of the entropy of the eigenvalues of the cosine kernel, taken from the smaller of the two
     matrices that share them.
     """
+    _enough(features, 1)
     rows = torch.nn.functional.normalize(features.double(), dim=1)
     square = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
     shares = torch.linalg.eigvalsh(square / len(rows)).clamp(min=0)
@@ -166,15 +181,24 @@ def told_apart(real: Tensor, drawn: Tensor) -> Share:
 
     The classifier two-sample test (Lopez-Paz and Oquab, arXiv 1610.06545).
     """
-    size = min(_enough(real, NEIGHBOURS), _enough(drawn, NEIGHBOURS))
-    features = torch.cat([real[:size], drawn[:size]]).double().numpy()
+    size = min(_enough(real, FOLDS), _enough(drawn, FOLDS))
+    sets = [
+        some[torch.linspace(0, len(some) - 1, size).round().long()]
+        for some in (in_order(real), in_order(drawn))
+    ]
+    features = torch.cat(sets).double().numpy()
     truth = [0] * size + [1] * size
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    said = cross_val_predict(model, features, truth, cv=5)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    said = cross_val_predict(model, features, truth, cv=folds)
     return Share(int((said == truth).sum()), 2 * size)
 
 
 def _enough(features: Tensor, least: int) -> int:
+    """The number of rows, all of which must be finite and which must be `least` or more."""
     if len(features) < least:
         raise ValueError(f"{len(features)} rows; this measure needs {least} or more")
+    odd = (~features.isfinite().all(1)).nonzero()[:, 0]
+    if len(odd):
+        raise ValueError(f"features of row {int(odd[0])} are not finite; look at its picture")
     return len(features)

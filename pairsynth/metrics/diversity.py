@@ -23,17 +23,17 @@ def distinct(captions: Sequence[str], order: int) -> float | None:
     return len(counts) / counts.total() if counts else None
 
 
-def vocabulary_coverage(captions: Sequence[str], references: Sequence[str]) -> float:
-    """The share of the words of `references` that `captions` use."""
+def vocabulary_coverage(captions: Sequence[str], references: Sequence[str]) -> float | None:
+    """The share of the words of `references` that `captions` use; None where these have none."""
     used, known = (
         {word for words in _split(few) for word in words} for few in (captions, references)
     )
-    return len(used & known) / len(known)
+    return len(used & known) / len(known) if known else None
 
 
-def mean_words(captions: Sequence[str]) -> float:
-    """Words in a caption, on average."""
-    return sum(map(len, _split(captions))) / len(captions)
+def mean_words(captions: Sequence[str]) -> float | None:
+    """Words in a caption, on average; None of none."""
+    return sum(map(len, _split(captions))) / len(captions) if captions else None
 
 
 def self_bleu(captions: Sequence[str]) -> float | None:

@@ -3,8 +3,10 @@
 Shapes: N rows, M training pictures, F features.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -24,74 +26,149 @@ RECOMBINATION = "recombination"
 COPY = "copy"
 KINDS = (NEW, NEW_IMAGE, NEW_CAPTION, RECOMBINATION, COPY)
 
+Features = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Novelty:
     """One row. kind: NEW, NEW_IMAGE, NEW_CAPTION, RECOMBINATION or COPY.
 
     nearest_image: id of the nearest training picture. image_distance: root mean square difference
-    of the two thumbnails, 0 to 1. nearest_caption: the nearest training caption by psi.
+    of the two thumbnails, 0 to 1. image_ratio: that distance as a share of the distance to the
+    second nearest; near 0 where one training picture alone was copied. nearest_caption: the
+    nearest training caption by psi, nearest_caption_id: `image_id#place` of it.
     caption_similarity: the cosine of the two. caption_seen: word for word in train.
     """
 
     kind: str
     nearest_image: str
     image_distance: float
+    image_ratio: float
     nearest_caption: str
+    nearest_caption_id: str
     caption_similarity: float
     caption_seen: bool
+
+
+@dataclass(frozen=True)
+class Near:
+    """The nearest training picture of each row: distance (N), ratio to the second (N), row (N)."""
+
+    distance: Tensor
+    ratio: Tensor
+    row: Tensor
+
+
+class Neighbours:
+    """One view of the training pictures: how near others come, and how near is alarming.
+
+    The alarms are calibrated on real held-out pictures: no more than `false_alarms` of them are
+    nearer than `distance`, and no more have a smaller ratio than `ratio`.
+    """
+
+    def __init__(
+        self, features: Features, train: Tensor, held_out: Tensor, false_alarms: float
+    ) -> None:
+        """train, held_out: uint8 pictures (M, 3, S, S) and (N, 3, S, S).
+
+        Raises:
+            ValueError: for fewer than two training pictures or no held-out one.
+        """
+        if len(train) < 2 or not len(held_out):
+            raise ValueError(
+                f"{len(train)} training and {len(held_out)} held-out pictures; novelty needs two "
+                "to be near to, and one or more to tell how near real pictures come"
+            )
+        self.features, self.train = features, features(train)
+        near = self.find(held_out)
+        self.distance = alarm(near.distance, false_alarms)
+        self.ratio = alarm(near.ratio, false_alarms)
+
+    def find(self, pixels: Tensor) -> Near:
+        """The nearest training picture of each of uint8 (N, 3, S, S), or of its mirror image."""
+        return nearest_two(self.features(pixels), self.features(pixels.flip(3)), self.train)
+
+    def alarming(self, near: Near) -> Tensor:
+        """Which rows (N) come too near; the same picture always does."""
+        return (near.distance < self.distance) | (near.distance == 0)
+
+    def lonely(self, near: Near) -> Tensor:
+        """Which rows (N) are far nearer to one training picture than to all others."""
+        return near.ratio < self.ratio
 
 
 class NoveltyIndex:
     """Train pictures and captions to compare with.
 
-    A picture counts as seen where it is nearer to a training picture, or to its mirror image,
-    than all but `FALSE_ALARMS` of real held-out pictures are.
+    A picture counts as seen where, of real held-out pictures, all but `FALSE_ALARMS` are further
+    from the training pictures and their mirror images: in thumbnails, in the ratio of the first
+    distance to the second, or in hashes. The three share the false alarms evenly.
     """
 
     def __init__(self, train: Pictures, psi: Tensor, held_out: Pictures, size: int) -> None:
         """psi (captions, D) of the train captions; pictures are compared at `size` pixels."""
         self.train, self.psi, self.size = train, psi, size
-        self.thumbnails = thumbnails(center_crop(train.pixels, size))
+        real, others = center_crop(train.pixels, size), center_crop(held_out.pixels, size)
+        view = partial(
+            Neighbours, train=real, held_out=others, false_alarms=FALSE_ALARMS / len(DETECTORS)
+        )
+        self.thumbnails, self.hashes = view(thumbnails), view(hashes)
         self.captions = train.flat_captions
         self.owners: dict[str, set[int]] = {}
         for row, captions in enumerate(train.captions):
             for caption in captions:
                 self.owners.setdefault(normalize(caption), set()).add(row)
-        distances, _ = self.nearest_images(center_crop(held_out.pixels, size))
-        self.threshold = float(torch.quantile(distances, FALSE_ALARMS))
 
-    def nearest_images(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance (N) and row (N) of the training picture nearest to each uint8 (N, 3, S, S)."""
-        own, mirrored = thumbnails(pixels), thumbnails(pixels.flip(3))
-        distance, row = nearest(own, self.thumbnails)
-        other, other_row = nearest(mirrored, self.thumbnails)
-        closer = other < distance
-        return torch.where(closer, other, distance), torch.where(closer, other_row, row)
+    @property
+    def threshold(self) -> float:
+        """The distance of thumbnails below which a picture counts as seen."""
+        return self.thumbnails.distance
+
+    def alarms(self, pixels: Tensor) -> tuple[Near, dict[str, Tensor]]:
+        """Nearest by thumbnails, and which rows (N) each of `DETECTORS` takes for seen."""
+        near, hashed = self.thumbnails.find(pixels), self.hashes.find(pixels)
+        flags = (
+            self.thumbnails.alarming(near),
+            self.thumbnails.lonely(near),
+            hashed.distance < self.hashes.distance,
+        )
+        return near, dict(zip(DETECTORS, flags, strict=True))
 
     def judge(self, pixels: Tensor, captions: Sequence[str], psi: Tensor) -> list[Novelty]:
         """One `Novelty` for each picture, caption and psi (N, D) of the caption."""
-        distances, rows = self.nearest_images(pixels)
+        if not captions:
+            return []
+        near, flags = self.alarms(pixels)
+        seen = torch.stack(list(flags.values())).any(0)
         similarity, place = _nearest_cosine(psi, self.psi)
+        pictures = (near.row, near.distance, near.ratio, seen, similarity, place)
         return [
             self._row(*row)
-            for row in zip(
-                captions,
-                distances.tolist(),
-                rows.tolist(),
-                similarity.tolist(),
-                place.tolist(),
-                strict=True,
-            )
+            for row in zip(captions, *(column.tolist() for column in pictures), strict=True)
         ]
 
     def _row(
-        self, caption: str, distance: float, row: int, similarity: float, place: int
+        self,
+        caption: str,
+        row: int,
+        distance: float,
+        ratio: float,
+        seen: bool,
+        similarity: float,
+        place: int,
     ) -> Novelty:
         owners = self.owners.get(normalize(caption), set())
-        kind = kind_of(distance <= self.threshold, bool(owners), row in owners)
+        first = self.train.first_caption
+        owner = int(torch.searchsorted(first, place, right=True)) - 1
         return Novelty(
-            kind, self.train.ids[row], distance, self.captions[place], similarity, bool(owners)
+            kind_of(seen, bool(owners), row in owners),
+            self.train.ids[row],
+            distance,
+            ratio,
+            self.captions[place],
+            f"{self.train.ids[owner]}#{place - int(first[owner])}",
+            similarity,
+            bool(owners),
         )
 
 
@@ -104,25 +181,81 @@ def kind_of(image_seen: bool, caption_seen: bool, together: bool) -> str:
     return COPY if together else RECOMBINATION
 
 
+def alarm(values: Tensor, rate: float) -> float:
+    """The value that no more than a share `rate` of `values` (N) is smaller than.
+
+    Raises:
+        ValueError: where one is not a number.
+    """
+    if values.isnan().any():
+        raise ValueError("distances are not numbers; are the features finite?")
+    return float(values.sort().values[min(int(rate * len(values)), len(values) - 1)])
+
+
 def thumbnails(pixels: Tensor) -> Tensor:
     """uint8 (N, 3, S, S) to means over a 16 x 16 raster, (N, 768) in [0, 1]."""
-    parts = [F.adaptive_avg_pool2d(p.float() / 255, THUMBNAIL) for p in pixels.split(1024)]
-    return torch.cat(parts).flatten(1)
+    return _raster(pixels, THUMBNAIL).flatten(1)
 
 
-def nearest(queries: Tensor, references: Tensor, block: int = 1024) -> tuple[Tensor, Tensor]:
-    """Root mean square distance (N) to, and row (N) of, the nearest of references (M, F).
+def _raster(pixels: Tensor, side: int) -> Tensor:
+    parts = [F.adaptive_avg_pool2d(p.float() / 255, side) for p in pixels.split(1024)]
+    return torch.cat(parts)
 
+
+def hashes(pixels: Tensor) -> Tensor:
+    """uint8 (N, 3, S, S) to bits (N, 191), 0 or 1: a perceptual hash, then a colour hash.
+
+    Perceptual: which of the lowest 63 cosine frequencies of the brightness are above their
+    median. It sees no colour, so: at 4 x 4 places, how far red outweighs green, and blue both.
+    """
+    grey = _raster(pixels, HASHED).mean(1)
+    low = (_COSINES @ grey @ _COSINES.T).flatten(1)[:, 1:]
+    shape = low > low.median(1, keepdim=True).values
+    red, green, blue = _raster(pixels, 4).unbind(1)
+    opponents = torch.stack([red - green, blue - (red + green) / 2], 1)
+    colour = opponents[..., None] > torch.tensor(LEVELS)
+    return torch.cat([shape, colour.flatten(1)], 1).float()
+
+
+def _cosines(count: int, side: int) -> Tensor:
+    """The first `count` rows of the discrete cosine transform of `side` numbers."""
+    places = torch.arange(side) + 0.5
+    return torch.cos(math.pi / side * torch.arange(count)[:, None] * places)
+
+
+HASHED, LEVELS = 32, (-0.2, -0.05, 0.05, 0.2)
+_COSINES = _cosines(8, HASHED)
+DETECTORS = ("distance", "ratio", "hash")
+
+
+def nearest_two(own: Tensor, mirrored: Tensor, references: Tensor, block: int = 1024) -> Near:
+    """The nearest of references (M, F), M > 1, by root mean square, and its ratio to the second.
+
+    own, mirrored: features (N, F) of pictures and of their mirror images; the nearer counts.
     Exact, in blocks: about the mean, where a squared norm does not drown small differences, and
-    the distance is taken from the difference itself, so a copy is at exactly 0.
+    the distance is taken from the difference itself, so a copy is at exactly 0. Where the two
+    nearest are both at 0 the ratio is 1.
     """
     middle = references.mean(0)
-    queries, references = queries - middle, references - middle
-    square = (references**2).sum(1)
-    rows = torch.cat(
-        [(square - 2 * part @ references.T).argmin(1) for part in queries.split(block)]
-    )
-    return (queries - references[rows]).square().mean(1).sqrt(), rows
+    centred = references - middle
+    square = centred.square().sum(1)
+    parts = []
+    for a, b in zip(own.split(block), mirrored.split(block), strict=True):
+        scores = torch.minimum(*(_apart(side - middle, centred, square) for side in (a, b)))
+        rows = scores.argmin(1, keepdim=True)
+        rows = torch.cat([rows, scores.scatter(1, rows, torch.inf).argmin(1, keepdim=True)], 1)
+        chosen = references[rows]
+        exact = torch.minimum(*((chosen - side[:, None]).square().mean(2) for side in (a, b)))
+        distance, order = exact.sqrt().sort(dim=1, stable=True)
+        parts.append((distance, rows.gather(1, order)))
+    distances, rows = (torch.cat(part) for part in zip(*parts, strict=True))
+    first, second = distances.unbind(1)
+    return Near(first, torch.where(second > 0, first / second, 1.0), rows[:, 0])
+
+
+def _apart(queries: Tensor, references: Tensor, square: Tensor) -> Tensor:
+    """Squared distances (N, M), from the squared norms (M) of the references."""
+    return square - 2 * queries @ references.T + queries.square().sum(1, keepdim=True)
 
 
 def _nearest_cosine(queries: Tensor, references: Tensor, block: int = 512) -> tuple[Tensor, Tensor]:

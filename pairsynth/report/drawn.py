@@ -181,7 +181,7 @@ def nearness(scene: Scene, distances: list[float]) -> Chart:
     train, val = scene.pictures["train"], scene.pictures["val"]
     size = scene.mappings.gan.size
     index = NoveltyIndex(train, scene.embeddings["train"].psi, val, size)
-    held_out = index.nearest_images(center_crop(val.pixels, size))[0].tolist()
+    held_out = index.thumbnails.find(center_crop(val.pixels, size)).distance.tolist()
     medians = [float(np.median(numbers)) for numbers in (distances, held_out)]
     return histogram(
         "nearness",

@@ -1,0 +1,184 @@
+"""Are pairs new, and would copies be noticed: kinds of novelty, planted copies, global scores."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pairsynth.bench import Bench, Figure, Pairs, plain_figures, share_figure, spread
+from pairsynth.images import to_picture, to_tensor
+from pairsynth.metrics import memorisation
+from pairsynth.metrics.agreement import Share
+from pairsynth.metrics.copying import closest_bleu, longest_copied
+from pairsynth.metrics.novelty import FALSE_ALARMS, KINDS, NEW, Neighbours, NoveltyIndex, thumbnails
+from pairsynth.metrics.views import fitted
+from pairsynth.rowwise import Row
+from pairsynth.text import normalize
+
+PLANTED = (0.01, 0.05, 1.0)
+QUALITY, SHIFT = 75, 32
+
+
+def originality(bench: Bench, pairs: Pairs, rows: Sequence[Row]) -> Iterator[list[Figure]]:
+    """The figures of group `novelty`, part by part."""
+    yield list(copied(bench, rows))
+    yield list(kinds(bench, rows))
+    yield list(planted(bench, pairs))
+    yield list(memorised(bench, pairs))
+
+
+def copied(bench: Bench, rows: Sequence[Row]) -> Iterator[Figure]:
+    """How much captions of pairs repeat of train captions, beside as many real held-out ones."""
+    train, held_out = bench.train.flat_captions, [own[0] for own in bench.test.captions]
+    size = min(len(rows), len(held_out))
+    real = [held_out[i] for i in spread(len(held_out), size)]
+    some = [rows[i] for i in spread(len(rows), size)]
+    found = {
+        "pairs": ([row.longest_copied for row in some], [row.closest_bleu for row in some]),
+        "real_held_out": (longest_copied(real, train), closest_bleu(real, train)[0]),
+    }
+    for subject, (runs, closest) in found.items():
+        values = {"longest_copied_words": sum(runs) / size, "closest_bleu": sum(closest) / size}
+        yield from plain_figures("novelty", subject, values, size)
+
+
+def kinds(bench: Bench, rows: Sequence[Row]) -> Iterator[Figure]:
+    """Kinds of novelty of pairs, beside real held-out pairs and pairs of the training set.
+
+    A caption counts as seen where it stands word for word in train; of real ones many do.
+    """
+    index = bench.novelty
+    yield from _kinds("pairs", [row.novelty for row in rows])
+    yield _seen(index, "pairs", [row.caption for row in rows])
+    captions = [own[0] for own in bench.test.captions]
+    psi = bench.embeddings["test"].psi[bench.test.first_caption[:-1]]
+    held_out = index.judge(bench.test.pixels, captions, psi)
+    yield from _kinds("real_held_out", [one.kind for one in held_out])
+    yield _seen(index, "real_held_out", bench.test.flat_captions)
+    some = spread(len(bench.train), len(rows))
+    own = [bench.train.captions[row][0] for row in some]
+    psi = bench.embeddings["train"].psi[bench.train.first_caption[:-1][some]]
+    copies = index.judge(bench.train.pixels[some], own, psi)
+    yield from _kinds("training_copies", [one.kind for one in copies])
+    yield _seen(index, "training_copies", own)
+
+
+def _kinds(subject: str, found: Sequence[str]) -> Iterator[Figure]:
+    counts = Counter(found)
+    for kind in KINDS:
+        name = "all_new" if kind == NEW else kind.replace(",", "").replace(" ", "_")
+        yield share_figure("novelty", subject, name, Share(counts[kind], len(found)))
+
+
+def _seen(index: NoveltyIndex, subject: str, captions: Sequence[str]) -> Figure:
+    seen = sum(normalize(caption) in index.owners for caption in captions)
+    return share_figure("novelty", subject, "caption_seen", Share(seen, len(captions)))
+
+
+# ---------------------------------------------------------------- planted copies
+
+
+def as_jpeg(pixels: Tensor) -> Tensor:
+    """uint8 pictures (N, 3, S, S) after a JPEG file of quality 75."""
+    found = []
+    for picture in pixels:
+        file = BytesIO()
+        to_picture(picture).save(file, "JPEG", quality=QUALITY)
+        found.append(to_tensor(Image.open(file)))
+    return torch.stack(found)
+
+
+def shifted(pixels: Tensor) -> Tensor:
+    """uint8 pictures (N, 3, S, S) moved right and down by 1/32 of their side, edges repeated."""
+    size, step = pixels.shape[-1], pixels.shape[-1] // SHIFT
+    places = (torch.arange(size) - step).clamp(min=0)
+    return pixels[..., places, :][..., places]
+
+
+PLANTS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "exact": lambda pixels: pixels,
+    "mirrored": lambda pixels: pixels.flip(3),
+    "jpeg": as_jpeg,
+    "shifted": shifted,
+}
+
+
+@dataclass(frozen=True)
+class Detectors:
+    """Everything that tells copied pictures: the rule of `novelty`, and the judge's view."""
+
+    index: NoveltyIndex
+    judge: Neighbours
+
+    def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Which rows (N) each takes for copied; `seen` is what the rule of `novelty` says."""
+        _, flags = self.index.alarms(pixels)
+        near = self.judge.find(pixels)
+        seen = torch.stack(list(flags.values())).any(0)
+        return flags | {"seen": seen, "judge": self.judge.alarming(near) | self.judge.lonely(near)}
+
+
+def detectors(bench: Bench) -> Detectors:
+    """The judge's alarms are calibrated on val pictures too, half of them for the ratio."""
+    train, val = bench.train.pixels, bench.pictures["val"].pixels
+    view = fitted(bench.judge.image_features, train)
+    return Detectors(bench.novelty, Neighbours(view, train, val, FALSE_ALARMS / 2))
+
+
+def planted(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
+    """Copies of training pictures among real test pictures: how many are found, and false alarms.
+
+    A detector's false alarms are those among the real pictures left; `seen` of pairs themselves
+    stands beside them.
+    """
+    find, test = detectors(bench), bench.test.pixels
+    size = min(len(test), len(bench.train))
+    some = spread(len(test), size)
+    alarms, own = find(test[some]), find(pairs.pixels)
+    originals = bench.train.pixels[spread(len(bench.train), size)]
+    found = {kind: find(plant(originals)) for kind, plant in PLANTS.items()}
+    for name, flags in own.items():
+        yield share_figure("novelty", "pairs", f"{name}_alarms", _share(flags))
+        yield share_figure("novelty", "real_held_out", f"{name}_alarms", _share(alarms[name]))
+    for share in PLANTED:
+        planted = torch.zeros(size, dtype=torch.bool)
+        planted[spread(size, max(1, round(share * size)))] = True
+        subject = f"planted_{share:.0%}".rstrip("%")
+        for name, flags in alarms.items():
+            left = _share(flags[~planted])
+            yield share_figure("novelty", subject, f"{name}_false_alarms", left)
+            for kind in PLANTS:
+                hits = _share(found[kind][name][planted])
+                yield share_figure("novelty", subject, f"{kind}_found_by_{name}", hits)
+
+
+def _share(flags: Tensor) -> Share:
+    return Share(int(flags.sum()), len(flags))
+
+
+def memorised(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
+    """Authenticity, C_T and closest records, in thumbnails, of as many rows of every set.
+
+    Beside pairs stand real val pictures, and these with training pictures planted among them.
+    """
+    sets = (pairs.pixels, bench.pictures["val"].pixels, bench.test.pixels, bench.train.pixels)
+    size = min(map(len, sets))
+    own, val, test, train = (thumbnails(one[spread(len(one), size)]) for one in sets)
+    subjects = {"pairs": own, "real_held_out": val}
+    for share in PLANTED:
+        places = spread(size, max(1, round(share * size)))
+        mixed = val.clone()
+        mixed[places] = train[places]
+        subjects[f"planted_{share:.0%}".rstrip("%")] = mixed
+    for subject, rows in subjects.items():
+        for measure, found in (
+            ("authenticity", memorisation.authenticity(rows, train)),
+            ("nearer_to_train", memorisation.nearer_to_train(rows, test, train)),
+        ):
+            yield share_figure("novelty", subject, measure, found)
+        copying = {"data_copying": memorisation.data_copying(rows, test, train)}
+        yield from plain_figures("novelty", subject, copying, size)

@@ -1,0 +1,143 @@
+"""How long and how much memory evaluation takes: python -m tests.benchmarks.measures
+
+Without the training of judges and pupils: 10,000 pairs against 6,000 training pictures of ten
+captions each, all of the garden's grammar and drawn at `size` pixels, by untrained networks.
+"""
+
+import resource
+import time
+from collections.abc import Iterable, Mapping
+
+import torch
+import typer
+from torch.nn import functional as F
+
+from pairsynth import bench, cycling, evaluation, judges, likeness, originality, rowwise
+from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.bench import Bench, EvaluationConfig, Pairs
+from pairsynth.captioner import Captioner
+from pairsynth.encoders import JointEncoder
+from pairsynth.gan import Gan
+from pairsynth.images import to_tensor
+from pairsynth.mappings import Mappings
+from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.seeds import stream
+from pairsynth.sources.garden import grow
+from pairsynth.sources.garden_captions import captions
+from pairsynth.sources.garden_drawing import draw
+from pairsynth.text import Vocabulary
+
+CPU = torch.device("cpu")
+STRATEGIES = ("text_prototype", "text_density", "image_prototype", "image_density")
+
+
+def garden(name: str, count: int, drawn: int, size: int) -> Pictures:
+    """`count` garden pictures, of which `drawn` are drawn and the others are those with noise."""
+    species = grow(drawn, len(name))
+    kinds = [species[i % drawn] for i in range(count)]
+    base = torch.stack(
+        [to_tensor(draw(one.attributes, one.look, size, stream(0, name, i)))
+         for i, one in enumerate(species)]
+    )  # fmt: skip
+    rows = torch.arange(count) % drawn
+    noise = torch.randint(-20, 21, (count, 3, size, size), dtype=torch.int16)
+    return Pictures(
+        [f"{name}-{i:05}" for i in range(count)],
+        rows,
+        [one.name for one in kinds],
+        (base[rows].to(torch.int16) + noise).clamp(0, 255).to(torch.uint8),
+        [list(captions(one.attributes, stream(0, name, i))) for i, one in enumerate(kinds)],
+        [dict(one.attributes) for one in kinds],
+    )
+
+
+def networks(pictures: Pictures, size: int) -> Mappings:
+    """Untrained networks at the widths of params.yaml."""
+    words = Vocabulary.build(pictures.flat_captions, "word", 3)
+    encoder = JointEncoder("word-gru", words, size, 128, 128, 24).eval()
+    gan = Gan.build("hinge", size, 128, 64, 16, 32).to(CPU).eval()
+    captioner = Captioner(words, gan.discriminator.phi_channels, 128).eval()
+    return Mappings(encoder, gan, captioner.requires_grad_(False), CPU)
+
+
+class Account:
+    """Seconds, of the clock and of all cores together, and peak memory of part after part."""
+
+    def __init__(self) -> None:
+        self.clock, self.work = time.perf_counter(), time.process_time()
+        self.total = [0.0, 0.0]
+
+    def say(self, name: str) -> None:
+        """Print what `name` took since the last call."""
+        clock, work = time.perf_counter(), time.process_time()
+        took = [clock - self.clock, work - self.work]
+        self.total = [a + b for a, b in zip(self.total, took, strict=True)]
+        self.line(name, took)
+        self.clock, self.work = clock, work
+
+    def line(self, name: str, took: list[float]) -> None:
+        """Print one line."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        typer.echo(f"  {name:24} {took[0]:8.1f} s {took[1]:8.1f} s of work  {peak:6.2f} GB peak")
+
+
+def scene(size: int, pairs: int, train: int) -> tuple[Bench, Pairs]:
+    """Splits, networks and pairs, all made up."""
+    splits = {
+        name: garden(name, count, 500, size)
+        for name, count in (("train", train), ("val", 1000), ("test", 1000))
+    }
+    mappings = networks(splits["train"], size)
+    vectors = {
+        name: Embeddings(
+            *(F.normalize(torch.randn(n, 128), dim=1) for n in (len(one), len(one.flat_captions)))
+        )
+        for name, one in splits.items()
+    }
+    novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], size)
+    judge = judges.build(splits["val"], size).eval()
+    config = EvaluationConfig(500, pairs, 200, 3, 24, "", 0, 3)
+    made = garden("pairs", pairs, 500, size)
+    return Bench(mappings, judge, splits, vectors, novelty, config, 0), Pairs(
+        made.ids,
+        [own[0] for own in made.captions],
+        made.pixels,
+        [STRATEGIES[i % 4] for i in range(pairs)],
+        [0.5] * pairs,
+        made.class_ids,
+    )
+
+
+def main(size: int = 64, pairs: int = 10_000, train: int = 6_000) -> None:
+    """Print seconds and peak memory of each part of `evaluate`."""
+    torch.manual_seed(0)
+    account = Account()
+    place, made = scene(size, pairs, train)
+    account.say("(making the set)")
+    account.total = [0.0, 0.0]
+    drawn = bench.draw_again(place)
+    account.say("pictures drawn again")
+    rows = rowwise.rows(place, made)
+    account.say("a row a pair")
+    work: Mapping[str, Iterable[object]] = {
+        "judged": evaluation.judged(place),
+        "captioned": evaluation.captioned(place),
+        "drawn_agree": evaluation.drawn_agree(place, drawn),
+        "paired": evaluation.paired(place, made),
+        "found_again": evaluation.found_again(place, drawn, made),
+        "varied": evaluation.varied(place, made),
+        "copied": originality.copied(place, rows),
+        "kinds": originality.kinds(place, rows),
+        "planted": originality.planted(place, made),
+        "memorised": originality.memorised(place, made),
+        "likeness": likeness.likeness(place, drawn.pixels, made),
+        "cycles": cycling.walk(place),
+    }
+    for name, part in work.items():
+        list(part)
+        account.say(name)
+    account.line("evaluate", account.total)
+
+
+if __name__ == "__main__":
+    typer.run(main)
