@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -166,6 +167,12 @@ def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
     assert "pairs" in title
 
 
+def facts_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What `write_pairs` was told, without what it counted."""
+    counted = ("pairs", "left_out", "refused", "sha256")
+    return {key: value for key, value in manifest.items() if key not in counted}
+
+
 def test_neither_the_order_of_rows_nor_of_shards_counts(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +182,7 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
     rows = read_shards(folder, "train").to_pylist()[::-1]
     monkeypatch.setattr("pairsynth.artifacts.BYTES_PER_SHARD", 1)
     monkeypatch.setattr("pairsynth.artifacts.ROWS_PER_GROUP", 10)
-    write_pairs(tmp_path, rows, {k: manifest[k] for k in manifest if k not in ("pairs", "sha256")})
+    write_pairs(tmp_path, rows, facts_of(manifest))
     assert len(list(tmp_path.glob("*.parquet"))) > 5
     (one, digest), (other, other_digest) = (
         bench.read_pairs(where, 20, train) for where in (folder, tmp_path)
@@ -208,7 +215,7 @@ def test_fewer_than_two_pairs_are_refused(checkout: Path, tmp_path: Path, count:
     train = read_pictures(checkout / "data/pictures", "train")
     manifest = json.loads((checkout / "data/synthetic/manifest.json").read_text())
     rows = read_shards(checkout / "data/synthetic", "train").slice(0, count).to_pylist()
-    facts = {k: manifest[k] for k in manifest if k not in ("pairs", "sha256")}
+    facts = facts_of(manifest)
     write_pairs(tmp_path, rows, facts)
     with pytest.raises(InputError, match=f"has {count} pairs; set synthesize.pairs to 2 or more"):
         bench.read_pairs(tmp_path, 10, train)

@@ -184,8 +184,12 @@ def test_all_that_may_be_measured_is_shown(html: str) -> None:
     assert "epoch after epoch" in words
 
 
-def test_what_was_not_measured_is_left_out(plain: Path) -> None:
-    text = plain.read_text()
+def test_what_was_not_measured_is_left_out(checkout: Path, tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics"
+    shutil.copytree(checkout / "metrics", metrics)
+    for name in ("pairs.csv", "use.csv", "figures/progress.png"):
+        (metrics / name).unlink()
+    text = page.render(report_of(checkout / "data", metrics, checkout / "params.yaml"))
     assert "judge's rank" not in text
     assert Reader(text).words.count("Not measured in this run.") == 1
     assert "epoch after epoch" not in text
