@@ -7,7 +7,6 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -25,6 +24,7 @@ from pairsynth.metrics.captions import bleu, most_frequent
 from pairsynth.metrics.lexicon import said
 from pairsynth.text import normalize
 from tests.conftest import draw
+from tests.workspace import facts_of
 
 
 @pytest.fixture(scope="module")
@@ -167,22 +167,15 @@ def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
     assert "pairs" in title
 
 
-def facts_of(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What `write_pairs` was told, without what it counted."""
-    counted = ("pairs", "left_out", "refused", "sha256")
-    return {key: value for key, value in manifest.items() if key not in counted}
-
-
 def test_neither_the_order_of_rows_nor_of_shards_counts(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same pairs backwards, in many shards, are read as the same pairs."""
     folder, train = checkout / "data/synthetic", read_pictures(checkout / "data/pictures", "train")
-    manifest = json.loads((folder / "manifest.json").read_text())
     rows = read_shards(folder, "train").to_pylist()[::-1]
     monkeypatch.setattr("pairsynth.artifacts.BYTES_PER_SHARD", 1)
     monkeypatch.setattr("pairsynth.artifacts.ROWS_PER_GROUP", 10)
-    write_pairs(tmp_path, rows, facts_of(manifest))
+    write_pairs(tmp_path, rows, facts_of(folder))
     assert len(list(tmp_path.glob("*.parquet"))) > 5
     (one, digest), (other, other_digest) = (
         bench.read_pairs(where, 20, train) for where in (folder, tmp_path)

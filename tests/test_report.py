@@ -28,7 +28,7 @@ from pairsynth.errors import InputError
 from pairsynth.report import charts, curves, drawn, gallery, headlines, page, results
 from pairsynth.report.results import Measured, Results
 from tests.browser import DARK, NEEDS_BROWSER, browse, screenshot, visit
-from tests.workspace import run
+from tests.workspace import facts_of, run
 
 HOSTILE = [
     "<script>window.hacked = 1</script>",
@@ -42,12 +42,6 @@ HOSTILE = [
 
 def report_of(data: Path, metrics: Path, params: Path) -> page.Report:
     return page.gather(data, metrics, config.read(params), 1712, torch.device("cpu"))
-
-
-def facts_of(synthetic: Path) -> dict[str, Any]:
-    manifest = read_manifest(synthetic)
-    keys = ("source_pictures", "source_digest", "seed", "size", "distance", "false_alarms")
-    return {key: manifest[key] for key in keys}
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

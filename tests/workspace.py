@@ -5,6 +5,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+from pairsynth.dataset import read_manifest
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,3 +36,9 @@ def make_checkout(folder: Path) -> None:
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-qm", "smoke")
     run(folder, "dvc", "repro")
+
+
+def facts_of(synthetic: Path) -> dict[str, Any]:
+    """What `write_pairs` was told of the dataset in `synthetic`, without what it counted."""
+    counted = ("pairs", "left_out", "refused", "sha256")
+    return {k: v for k, v in read_manifest(synthetic).items() if k not in counted}
