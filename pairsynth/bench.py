@@ -26,6 +26,7 @@ from pairsynth.images import center_crop, decode, network_size, to_tensor
 from pairsynth.judges import Judge
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.agreement import Rivals, Share
+from pairsynth.metrics.clip import Clip, load_clip
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.seeds import torch_stream
 
@@ -39,8 +40,9 @@ class EvaluationConfig:
     cycled: test pictures, and test captions, that go through cycles at most.
     turns: turns of each cycle.
     judge_epochs: passes of the judge over the val pictures.
-    judge_weights: a torchvision state dict, a file named like resnet18-f37072fd.pth, whose
-        features are one more view of pictures; empty: none.
+    judge_weights: what the user has of pretrained weights, for one more view of pictures: a
+        torchvision state dict, named like resnet18-f37072fd.pth, or the folder of a CLIP, which
+        then judges pairs as well; empty: none.
     use_steps: training steps of each pupil that tells whether pairs are of use; 0: not measured.
     use_seeds: pupils of each kind, 3 or more, for the interval.
     """
@@ -108,6 +110,13 @@ class Bench:
         """The first captions of the test pictures, as the judge reads them."""
         captions = [own[0] for own in self.test.captions]
         return Rivals(captions, self.judge.caption_vectors(captions))
+
+    @cached_property
+    def clip(self) -> Clip | None:
+        """The user's CLIP, where `judge_weights` is a folder."""
+        folder = Path(self.config.judge_weights)
+        named = self.config.judge_weights and folder.is_dir()
+        return load_clip(folder, self.mappings.device) if named else None
 
     def noise(self, count: int, name: str) -> Tensor:
         """Noise (count, Z) of its own for `name`."""

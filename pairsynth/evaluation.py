@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pairsynth.bench import Bench, Drawn, Figure, Pairs, plain_figures, share_figure, spread
-from pairsynth.metrics.agreement import Share, attribute_agreement, r_precision, retrieval
+from pairsynth.metrics.agreement import (
+    Rivals,
+    Share,
+    attribute_agreement,
+    r_precision,
+    retrieval,
+)
 from pairsynth.metrics.captions import (
     bleu,
     meteor_stems,
@@ -29,6 +35,7 @@ def evaluate(bench: Bench, drawn: Drawn, pairs: Pairs) -> Iterator[list[Figure]]
     yield list(paired(bench, pairs))
     yield list(found_again(bench, drawn, pairs))
     yield list(varied(bench, pairs))
+    yield list(seen_by_clip(bench, drawn, pairs))
 
 
 def by_batch(work: Callable[[list[int]], list[str]], count: int, batch: int = 128) -> list[str]:
@@ -195,6 +202,28 @@ def _find(bench: Bench, subject: str, captions: Sequence[str], pixels: Tensor) -
             yield share_figure("retrieval", subject, f"{way}_recall_at_{k}", share)
         others = {f"{way}_median_rank": found.median_rank, f"{way}_margin": found.margin}
         yield from plain_figures("retrieval", subject, others, len(captions))
+
+
+def seen_by_clip(bench: Bench, drawn: Drawn, pairs: Pairs) -> Iterator[Figure]:
+    """R-precision and mean cosine by the user's CLIP, where there is one, beside floor and ceiling.
+
+    The mean cosine is CLIPScore (Hessel et al., arXiv 2104.08718) without its factor of 2.5.
+    """
+    if bench.clip is None:
+        return
+    first = [own[0] for own in bench.test.captions]
+    rivals = Rivals(first, bench.clip.caption_vectors(first))
+    for subject, captions, pixels in (
+        ("drawn", drawn.captions, drawn.pixels),
+        ("real_pictures", drawn.captions, bench.test.pixels[drawn.rows]),
+        ("pairs", pairs.captions, pairs.pixels),
+        ("pairs_shuffled", shifted(pairs.captions), pairs.pixels),
+    ):
+        seen, read = bench.clip.image_vectors(pixels), bench.clip.caption_vectors(captions)
+        found = r_precision(rivals.ranks(seen, read, captions))
+        yield share_figure("clip", subject, "r_precision", found)
+        cosine = {"cosine": float((seen * read).sum(1).mean())}
+        yield from plain_figures("clip", subject, cosine, len(captions))
 
 
 def varied(bench: Bench, pairs: Pairs) -> Iterator[Figure]:

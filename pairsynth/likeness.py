@@ -63,7 +63,9 @@ def views(bench: Bench) -> Mapping[str, View]:
         "random": random_features(),
         "judge": bench.judge.image_features,
     }
-    if weights:
+    if bench.clip is not None:
+        kinds["pretrained"] = bench.clip.image_vectors
+    elif weights:
         kinds["pretrained"] = pretrained_features(Path(weights))
     return {name: fitted(features, train) for name, features in kinds.items()}
 
