@@ -1,5 +1,6 @@
 """A world small enough for tests: 24 drawn pictures whose captions tell their colour, tiny nets."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,9 @@ COLOURS = {
     "white": (250,) * 3,
 }
 
+# To networks this small a second thread brings nothing, here and in the commands that tests start.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 settings.register_profile(
     "slow machine", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
