@@ -88,8 +88,11 @@ def test_the_order_of_rows_and_of_references_does_not_count(draw: random.Random)
 
 
 def test_the_signature_tells_version_and_smoothing() -> None:
-    assert "version:" in signature()
-    assert "smooth:none" in signature()
+    told = signature([["a red flower", "it is red"]])
+    assert told.startswith("nrefs:2|")
+    assert "version:" in told
+    assert "smooth:none" in told
+    assert signature([["red"], ["blue", "it is blue"]]).startswith("nrefs:var|")
 
 
 def test_most_frequent_counts_words_not_spelling_and_breaks_ties_by_alphabet() -> None:

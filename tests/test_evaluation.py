@@ -206,10 +206,9 @@ def test_shards_that_the_manifest_does_not_tell_of_are_refused(
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_pairs_are_refused(checkout: Path, tmp_path: Path, count: int) -> None:
     train = read_pictures(checkout / "data/pictures", "train")
-    manifest = json.loads((checkout / "data/synthetic/manifest.json").read_text())
-    rows = read_shards(checkout / "data/synthetic", "train").slice(0, count).to_pylist()
-    facts = facts_of(manifest)
-    write_pairs(tmp_path, rows, facts)
+    folder = checkout / "data/synthetic"
+    rows = read_shards(folder, "train").slice(0, count).to_pylist()
+    write_pairs(tmp_path, rows, facts_of(folder))
     with pytest.raises(InputError, match=f"has {count} pairs; set synthesize.pairs to 2 or more"):
         bench.read_pairs(tmp_path, 10, train)
 

@@ -26,13 +26,18 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict
             hypothesis has no reference, or there is none.
     """
     check_references(hypotheses, references)
-    most = max(map(len, references))
-    # None, not "": an empty reference would be the closest in length to a short caption.
-    streams: list[Any] = [
-        [normalize(own[i]) if i < len(own) else None for own in references] for i in range(most)
-    ]
+    streams = _streams(references)
     bare = [normalize(caption) for caption in hypotheses]
     return {f"bleu_{order}": _measure(order).corpus_score(bare, streams).score for order in ORDERS}
+
+
+def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
+    """References as sacrebleu takes them: all first ones, all second ones, and so on."""
+    most = max(map(len, references))
+    # None, not "": an empty reference would be the closest in length to a short caption.
+    return [
+        [normalize(own[i]) if i < len(own) else None for own in references] for i in range(most)
+    ]
 
 
 def check_references(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
@@ -48,10 +53,10 @@ def check_references(hypotheses: Sequence[str], references: Sequence[Sequence[st
         )
 
 
-def signature() -> str:
-    """What sacrebleu did, in its own words, for BLEU-4."""
+def signature(references: Sequence[Sequence[str]]) -> str:
+    """What sacrebleu does with such lists of references, in its own words, for BLEU-4."""
     measure = _measure(4)
-    measure.corpus_score(["a"], [["a"]])
+    measure.corpus_score([own[0] for own in references], _streams(references))
     return str(measure.get_signature())
 
 
