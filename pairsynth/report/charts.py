@@ -135,7 +135,7 @@ def lines(
                 axis.fill_between(one.xs, low, high, color=COLOURS[one.colour], alpha=0.15, lw=0)
         if unit:
             axis.set_ylim(
-                min(0.0, *(y for one in series for y in one.ys if isfinite(y))) - 0.02, 1.02
+                min([0.0, *(y for one in series for y in one.ys if isfinite(y))]) - 0.02, 1.02
             )
         if lowest is not None and axis.get_ylim()[0] < lowest:
             axis.set_ylim(bottom=lowest, top=max(y for one in series for y in one.ys))
