@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -29,6 +29,8 @@ from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.text import one_caption
 from pairsynth.watching import Watch
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,7 @@ def train(
     randomness = torch_stream(seed, "train_gan", device=device)
     batches = Batches(pictures, embeddings, config.batch_size, gan.size, device)
     step = Step(gan, config, randomness)
-    average = AveragedModel(
-        gan.generator, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=True
-    ).eval()
+    average = averaged(gan.generator, config.average)
     optimizers = (step.generator_optimizer, step.discriminator_optimizer)
     for optimizer in optimizers:
         parallel.average_before(optimizer)
@@ -156,6 +156,20 @@ def train(
         resume.keep(reports)
         yield reports[-1]
     gan.generator.load_state_dict(average.module.state_dict())
+
+
+def averaged(generator: nn.Module, share: float) -> AveragedModel:
+    """The generator averaged over its steps, each keeping `share` of the average so far.
+
+    Less in the first steps (1 + n of 10 + n): pictures of the untrained generator would stay in
+    it for a thousand steps otherwise.
+    """
+
+    def average(means: Tensors, latest: Tensors, steps: Tensor | int) -> None:
+        kept = min(share, (1 + int(steps)) / (10 + int(steps)))
+        get_ema_multi_avg_fn(kept)(means, latest, steps)
+
+    return AveragedModel(generator, multi_avg_fn=average, use_buffers=True).eval()
 
 
 def _gradients(gan: Gan) -> Tensor:

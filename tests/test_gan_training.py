@@ -260,6 +260,19 @@ def test_a_rate_that_explodes_stops_and_names_epoch_and_step(
         learn(replace(config, epochs=4), pictures, embeddings)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_the_average_forgets_the_untrained_generator(share: float) -> None:
+    layer = torch.nn.Linear(1, 1)
+    average, expected = gan_training.averaged(layer, share), 0.0
+    for step in range(60):
+        torch.nn.init.constant_(layer.weight, float(step > 0))
+        average.update_parameters(layer)
+        kept = min(share, (1 + step) / (10 + step)) if step else 0.0
+        expected = kept * expected + (1 - kept) * float(step > 0)
+        assert average.module.weight.item() == pytest.approx(expected, abs=1e-6)
+    assert expected > 0.999
+
+
 def test_the_average_is_what_is_left_after_the_last_epoch(
     gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
 ) -> None:

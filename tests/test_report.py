@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from importlib.metadata import version
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -458,6 +459,13 @@ def test_what_could_not_be_measured_leaves_a_gap() -> None:
     assert drawn_.title == "From captions: share kept"
     assert drawn_.svg
     assert "nan" not in drawn_.says
+
+
+@pytest.mark.parametrize("look", [{}, {"unit": True}, {"lowest": 0.0}])
+@pytest.mark.parametrize("ys", [[], [nan], [nan, -5.0], [-5.0, nan, 0.4]])
+def test_a_chart_of_few_values_or_none_is_drawn(ys: list[float], look: dict[str, Any]) -> None:
+    series = [charts.Series("a", range(len(ys)), ys, 0)]
+    assert charts.lines("a", "A chart", "It rises.", series, "epoch", "loss", **look).svg
 
 
 @pytest.mark.parametrize("count", [1, 4])

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import matplotlib
@@ -124,6 +124,7 @@ def lines(
     """
 
     def draw(axis: Axes) -> None:
+        heights = [y for one in series for y in one.ys if isfinite(y)]
         for one in series:
             look: dict[str, Any] = {"color": COLOURS[one.colour], "label": one.name}
             look |= {"ls": "--", "lw": 1.2} if one.control else {"lw": 1.9}
@@ -134,11 +135,10 @@ def lines(
                 low, high = (np.subtract(one.ys, one.errors), np.add(one.ys, one.errors))
                 axis.fill_between(one.xs, low, high, color=COLOURS[one.colour], alpha=0.15, lw=0)
         if unit:
-            axis.set_ylim(
-                min([0.0, *(y for one in series for y in one.ys if isfinite(y))]) - 0.02, 1.02
-            )
-        if lowest is not None and axis.get_ylim()[0] < lowest:
-            axis.set_ylim(bottom=lowest, top=max(y for one in series for y in one.ys))
+            axis.set_ylim(min([0.0, *heights]) - 0.02, 1.02)
+        highest = max(heights, default=-inf)
+        if lowest is not None and axis.get_ylim()[0] < lowest < highest:
+            axis.set_ylim(lowest, highest)
         places = sorted({x for one in series for x in one.xs})
         if doublings:
             axis.set_xscale("log", base=2)

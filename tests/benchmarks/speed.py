@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 import typer
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pairsynth import config, devices, gan_training, seeds
 from pairsynth.artifacts import Embeddings, Pictures
@@ -107,7 +106,7 @@ def paper_step() -> Work:
     values |= dict.fromkeys(nothing, 0.0)
     gan, (images, psi, wrong) = peers_gan().to(CPU), peers_batch()
     step = gan_training.Step(gan, replace(options, **values), seeds.torch_stream(0, "benchmark"))
-    average = AveragedModel(gan.generator, multi_avg_fn=get_ema_multi_avg_fn(0.0), use_buffers=True)
+    average = gan_training.averaged(gan.generator, 0.0)
     batch = gan_training.Batch(images, psi, wrong, torch.arange(64))
 
     def work() -> int:
