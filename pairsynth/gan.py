@@ -23,11 +23,6 @@ from pairsynth.images import center_crop, to_network
 GRID = 4
 
 
-def _double(features: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, C, 2H, 2W), smoothly: repeated pixels leave a raster in the picture."""
-    return F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
-
-
 def _levels(size: int) -> int:
     """How many halvings lead from `size` to the 4 x 4 grid of phi."""
     return (size // GRID).bit_length() - 1
@@ -104,62 +99,40 @@ def _dcgan_weights(module: nn.Module) -> None:
 # ---------------------------------------------------------------- the default
 
 
-class ConditionalNorm(nn.Module):
-    """Batch norm whose gain and shift are affine functions of the condition."""
-
-    def __init__(self, channels: int, condition: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.affine = nn.Linear(condition, 2 * channels)
-
-    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Features (N, C, H, W) and condition (N, Z + D) to features of the same shape."""
-        gain, shift = self.affine(condition)[:, :, None, None].chunk(2, 1)
-        return self.norm(features) * (1 + gain) + shift
-
-
-class UpBlock(nn.Module):
-    """Twice the side: one convolution before it, one after, the condition at both, a short cut."""
-
-    def __init__(self, inner: int, outer: int, condition: int) -> None:
-        super().__init__()
-        self.first_norm = ConditionalNorm(inner, condition)
-        self.first = nn.Conv2d(inner, outer, 3, padding=1)
-        self.second_norm = ConditionalNorm(outer, condition)
-        self.second = nn.Conv2d(outer, outer, 3, padding=1)
-        self.short = nn.Conv2d(inner, outer, 1)
-
-    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', 2H, 2W)."""
-        hidden = self.first(F.leaky_relu(self.first_norm(features, condition), 0.2))
-        hidden = F.leaky_relu(self.second_norm(_double(hidden), condition), 0.2)
-        return self.second(hidden) + _double(self.short(features))
-
-
 class Generator(nn.Module):
-    """Text enters every block by conditional affine layers (as in DF-GAN, arXiv 2008.05865)."""
+    """Noise and psi to a grid of 4 x 4; then each pixel is repeated and a convolution smooths it.
+
+    Transposed convolutions leave a chequered picture (Odena et al., distill.pub, 2016), smooth
+    upsampling leaves rings.
+    """
 
     def __init__(self, size: int, dimension: int, noise: int, channels: int) -> None:
         super().__init__()
         self.noise = noise
-        widths = [channels * min(8, 2**i) for i in range(_levels(size), 0, -1)]
-        condition = noise + dimension
-        self.seed = nn.Linear(condition, widths[0] * GRID * GRID)
-        self.blocks = nn.ModuleList(
-            UpBlock(inner, outer, condition) for inner, outer in itertools.pairwise(widths)
-        )
-        self.norm = nn.BatchNorm2d(widths[-1])
-        self.out = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        widths = [channels * min(8, 2**i) for i in reversed(range(_levels(size)))]
+        self.seed = nn.Linear(noise + dimension, widths[0] * GRID * GRID)
+        layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU()]
+        for inner, outer in itertools.pairwise([*widths, channels]):
+            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(inner, outer, 3, 1, 1, bias=False)]
+            layers += [nn.BatchNorm2d(outer), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 3, 3, 1, 1))
 
     def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
         """Noise (N, Z) and psi (N, D) to images (N, 3, S, S) in [-1, 1]."""
-        condition = torch.cat([noise, psi * psi.shape[1] ** 0.5], 1)
-        features = self.seed(condition).unflatten(1, (-1, GRID, GRID))
-        features = features.contiguous(memory_format=torch.channels_last)
-        for block in self.blocks:
-            features = block(features, condition)
-        features = _double(F.leaky_relu(self.norm(features), 0.2))
-        return torch.tanh(self.out(features))
+        seed = self.seed(torch.cat([noise, psi * psi.shape[1] ** 0.5], 1))
+        grid = seed.unflatten(1, (-1, GRID, GRID)).contiguous(memory_format=torch.channels_last)
+        return torch.tanh(self.layers(grid))
+
+
+class Rectifier(nn.LeakyReLU):
+    """Leaky, and made up for what it takes (He et al., arXiv 1502.01852).
+
+    Spectral norm lets no convolution do so: what tells real from fake would fade layer by layer.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features of any shape."""
+        return super().forward(features) * 2**0.5
 
 
 class Discriminator(nn.Module):
@@ -171,7 +144,7 @@ class Discriminator(nn.Module):
         width = 3
         for i in range(_levels(size)):
             wider = channels * min(8, 2**i)
-            layers += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), nn.LeakyReLU(0.2)]
+            layers += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), Rectifier(0.2)]
             width = wider
         self.trunk = nn.Sequential(*layers)
         self.phi_channels = width
@@ -187,7 +160,7 @@ class Discriminator(nn.Module):
 
     def score(self, phi: Tensor, psi: Tensor) -> Tensor:
         """phi (N, C, 4, 4) and psi (N, D) to logits (N)."""
-        text = (psi * psi.shape[1] ** 0.5)[:, :, None, None].expand(-1, -1, GRID, GRID)
+        text = psi[:, :, None, None].expand(-1, -1, GRID, GRID)
         return self.out(self.join(torch.cat([phi, text.to(phi.dtype)], 1))).flatten()
 
     def joint(self, phi: Tensor) -> Tensor:

@@ -333,17 +333,20 @@ def interpolate_some(psi: Tensor, count: int, randomness: torch.Generator) -> Te
 
 
 def translate(images: Tensor, share: float, randomness: torch.Generator) -> Tensor:
-    """Shift all images (N, 3, S, S) together by up to `share` of S, grey moving in.
+    """Shift images (N, 3, S, S), an eighth of them at a time, by up to `share` of S; grey moves in.
 
-    One shift for the batch is a plain copy; one for each image is a gather whose gradient costs
-    as much as a convolution, and over the steps the expectation is the same.
+    Such a shift is a plain copy; one for each image is a gather whose gradient costs as much as a
+    convolution, and over the steps the expectation is the same.
     """
     reach = int(share * images.shape[-1])
     if not reach:
         return images
-    shift = torch.randint(-reach, reach + 1, (2,), generator=randomness, device=images.device)
-    right, down = shift.tolist()
-    return F.pad(images, (right, -right, down, -down))
+    parts = images.chunk(8)
+    shifts = torch.randint(
+        -reach, reach + 1, (len(parts), 2), generator=randomness, device=images.device
+    )
+    moves = zip(parts, shifts.tolist(), strict=True)
+    return torch.cat([F.pad(part, (x, -x, y, -y)) for part, (x, y) in moves])
 
 
 def cutout(images: Tensor, share: float, randomness: torch.Generator) -> Tensor:

@@ -1,6 +1,7 @@
 """A world small enough for tests: 24 drawn pictures whose captions tell their colour, tiny nets."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from pairsynth import judges, mixture, seeds
@@ -211,8 +213,15 @@ def repeatable() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole pipeline, run once with the smoke profile in a checkout of its own."""
-    folder = tmp_path_factory.mktemp("checkout")
-    make_checkout(folder)
-    return folder
+def checkout(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The whole pipeline, run once with the smoke profile, in a checkout of this process's own."""
+    own = tmp_path_factory.mktemp("checkout")
+    if worker_id == "master":
+        make_checkout(own)
+        return own
+    # The first process that needs it makes it for all; the second would only be in its way.
+    common = tmp_path_factory.getbasetemp().parent / "checkout"
+    with FileLock(f"{common}.lock"):
+        if not (common / "metrics/report.html").exists():
+            make_checkout(common)
+    return Path(shutil.copytree(common, own, dirs_exist_ok=True))

@@ -1,0 +1,150 @@
+"""What each rung of train_gan brings: python -m tests.benchmarks.ladder KEY=VALUE ...
+
+Trains the GAN of params.yaml, with the keys given changed, on data/pictures and data/embeddings,
+and measures it on the captions of the val classes, as it goes: one row each `every` epochs, so that
+rows of several runs can be compared at equal images and at equal seconds. The judge learns from the
+val pictures and is the same in every run. Test classes are not touched.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from ruamel.yaml import YAML
+
+from pairsynth import config, gan_training, judges, seeds
+from pairsynth.artifacts import Embeddings, Pictures, read_embeddings, read_pictures
+from pairsynth.bench import spread
+from pairsynth.errors import InputError
+from pairsynth.gan_training import GanConfig
+from pairsynth.images import center_crop, grid, network_size, to_pixels
+from pairsynth.metrics.agreement import Rivals, r_precision
+from pairsynth.metrics.distributions import kid, vendi
+from pairsynth.metrics.views import fitted, random_features
+from pairsynth.watching import Generate, Watch
+
+CPU = torch.device("cpu")
+DRAWN = 500
+JUDGE_EPOCHS = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """Kernel distances, R-precision, how many different pictures there seem to be beside real."""
+
+    epoch: int
+    images: int
+    seconds: float
+    images_per_second: float
+    kid_judge: float
+    kid_random: float
+    r_precision: float
+    r_precision_real: float
+    vendi_share: float
+    noise_spread: float
+
+
+class Measure(Watch):
+    """Draws captions of val pictures at fixed noise, and says how near they come to real ones."""
+
+    def __init__(
+        self, val: Pictures, psi: Embeddings, options: GanConfig, seed: int, every: int, images: int
+    ) -> None:
+        """images: how many an epoch shows."""
+        size = network_size(val.pixels.shape[-1])
+        super().__init__(val, psi, size, options.noise, seed, CPU)
+        self.every, self.epochs, self.images = every, options.epochs, images
+        chosen = spread(len(val), DRAWN)
+        self.captions = [val.captions[row][0] for row in chosen]
+        self.chosen_psi = psi.psi[val.first_caption[chosen]]
+        self.many_noise = torch.randn(
+            len(chosen), options.noise, generator=seeds.torch_stream(seed, "ladder")
+        )
+        seeds.fix(seed, "judge")
+        self.judge = judges.build(val, size)
+        for _ in judges.train(self.judge, val, JUDGE_EPOCHS, seed, CPU):
+            pass
+        self.all_real = center_crop(val.pixels, size)
+        self.real, self.drawn = self.all_real[chosen], self.all_real[chosen]
+        features = (self.judge.image_features, random_features())
+        self.views = [fitted(one, self.all_real) for one in features]
+        self.found: list[Row] = []
+        self.start, self.spent = time.perf_counter(), 0.0
+
+    @torch.no_grad()
+    def __call__(self, generator: Generate, epoch: int) -> tuple[float, float]:
+        """What a watch says, and a row from time to time."""
+        began = time.perf_counter()
+        spreads = super().__call__(generator, epoch)
+        if epoch % self.every == 0 or epoch == self.epochs:
+            parts = zip(self.many_noise.split(100), self.chosen_psi.split(100), strict=True)
+            self.drawn = torch.cat([to_pixels(generator(n, p)) for n, p in parts])
+            self.found.append(self.row(epoch, spreads[1], began))
+        self.spent += time.perf_counter() - began
+        return spreads
+
+    def row(self, epoch: int, noise_spread: float, now: float) -> Row:
+        """What the pictures drawn last are like; `now` less what measuring took is training."""
+        seconds, images = now - self.start - self.spent, epoch * self.images
+        by_judge, by_random = (
+            kid(view(self.all_real), view(self.drawn), torch.Generator().manual_seed(0)).value
+            for view in self.views
+        )
+        read = self.judge.caption_vectors(self.captions)
+        rivals = Rivals(self.captions, read)
+        precision, real_precision = (
+            r_precision(rivals.ranks(self.judge.image_vectors(p), read, self.captions)).value
+            for p in (self.drawn, self.real)
+        )
+        view = self.views[0]
+        share = vendi(view(self.drawn)) / vendi(view(self.real))
+        return Row(epoch, images, seconds, images / seconds, by_judge, by_random,
+                   precision or 0.0, real_precision or 0.0, share, noise_spread)  # fmt: skip
+
+
+def climb(options: GanConfig, every: int, seed: int) -> Iterator[Measure]:
+    """Train on the train split; after each epoch the measure, with what it has found so far."""
+    folder = Path("data")
+    train, val = (read_pictures(folder / "pictures", split) for split in ("train", "val"))
+    psi = read_embeddings(folder / "embeddings", "train", train)
+    val_psi = read_embeddings(folder / "embeddings", "val", val)
+    images = len(train) // options.batch_size * options.batch_size
+    measure = Measure(val, val_psi, options, seed, every, images)
+    seeds.fix(seed, "train_gan")
+    gan = gan_training.build(options, train, psi, "").to(CPU)
+    measure.start = time.perf_counter()
+    for _ in gan_training.train(gan, train, psi, options, seed, CPU, measure):
+        yield measure
+
+
+def main(
+    changes: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
+    epochs: int = 7,
+    every: int = 7,
+    picture: Path | None = None,
+    params: Path = Path("params.yaml"),
+) -> None:
+    """Climb one rung: one JSON line a row; the last pictures, where a file is named for them."""
+    tree = YAML(typ="safe").load(params)
+    told = dict(word.split("=", 1) for word in changes or [])
+    known = {field.name for field in fields(GanConfig)}
+    if unknown := set(told) - known:
+        raise InputError(f"train_gan has no {sorted(unknown)}; it has {sorted(known)}")
+    values = {key: YAML(typ="safe").load(value) for key, value in told.items()}
+    options = GanConfig(**{**tree["train_gan"], **values, "epochs": epochs})
+    said = 0
+    for measure in climb(options, every, config.load_seed(params)):
+        for row in measure.found[said:]:
+            typer.echo(json.dumps({k: round(v, 4) for k, v in asdict(row).items()}))
+        said = len(measure.found)
+        if picture is not None:
+            grid(measure.drawn[spread(len(measure.drawn), 64)], 8, 2).save(picture)
+
+
+if __name__ == "__main__":
+    typer.run(main)
