@@ -12,6 +12,7 @@ from pairsynth.errors import InputError
 from pairsynth.gan import (
     OBJECTIVES,
     Gan,
+    Rectifier,
     gan_cls_discriminator_loss,
     gan_cls_generator_loss,
     hinge_discriminator_loss,
@@ -225,3 +226,20 @@ def test_a_checkpoint_gives_identical_outputs(tmp_path: Path, objective: str) ->
 def test_another_checkpoint_is_no_gan(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gan.pt is missing; run: dvc repro train_gan"):
         load_gan(tmp_path / "gan.pt", CPU)
+
+
+def test_a_rectifier_takes_nothing_of_the_mean_square() -> None:
+    features = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+    assert Rectifier(0.2)(features).square().mean().item() == pytest.approx(1.04, abs=0.02)
+
+
+def test_text_of_unit_norm_does_not_outweigh_the_picture() -> None:
+    """psi joins as it is: what the join takes of it is no more than its norm at each place."""
+    discriminator = build("hinge").discriminator.eval()
+    seen: list[Tensor] = []
+    discriminator.join[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    noise, psi = inputs(4)
+    phi = discriminator.phi(build("hinge").generator(noise, psi))
+    discriminator.score(phi, psi)
+    text = seen[0][:, phi.shape[1] :]
+    torch.testing.assert_close(text, psi[:, :, None, None].expand_as(text))
