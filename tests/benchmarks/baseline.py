@@ -60,12 +60,14 @@ def main(
             if one.value is not None and (one.group == "drawn" or one.measure in MEASURES)
         ]
         typer.echo(json.dumps({"gan": str(path)} | {one.key: one.value for one in wanted}))
-        rows = bench.spread(len(drawn.rows), 4 * COLUMNS)
+        columns = min(COLUMNS, len(drawn.rows))
+        rows = bench.spread(len(drawn.rows), min(4, len(drawn.rows) // columns) * columns)
         if not sheets:
             sheets.append(splits["test"].pixels[[drawn.rows[row] for row in rows]])
         sheets.append(drawn.pixels[rows])
-    blocks = torch.stack(sheets, 1).unflatten(0, (4, COLUMNS)).transpose(1, 2).flatten(0, 2)
-    grid(blocks, COLUMNS, 2).save(picture)
+    columns = min(COLUMNS, len(sheets[0]))
+    blocks = torch.stack(sheets, 1).unflatten(0, (-1, columns)).transpose(1, 2).flatten(0, 2)
+    grid(blocks, columns, 2).save(picture)
 
 
 if __name__ == "__main__":
