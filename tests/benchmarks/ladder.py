@@ -9,7 +9,7 @@ val pictures and is the same in every run. Test classes are not touched.
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,6 @@ from ruamel.yaml import YAML
 from pairsynth import config, gan_training, judges, seeds
 from pairsynth.artifacts import Embeddings, Pictures, read_embeddings, read_pictures
 from pairsynth.bench import spread
-from pairsynth.errors import InputError
 from pairsynth.gan_training import GanConfig
 from pairsynth.images import center_crop, grid, network_size, to_pixels
 from pairsynth.metrics.agreement import Rivals, r_precision
@@ -130,13 +129,14 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     """Climb one rung: one JSON line a row; the last pictures, where a file is named for them."""
-    tree = YAML(typ="safe").load(params)
-    told = dict(word.split("=", 1) for word in changes or [])
-    known = {field.name for field in fields(GanConfig)}
-    if unknown := set(told) - known:
-        raise InputError(f"train_gan has no {sorted(unknown)}; it has {sorted(known)}")
-    values = {key: YAML(typ="safe").load(value) for key, value in told.items()}
-    options = GanConfig(**{**tree["train_gan"], **values, "epochs": epochs})
+    given = [word.partition("=") for word in changes or []]
+    values = {key: YAML(typ="safe").load(value) for key, _, value in given}
+    options = config.load(GanConfig, "train_gan", params)
+    if unknown := set(values) - set(asdict(options)):
+        raise typer.BadParameter(
+            f"train_gan has no {sorted(unknown)}; it has {list(asdict(options))}"
+        )
+    options = replace(options, epochs=epochs, **values)
     said = 0
     for measure in climb(options, every, config.load_seed(params)):
         for row in measure.found[said:]:
