@@ -236,7 +236,7 @@ class PairDataset(Dataset[dict[str, Any]]):
             self.held = (group, _read_group(*self.groups[group]))
         item = self.held[1].slice(row - self.starts[group], 1).to_pylist()[0]
         picture = to_tensor(decode(item["image"]["bytes"]))
-        return {**item, "image": to_network(picture)}
+        return {**item, "image": to_network(picture[None])[0].contiguous()}
 
     def __iter__(self) -> Any:
         return (self[i] for i in range(len(self)))

@@ -1,11 +1,11 @@
 """What captions, pictures and pairs are worth; every figure beside its floor and its ceiling."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from pairsynth.bench import Bench, Drawn, Figure, Pairs, plain_figures, share_figure, spread
+from pairsynth.judges import Look
 from pairsynth.metrics.agreement import (
     Rivals,
     Share,
@@ -49,7 +49,7 @@ def by_batch(work: Callable[[list[int]], list[str]], count: int, batch: int = 12
 
 def judged(bench: Bench) -> Iterator[Figure]:
     """The judge's own accuracy on real test pictures, attribute by attribute."""
-    seen = bench.judge.attributes_seen(bench.test.pixels)
+    seen = bench.judge.look(bench.test.pixels).shown
     for name in bench.judge.attributes:
         right = sum(
             s[name] == t[name] for s, t in zip(seen, bench.test.attributes or [], strict=True)
@@ -119,26 +119,9 @@ def _named(
 # ---------------------------------------------------------------- pictures and pairs
 
 
-@dataclass(frozen=True)
-class Look:
-    """What the judge sees in pictures, looked at once: unit vectors (N, D) and attributes."""
-
-    vectors: Tensor
-    shown: list[dict[str, str]]
-
-    def take(self, rows: Sequence[int]) -> "Look":
-        """That of some of the pictures."""
-        return Look(self.vectors[list(rows)], [self.shown[row] for row in rows])
-
-
-def look(bench: Bench, pixels: Tensor) -> Look:
-    """The judge's look at uint8 pictures (N, 3, S, S)."""
-    return Look(bench.judge.image_vectors(pixels), bench.judge.attributes_seen(pixels))
-
-
 def drawn_agree(bench: Bench, drawn: Drawn) -> Iterator[Figure]:
     """Pictures drawn from test captions, beside the real ones and beside others' captions."""
-    real, made = look(bench, bench.test.pixels[drawn.rows]), look(bench, drawn.pixels)
+    real, made = (bench.judge.look(one) for one in (bench.test.pixels[drawn.rows], drawn.pixels))
     others, nextdoor = shifted(drawn.captions), shifted(drawn.captions, 1)
     yield from _agree(bench, "drawn", "from_test_captions", drawn.captions, made)
     yield from _agree(bench, "drawn", "real_pictures", drawn.captions, real)
@@ -151,7 +134,7 @@ def paired(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
 
     Floors: each caption moved half way round the list, and to the next row.
     """
-    seen = look(bench, pairs.pixels)
+    seen = bench.judge.look(pairs.pixels)
     for strategy in ("", *sorted(set(pairs.strategies))):
         rows = [i for i, one in enumerate(pairs.strategies) if strategy in ("", one)]
         own, part = [pairs.captions[i] for i in rows], seen.take(rows)
@@ -162,7 +145,8 @@ def paired(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
             )
     rows = spread(len(bench.test), len(pairs))
     captions = [bench.test.captions[row][-1] for row in rows]
-    yield from _agree(bench, "pairs", "real_pairs", captions, look(bench, bench.test.pixels[rows]))
+    real = bench.judge.look(bench.test.pixels[rows])
+    yield from _agree(bench, "pairs", "real_pairs", captions, real)
 
 
 def _agree(

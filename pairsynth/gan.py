@@ -28,6 +28,14 @@ def _levels(size: int) -> int:
     return (size // GRID).bit_length() - 1
 
 
+class Joint(nn.Linear):
+    """A discriminator's way into psi's space, for the contrastive term."""
+
+    def forward(self, phi: Tensor) -> Tensor:
+        """phi (N, C, 4, 4) to unit vectors (N, D)."""
+        return F.normalize(super().forward(phi.mean((2, 3))).float(), dim=1)
+
+
 # ---------------------------------------------------------------- Reed's DCGAN (gan-cls)
 
 
@@ -72,16 +80,12 @@ class DCDiscriminator(nn.Module):
             nn.Conv2d(width + 128, width, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)
         )
         self.out = nn.Conv2d(width, 1, GRID)
-        self.match = nn.Linear(width, dimension)
+        self.joint = Joint(width, dimension)
         self.apply(_dcgan_weights)
 
     def phi(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) to phi(v) (N, C, 4, 4)."""
         return self.trunk(images)
-
-    def joint(self, phi: Tensor) -> Tensor:
-        """phi (N, C, 4, 4) to unit vectors (N, D) in psi's space, for the contrastive term."""
-        return F.normalize(self.match(phi.mean((2, 3))).float(), dim=1)
 
     def score(self, phi: Tensor, psi: Tensor) -> Tensor:
         """phi (N, C, 4, 4) and psi (N, D) to logits (N)."""
@@ -152,7 +156,7 @@ class Discriminator(nn.Module):
             spectral_norm(nn.Conv2d(width + dimension, width, 1)), nn.LeakyReLU(0.2)
         )
         self.out = spectral_norm(nn.Conv2d(width, 1, GRID))
-        self.match = nn.Linear(width, dimension)
+        self.joint = Joint(width, dimension)
 
     def phi(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) to phi(v) (N, C, 4, 4)."""
@@ -162,10 +166,6 @@ class Discriminator(nn.Module):
         """phi (N, C, 4, 4) and psi (N, D) to logits (N)."""
         text = psi[:, :, None, None].expand(-1, -1, GRID, GRID)
         return self.out(self.join(torch.cat([phi, text.to(phi.dtype)], 1))).flatten()
-
-    def joint(self, phi: Tensor) -> Tensor:
-        """phi (N, C, 4, 4) to unit vectors (N, D) in psi's space, for the contrastive term."""
-        return F.normalize(self.match(phi.mean((2, 3))).float(), dim=1)
 
 
 # ---------------------------------------------------------------- losses

@@ -90,8 +90,11 @@ def to_picture(pixels: Tensor) -> Image.Image:
 
 
 def to_network(pixels: Tensor) -> Tensor:
-    """uint8 [0, 255] to float32 [-1, 1]."""
-    return pixels.float() / 127.5 - 1
+    """uint8 (N, 3, S, S) in [0, 255] to float32 in [-1, 1], channels last in memory.
+
+    In that order convolutions are up to three times as fast, and what follows keeps it.
+    """
+    return pixels.to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1
 
 
 def to_pixels(images: Tensor) -> Tensor:

@@ -25,6 +25,18 @@ DIMENSION = 64
 LENGTH = 48
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the judge sees in pictures: unit vectors (N, D), on the CPU, and attributes (N)."""
+
+    vectors: Tensor
+    shown: list[dict[str, str]]
+
+    def take(self, rows: Sequence[int]) -> "Look":
+        """That of some of the pictures."""
+        return Look(self.vectors[list(rows)], [self.shown[row] for row in rows])
+
+
 class Judge(nn.Module):
     """3 x 3 convolutions and max pooling; a head an attribute; words as a weighted bag."""
 
@@ -63,16 +75,15 @@ class Judge(nn.Module):
         return F.normalize(self.text_out(self.words(tokens).sum(1) / kept.sqrt()), dim=1)
 
     @torch.no_grad()
-    def image_features(self, pixels: Tensor, batch: int = 256) -> Tensor:
+    def image_features(self, pixels: Tensor, batch: int = 64) -> Tensor:
         """Features (N, F), on the CPU, of uint8 pictures (N, 3, S, S)."""
         device = self.image_out.weight.device
         parts = [self.features(to_network(part.to(device))).cpu() for part in pixels.split(batch)]
         return torch.cat(parts)
 
-    @torch.no_grad()
     def image_vectors(self, pixels: Tensor) -> Tensor:
         """Unit vectors (N, D), on the CPU, of uint8 pictures (N, 3, S, S)."""
-        return self.see(self.image_features(pixels).to(self.image_out.weight.device)).cpu()
+        return self.look(pixels).vectors
 
     @torch.no_grad()
     def caption_vectors(self, captions: Sequence[str], batch: int = 1024) -> Tensor:
@@ -82,14 +93,15 @@ class Judge(nn.Module):
         return torch.cat([self.read(part).cpu() for part in tokens.split(batch)])
 
     @torch.no_grad()
-    def attributes_seen(self, pixels: Tensor) -> list[dict[str, str]]:
-        """What each of the uint8 pictures (N, 3, S, S) shows, attribute by attribute."""
+    def look(self, pixels: Tensor) -> Look:
+        """What is seen in uint8 pictures (N, 3, S, S)."""
         features = self.image_features(pixels).to(self.image_out.weight.device)
         found = {name: head(features).argmax(1).tolist() for name, head in self.heads.items()}
-        return [
+        shown = [
             {name: self.attributes[name][found[name][i]] for name in self.attributes}
             for i in range(len(pixels))
         ]
+        return Look(self.see(features).cpu(), shown)
 
 
 @dataclass(frozen=True)

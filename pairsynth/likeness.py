@@ -49,7 +49,7 @@ def likeness(bench: Bench, drawn: Tensor, pairs: Pairs) -> Iterator[list[Figure]
     ]
     for name, view in views(bench).items():
         for one in comparisons:
-            yield list(_compare(bench, name, view, one))
+            yield list(compare(view, one, name, bench.seed))
 
 
 def views(bench: Bench) -> Mapping[str, View]:
@@ -86,9 +86,10 @@ def _some(pixels: Tensor, count: int) -> Tensor:
     return pixels[spread(len(pixels), count)]
 
 
-def _compare(bench: Bench, name: str, view: View, one: Comparison) -> Iterator[Figure]:
+def compare(view: View, one: Comparison, name: str, seed: int) -> Iterator[Figure]:
+    """How alike the two sets are in one view, of group `images_NAME`."""
     real, drawn = view(one.real), view(one.pixels)
-    randomness = torch_stream(bench.seed, "likeness", name, one.subject)
+    randomness = torch_stream(seed, "likeness", name, one.subject)
 
     def told(measure: str, value: float | None, *interval: float | None) -> Figure:
         low, high = interval or (None, None)

@@ -75,7 +75,7 @@ def test_most_frequent_is_of_the_train_captions(scene: Bench) -> None:
 def test_attributes_of_the_judge_are_counted_on_all_test_pictures(
     scene: Bench, found: dict[str, Figure]
 ) -> None:
-    seen = scene.judge.attributes_seen(scene.test.pixels)
+    seen = scene.judge.look(scene.test.pixels).shown
     right = sum(
         one["petal_colour"] == name for one, name in zip(seen, scene.test.class_names, strict=True)
     )

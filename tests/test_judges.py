@@ -31,7 +31,7 @@ def judge(told: Pictures) -> Iterator[Judge]:
 
 
 def test_it_reads_the_attributes_of_pictures_it_never_saw(judge: Judge, val: Pictures) -> None:
-    seen = [one["colour"] for one in judge.attributes_seen(val.pixels)]
+    seen = [one["colour"] for one in judge.look(val.pixels).shown]
     right = sum(a == b for a, b in zip(seen, val.class_names, strict=True))
     assert right >= 10
 
@@ -63,7 +63,7 @@ def test_without_attributes_it_still_learns_to_match(pictures: Pictures) -> None
     model = judges.build(pictures, 32)
     losses = [report.loss for report in judges.train(model, pictures, 12, 0, CPU, batch=12)]
     assert losses[-1] < losses[0]
-    assert model.attributes_seen(pictures.pixels[:2]) == [{}, {}]
+    assert model.look(pictures.pixels[:2]).shown == [{}, {}]
 
 
 def test_pictures_without_a_margin_are_shaken_too(pictures: Pictures) -> None:

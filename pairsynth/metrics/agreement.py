@@ -92,17 +92,11 @@ class Rivals:
 
     def _circle(self, captions: Sequence[str], met: int) -> tuple[Tensor, Tensor]:
         """Rows (N, met) of the rivals after each caption, and which of them are not itself."""
-        count, rows, others = len(self.places), [], []
-        for caption in captions:
-            place = _place(caption)
-            start = bisect.bisect_left(self.places, place)
-            itself = start < count and self.places[start] == place
-            first = start + itself
-            rows.append([(first + j) % count for j in range(met)])
-            others.append([not (itself and row == start) for row in rows[-1]])
-        return torch.tensor(rows, dtype=torch.long).reshape(len(captions), met), torch.tensor(
-            others, dtype=torch.bool
-        ).reshape(len(captions), met)
+        places = [_place(caption) for caption in captions]
+        start = torch.tensor([bisect.bisect_left(self.places, place) for place in places])
+        after = torch.tensor([bisect.bisect_right(self.places, place) for place in places])
+        rows = (after[:, None] + torch.arange(met)) % len(self.places)
+        return rows, ~((after > start)[:, None] & (rows == start[:, None]))
 
 
 RIVALS = 99

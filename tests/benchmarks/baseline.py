@@ -13,11 +13,12 @@ import torch
 import typer
 
 from pairsynth import bench, config, evaluation, judges, likeness, seeds
-from pairsynth.bench import Bench, EvaluationConfig, Pairs
+from pairsynth.bench import Bench, EvaluationConfig
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import load_encoder
 from pairsynth.gan import load_gan
 from pairsynth.images import grid
+from pairsynth.likeness import Comparison
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.text import SPECIALS, Vocabulary
@@ -48,12 +49,9 @@ def main(
         scene = Bench(mappings, judge, splits, vectors, novelty, options, seed)
         drawn = bench.draw_again(scene)
         found = list(evaluation.drawn_agree(scene, drawn))
-        none = torch.full((len(drawn.rows),), -1)
-        as_pairs = Pairs(
-            drawn.captions, drawn.captions, drawn.pixels, drawn.captions, [0.0] * len(none), none
-        )
-        for figures in likeness.likeness(scene, drawn.pixels, as_pairs):
-            found += [one for one in figures if one.subject == "drawn_and_test"]
+        beside = Comparison("drawn_and_test", drawn.pixels, splits["test"].pixels[drawn.rows])
+        for name, view in likeness.views(scene).items():
+            found += likeness.compare(view, beside, name, seed)
         wanted = [
             replace(one, value=round(one.value, 4))
             for one in found
