@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
-from nltk.tokenize import RegexpTokenizer
 from torch import Tensor
 
 PAD, START, END, UNKNOWN = range(4)
 SPECIALS = ("<pad>", "<start>", "<end>", "<unknown>")
 
-_WORDS = RegexpTokenizer(r"[a-z0-9]+(?:['-][a-z0-9]+)*|,")
+_WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*|,")
 
 
 def tokenize(caption: str) -> list[str]:
     """Lower-case words and commas; hyphens and apostrophes stay inside words."""
-    return list(_WORDS.tokenize(caption.lower()))
+    return _WORD.findall(caption.lower())
 
 
 def detokenize(tokens: Iterable[str]) -> str:

@@ -270,7 +270,7 @@ WORDS = {
     "{out}/a.csv {out}/samples.png {out}/progress.png",
     "train_captioner": "{data}/pictures {data}/gan.pt {out}/captioner.pt {out}/a.json {out}/a.csv",
 }
-EPOCHS = {"embed": 60, "train_gan": 100, "train_captioner": 20}
+EPOCHS = {"embed": 30, "train_gan": 25, "train_captioner": 12}
 
 
 class Command:
@@ -355,5 +355,5 @@ def test_another_learning_rate_is_another_training(checkout: Path, tmp_path: Pat
     text = path.read_text()
     changed = text.replace("learning_rate: 0.003", "learning_rate: 0.004")
     assert changed != text
-    path.write_text(changed.replace("epochs: 20", "epochs: 1"))
+    path.write_text(changed.replace("epochs: 12", "epochs: 1"))
     assert "going on" not in command.finish()

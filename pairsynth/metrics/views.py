@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torchvision
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -97,6 +96,8 @@ def pretrained_features(weights: Path) -> Features:
     Raises:
         InputError: where the file is missing or damaged, or its name or content fits no network.
     """
+    import torchvision  # takes a second to import, and most evaluations have no such file
+
     key = "evaluate.judge_weights"
     name = weights.name.split("-")[0].removesuffix(weights.suffix)
     if not weights.is_file():
