@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pairsynth import parallel
 from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.batches import Batch, Batches
 from pairsynth.config import check
 from pairsynth.devices import autocast
 from pairsynth.encoders import contrastive_loss
@@ -21,13 +22,10 @@ from pairsynth.images import (
     center_crop,
     grid,
     network_size,
-    random_crop_flip,
-    to_network,
     to_pixels,
 )
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
-from pairsynth.text import one_caption
 from pairsynth.watching import Watch
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -184,78 +182,6 @@ def _finite(figures: Tensor, epoch: int) -> Tensor:
         epoch,
         "lower train_gan.generator_rate and train_gan.discriminator_rate",
     )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images (N, 3, S, S), psi of their captions and of wrong ones (N, D), class_ids (N)."""
-
-    images: Tensor
-    psi: Tensor
-    wrong_psi: Tensor
-    class_ids: Tensor
-
-
-class Batches:
-    """Everything on the device once; a step takes its rows by index, none in Python."""
-
-    def __init__(
-        self,
-        pictures: Pictures,
-        embeddings: Embeddings,
-        size: int,
-        image_size: int,
-        device: torch.device,
-    ) -> None:
-        order = pictures.class_ids.argsort(stable=True)
-        self.size, self.image_size = parallel.whole_batch(size, len(order)), image_size
-        self.pixels = pictures.pixels.to(device)
-        self.psi = embeddings.psi.to(device)
-        self.first = pictures.first_caption.to(device)
-        self.class_ids = pictures.class_ids.to(device)
-        self.order = order.to(device)
-        self.start, self.count = (t.to(device) for t in class_ranges(pictures.class_ids[order]))
-        self.position = order.argsort().to(device)
-
-    def epoch(self, randomness: torch.Generator) -> Iterator[Batch]:
-        """All pictures in a new order, one caption each; the incomplete last batch is left out.
-
-        Where several processes train, each gets its share of every batch.
-        """
-        count = len(self.order)
-        order = torch.randperm(count, generator=randomness, device=self.order.device)
-        order = parallel.same(order)
-        for batch in order[: count // self.size * self.size].split(self.size):
-            rows = parallel.own(batch)
-            images = random_crop_flip(self.pixels[rows], self.image_size, randomness)
-            psi = self.psi[one_caption(rows, self.first, randomness)]
-            wrong = self.psi[one_caption(self.wrong_rows(rows, randomness), self.first, randomness)]
-            yield Batch(to_network(images), psi, wrong, self.class_ids[rows])
-
-    def wrong_rows(self, rows: Tensor, randomness: torch.Generator) -> Tensor:
-        """For each picture of `rows` (N) one of another class, drawn evenly from all of those."""
-        place = self.position[rows]
-        start, count = self.start[place], self.count[place]
-        draw = torch.rand(len(rows), generator=randomness, device=rows.device)
-        others = len(self.order) - count
-        skipped = (draw * others).long().clamp(max=others - 1)
-        return self.order[torch.where(skipped < start, skipped, skipped + count)]
-
-
-def class_ranges(sorted_ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each row's class starts, and its size, in class ids (N) sorted upwards.
-
-    Pictures of unknown class (-1), and those of a set that has one class only, are each a class
-    of their own.
-    """
-    rows = torch.arange(len(sorted_ids))
-    one_class = bool((sorted_ids == sorted_ids[0]).all())
-    keys = (
-        rows - len(rows) if one_class else torch.where(sorted_ids < 0, rows - len(rows), sorted_ids)
-    )
-    _, inverse, counts = keys.unique_consecutive(return_inverse=True, return_counts=True)
-    starts = counts.cumsum(0) - counts
-    return starts[inverse], counts[inverse]
 
 
 class Step:

@@ -26,7 +26,7 @@ FLOORS = {
         "artifacts checkpoints config devices doors errors fetching figures finite images "
         "parallel profile resume seeds text"
     ),
-    "parts": "captioner dataset encoders gan metrics mixture sources watching",
+    "parts": "batches captioner dataset encoders gan metrics mixture sources watching",
     "joints": "judges mappings pupils strips",
     "acts": (
         "acquisition bench captioner_training cycling encoder_training evaluation exploration "

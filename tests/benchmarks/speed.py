@@ -16,6 +16,7 @@ import typer
 
 from pairsynth import config, devices, gan_training, seeds
 from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.batches import Batch, Batches
 from pairsynth.captioner import MAX_WORDS, Captioner, decode, decode_beam, likelihood_loss
 from pairsynth.finite import gradient_norm
 from pairsynth.gan import Gan
@@ -64,7 +65,7 @@ def gan_step(objective: str) -> Work:
     gan = Gan.build(objective, 64, 128, options.noise, *widths).to(CPU)
     randomness = seeds.torch_stream(0, "benchmark")
     embeddings = Embeddings(vectors, vectors)
-    batches = gan_training.Batches(data, embeddings, batch, 64, CPU)
+    batches = Batches(data, embeddings, batch, 64, CPU)
     step = gan_training.Step(gan, options, randomness)
 
     def work() -> int:
@@ -107,7 +108,7 @@ def paper_step() -> Work:
     gan, (images, psi, wrong) = peers_gan().to(CPU), peers_batch()
     step = gan_training.Step(gan, replace(options, **values), seeds.torch_stream(0, "benchmark"))
     average = gan_training.averaged(gan.generator, 0.0)
-    batch = gan_training.Batch(images, psi, wrong, torch.arange(64))
+    batch = Batch(images, psi, wrong, torch.arange(64))
 
     def work() -> int:
         step(batch)

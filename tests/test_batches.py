@@ -1,0 +1,110 @@
+"""Batches: every picture once, a caption of its own, and one of another class."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.batches import Batches, class_ranges
+
+CPU = torch.device("cpu")
+
+
+def chance(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batches(pictures: Pictures, embeddings: Embeddings) -> Batches:
+    return Batches(pictures, embeddings, 8, 32, CPU)
+
+
+def test_wrong_rows_are_of_any_other_class_evenly(
+    pictures: Pictures, embeddings: Embeddings
+) -> None:
+    mixed = torch.randperm(24, generator=chance())
+    shuffled = replace(pictures, class_ids=pictures.class_ids[mixed])
+    source = batches(shuffled, embeddings)
+    randomness = chance()
+    rows = torch.arange(24).repeat(200)
+    wrong = source.wrong_rows(rows, randomness)
+    assert not bool((shuffled.class_ids[wrong] == shuffled.class_ids[rows]).any())
+    for row in (0, 11, 23):
+        drawn = Counter(wrong[rows == row].tolist())
+        others = (shuffled.class_ids != shuffled.class_ids[row]).nonzero().flatten().tolist()
+        assert set(drawn) == set(others)
+    # 4,800 draws over 24 pictures: 200 each, give or take four deviations.
+    assert all(140 < count < 260 for count in Counter(wrong.tolist()).values())
+
+
+def test_wrong_rows_with_classes_of_unequal_size_and_unknown_ones(
+    pictures: Pictures, embeddings: Embeddings
+) -> None:
+    class_ids = torch.tensor([-1] * 5 + [7] * 15 + [9] + [3] * 3)
+    source = batches(replace(pictures, class_ids=class_ids), embeddings)
+    rows = torch.arange(24).repeat(300)
+    wrong = source.wrong_rows(rows, chance())
+    known = class_ids[rows] >= 0
+    assert not bool((class_ids[wrong] == class_ids[rows])[known].any())
+    assert not bool((wrong == rows).any())
+    unknown = Counter(wrong[rows == 2].tolist())
+    assert set(unknown) == set(range(24)) - {2}
+    assert set(wrong[rows == 20].tolist()) == set(range(24)) - {20}
+
+
+@pytest.mark.parametrize("class_id", [-1, 0, 5])
+def test_where_all_are_of_one_class_any_other_picture_is_wrong(
+    pictures: Pictures, embeddings: Embeddings, class_id: int
+) -> None:
+    source = batches(replace(pictures, class_ids=torch.full((24,), class_id)), embeddings)
+    rows = torch.arange(24).repeat(100)
+    wrong = source.wrong_rows(rows, chance())
+    assert not bool((wrong == rows).any())
+    assert set(wrong.tolist()) == set(range(24))
+
+
+def test_class_ranges_by_hand() -> None:
+    start, count = class_ranges(torch.tensor([-1, -1, 2, 2, 2, 8]))
+    assert start.tolist() == [0, 1, 2, 2, 2, 5]
+    assert count.tolist() == [1, 1, 3, 3, 3, 1]
+    for class_id in (-1, 4):
+        start, count = class_ranges(torch.full((3,), class_id))
+        assert start.tolist() == [0, 1, 2]
+        assert count.tolist() == [1, 1, 1]
+
+
+def test_an_epoch_shows_every_picture_once_with_a_caption_of_its_own(
+    pictures: Pictures, embeddings: Embeddings
+) -> None:
+    # psi that tells its row, pixels that tell theirs
+    first = pictures.first_caption
+    owner = torch.repeat_interleave(torch.arange(24), first.diff())
+    told = Embeddings(embeddings.image, owner[:, None].float().expand(-1, 8).contiguous())
+    flat = torch.arange(24, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 32, 32)
+    source = Batches(replace(pictures, pixels=flat.contiguous()), told, 8, 32, CPU)
+    seen = []
+    for batch in source.epoch(chance()):
+        assert batch.images.shape == (8, 3, 32, 32)
+        rows = ((batch.images[:, 0, 0, 0] + 1) * 127.5).round().long()
+        assert torch.equal(batch.psi[:, 0].long(), rows)
+        assert torch.equal(batch.class_ids, pictures.class_ids[rows])
+        wrong = pictures.class_ids[batch.wrong_psi[:, 0].long()]
+        assert not bool((wrong == batch.class_ids).any())
+        seen += rows.tolist()
+    assert sorted(seen) == list(range(24))
+
+
+def test_the_incomplete_last_batch_is_left_out(pictures: Pictures, embeddings: Embeddings) -> None:
+    source = Batches(pictures, embeddings, 10, 32, CPU)
+    assert [len(batch.images) for batch in source.epoch(chance())] == [10, 10]
+    whole = Batches(pictures, embeddings, 1000, 32, CPU)
+    assert [len(batch.images) for batch in whole.epoch(chance())] == [24]
+
+
+def test_stored_margins_are_cropped_away(pictures: Pictures, embeddings: Embeddings) -> None:
+    wide = replace(pictures, pixels=F.pad(pictures.pixels, (3, 3, 3, 3)))
+    batch = next(Batches(wide, embeddings, 8, 32, CPU).epoch(chance()))
+    assert batch.images.shape == (8, 3, 32, 32)
+    assert float(batch.images.abs().max()) <= 1
