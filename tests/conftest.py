@@ -1,7 +1,6 @@
 """A world small enough for tests: 24 drawn pictures whose captions tell their colour, tiny nets."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from pairsynth import judges, mixture, seeds
@@ -213,15 +211,15 @@ def repeatable() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The whole pipeline, run once with the smoke profile, in a checkout of this process's own."""
-    own = tmp_path_factory.mktemp("checkout")
-    if worker_id == "master":
-        make_checkout(own)
-        return own
-    # The first process that needs it makes it for all; the second would only be in its way.
-    common = tmp_path_factory.getbasetemp().parent / "checkout"
-    with FileLock(f"{common}.lock"):
-        if not (common / "metrics/report.html").exists():
-            make_checkout(common)
-    return Path(shutil.copytree(common, own, dirs_exist_ok=True))
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole pipeline, run once with the smoke profile, in a checkout of its own."""
+    folder = tmp_path_factory.mktemp("checkout")
+    make_checkout(folder)
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs all that needs the checkout, so it is made once; others share the files."""
+    for item in items:
+        needs = "checkout" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("checkout" if needs else item.path.stem))
