@@ -14,6 +14,7 @@ from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, contrastive_loss
 from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.images import center_crop, network_size, random_crop_flip, to_network
+from pairsynth.pretrained import load_pretrained
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.text import Vocabulary, one_caption, trim
@@ -27,6 +28,8 @@ class EncoderConfig:
     dimension: numbers in psi and in the joint vector of a picture.
     hidden: width of the text tower.
     channels: width of the image tower's first convolution.
+    image_weights: the user's torchvision state dict, named like resnet18-f37072fd.pth, of a network
+        that the image tower looks through instead; "": the tower learns from nothing.
     min_count: tokens rarer than this in the train captions are unknown.
     epochs: passes over the train pictures, with one caption drawn for each.
     batch_size: pictures in a step, those of all processes together.
@@ -38,6 +41,7 @@ class EncoderConfig:
     dimension: int
     hidden: int
     channels: int
+    image_weights: str
     min_count: int
     epochs: int
     batch_size: int
@@ -65,14 +69,22 @@ class EncoderReport:
 
 
 def build(config: EncoderConfig, pictures: Pictures) -> JointEncoder:
-    """An untrained encoder whose vocabulary is that of the train captions."""
+    """An untrained encoder whose vocabulary is that of the train captions.
+
+    Raises:
+        InputError: where `image_weights` cannot be used.
+    """
     vocabulary = Vocabulary.build(
         pictures.flat_captions, TEXT_ENCODERS[config.text_encoder].unit, config.min_count
     )
     size = network_size(pictures.pixels.shape[-1])
-    return JointEncoder(
-        config.text_encoder, vocabulary, size, config.dimension, config.hidden, config.channels
-    )
+    widths = (config.dimension, config.hidden, config.channels)
+    if not config.image_weights:
+        return JointEncoder(config.text_encoder, vocabulary, size, *widths)
+    seen = load_pretrained(Path(config.image_weights), "embed.image_weights")
+    encoder = JointEncoder(config.text_encoder, vocabulary, size, *widths, seen.name)
+    encoder.image.trunk.load_state_dict(seen.state_dict())
+    return encoder
 
 
 def train(

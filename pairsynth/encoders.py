@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.images import to_network
+from pairsynth.pretrained import Pretrained
 from pairsynth.text import PAD, Vocabulary
 
 
@@ -86,6 +87,19 @@ class ImageTower(nn.Module):
         return self.out(self.trunk(images).mean((2, 3)))
 
 
+class PretrainedTower(nn.Module):
+    """What a torchvision classifier sees, as it is, and a linear way from there into the space."""
+
+    def __init__(self, network: str, dimension: int) -> None:
+        super().__init__()
+        self.trunk = Pretrained(network)
+        self.out = nn.Linear(self.trunk.width, dimension)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in [-1, 1] to vectors (N, D)."""
+        return self.out(self.trunk((images + 1) / 2))
+
+
 TEXT_ENCODERS: Mapping[str, type[WordGRU] | type[CharCNNRNN]] = {
     "word-gru": WordGRU,
     "char-cnn-rnn": CharCNNRNN,
@@ -93,7 +107,10 @@ TEXT_ENCODERS: Mapping[str, type[WordGRU] | type[CharCNNRNN]] = {
 
 
 class JointEncoder(nn.Module):
-    """A text tower and an image tower that end in one space; all vectors have unit length."""
+    """A text tower and an image tower that end in one space; all vectors have unit length.
+
+    image_network: the torchvision classifier that the image tower looks through; "": none.
+    """
 
     def __init__(
         self,
@@ -103,6 +120,7 @@ class JointEncoder(nn.Module):
         dimension: int,
         hidden: int,
         channels: int,
+        image_network: str = "",
     ) -> None:
         super().__init__()
         self.options = {
@@ -113,10 +131,15 @@ class JointEncoder(nn.Module):
             "dimension": dimension,
             "hidden": hidden,
             "channels": channels,
+            "image_network": image_network,
         }
         self.vocabulary, self.size, self.dimension = vocabulary, size, dimension
         self.text = TEXT_ENCODERS[text_encoder](len(vocabulary), dimension, hidden)
-        self.image = ImageTower(size, dimension, channels)
+        self.image = (
+            PretrainedTower(image_network, dimension)
+            if image_network
+            else ImageTower(size, dimension, channels)
+        )
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
 
     def encode(self, captions: list[str]) -> Tensor:

@@ -28,10 +28,11 @@ def main(
 
     splits = {split: read_pictures(pictures, split) for split in SPLITS}
     where = parallel.join(devices.choose(device))
-    kept = resume.begin("embed", [pictures], options=options, seed=seed, device=where)
 
     seeds.fix(seed, "embed")
     model = encoder_training.build(options, splits["train"]).to(where)
+    weights = [Path(options.image_weights)] if options.image_weights else []
+    kept = resume.begin("embed", [pictures, *weights], options=options, seed=seed, device=where)
 
     train, val = splits["train"], splits["val"]
     training = encoder_training.train(model, train, val, options, seed, where, kept)

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from pairsynth import encoder_training, seeds
 from pairsynth.artifacts import Pictures, file_digest, read_embeddings
 from pairsynth.encoder_training import EncoderConfig, EncoderReport, recall_at_1, verdict
-from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
+from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder
 from pairsynth.errors import InputError
 
 CPU = torch.device("cpu")
-CONFIG = EncoderConfig("word-gru", 8, 8, 4, 1, 2, 8, 0.01, 0.01)
+CONFIG = EncoderConfig("word-gru", 8, 8, 4, "", 1, 2, 8, 0.01, 0.01)
 
 
 def learn(
@@ -59,6 +60,30 @@ def test_one_seed_gives_one_file(tmp_path: Path, pictures: Pictures, val: Pictur
     one, same, other = (file_digest(tmp_path / name) for name in "abc")
     assert one == same
     assert one != other
+
+
+def test_the_tower_looks_through_a_network_of_the_users(
+    tmp_path: Path, pictures: Pictures, val: Pictures
+) -> None:
+    path = tmp_path / "mobilenet_v3_small-1.pth"
+    torch.manual_seed(0)
+    torch.save(torchvision.models.mobilenet_v3_small().state_dict(), path)
+    config = replace(CONFIG, image_weights=str(path))
+    encoder, _ = learn(config, pictures, val)
+    torch.manual_seed(seeds.digest(1, "embed"))
+    first = encoder_training.build(config, pictures).image.out.weight
+    assert not torch.equal(encoder.image.out.weight, first)
+    given = torch.load(path)
+    kept = encoder.image.trunk.network.state_dict()
+    assert len(kept) == len(given) - 2  # the last layer's
+    assert all(torch.equal(given[key], value) for key, value in kept.items())
+
+    encoder.eval().save(tmp_path / "encoder.pt")
+    path.unlink()
+    found = load_encoder(tmp_path / "encoder.pt", CPU).embed_images(val.pixels)
+    assert torch.equal(found, encoder.embed_images(val.pixels))
+    with pytest.raises(InputError, match=r"^embed.image_weights: there is no file .*mobilenet"):
+        encoder_training.build(replace(CONFIG, image_weights=str(path)), pictures)
 
 
 @pytest.mark.parametrize("text_encoder", TEXT_ENCODERS)

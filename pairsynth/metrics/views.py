@@ -7,7 +7,6 @@ of the real pictures it was fitted on has mean 0 and deviation 1, or is 0 throug
 """
 
 import math
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,12 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.errors import InputError
 from pairsynth.images import to_network
+from pairsynth.pretrained import load_pretrained
 
 COMPONENTS = 64
 SIDE = 32
 CONSTANT = 1e-4
-# What torchvision's classifiers were trained on: 224 x 224, ImageNet's mean and deviation.
-IMAGENET_SIDE = 224
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Features = Callable[[Tensor], Tensor]
 
@@ -91,44 +87,8 @@ def random_features(seed: int = 0) -> Features:
 def pretrained_features(weights: Path) -> Features:
     """What a torchvision classifier sees before its last layer, from a state dict on disk.
 
-    The file's name tells the network, as torchvision names its own: resnet18-f37072fd.pth.
-
     Raises:
-        InputError: where the file is missing or damaged, or its name or content fits no network.
+        InputError: as `load_pretrained` does.
     """
-    import torchvision  # takes a second to import, and most evaluations have no such file
-
-    key = "evaluate.judge_weights"
-    name = weights.name.split("-")[0].removesuffix(weights.suffix)
-    if not weights.is_file():
-        raise InputError(
-            f"{key}: there is no file {weights}; give a torchvision state dict named like "
-            "resnet18-f37072fd.pth, or leave it empty"
-        )
-    if name not in torchvision.models.list_models(torchvision.models):
-        raise InputError(
-            f"{key}: {weights.name} names no torchvision classifier; rename it NETWORK-ANYTHING.pth"
-        )
-    network = torchvision.models.get_model(name, weights=None)
-    try:
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except (RuntimeError, OSError, EOFError, TypeError, pickle.UnpicklingError) as error:
-        raise InputError(f"{key}: {weights} is no state dict of {name}: {error}") from error
-    linear = [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear)]
-    if not linear:
-        raise InputError(f"{key}: {name} has no last linear layer to look behind; give a resnet")
-    parent, _, child = linear[-1].rpartition(".")
-    setattr(network.get_submodule(parent), child, nn.Identity())
-    network.eval()
-    mean, deviation = (
-        torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
-    )
-
-    @torch.no_grad()
-    def features(pixels: Tensor) -> Tensor:
-        side = (IMAGENET_SIDE, IMAGENET_SIDE)
-        large = F.interpolate(pixels.float() / 255, side, mode="bilinear", antialias=True)
-        parts = [network((part - mean) / deviation) for part in large.split(32)]
-        return torch.cat(parts)
-
-    return features
+    network = load_pretrained(weights, "evaluate.judge_weights")
+    return lambda pixels: torch.cat([network(part.float() / 255) for part in pixels.split(32)])
