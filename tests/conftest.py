@@ -1,5 +1,6 @@
 """A world small enough for tests: 24 drawn pictures whose captions tell their colour, tiny nets."""
 
+import copy
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,8 +11,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from pairsynth import judges, mixture, seeds
-from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth import encoder_training, judges, mixture, seeds
+from pairsynth.artifacts import SPLITS, Embeddings, Pictures, file_digest
 from pairsynth.bench import Bench, EvaluationConfig, Pairs
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
@@ -22,7 +23,7 @@ from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture, MixtureConfig
 from pairsynth.synthesis import SynthesisConfig, World
 from pairsynth.text import Vocabulary
-from tests.workspace import make_checkout
+from tests.workspace import make_checkout, write_pictures, write_synthetic
 
 CPU = torch.device("cpu")
 COLOURS = {
@@ -211,6 +212,32 @@ def repeatable() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    pictures: Pictures,
+    encoder: JointEncoder,
+    gan: Gan,
+    captioner: Captioner,
+    mixtures: dict[str, Mixture],
+) -> Path:
+    """A data folder as the stages leave it, that no test may write to."""
+    data = tmp_path_factory.mktemp("whole") / "data"
+    (data / "embeddings").mkdir(parents=True)
+    for split in SPLITS:
+        write_pictures(data / "pictures", pictures, split)
+        encoder_training.embed(encoder, pictures, data / "embeddings", split)
+    encoder.save(data / "encoder.pt")
+    options = {**gan.options, "psi_of": file_digest(data / "encoder.pt")}
+    Gan(gan.generator, gan.discriminator, options).save(data / "gan.pt")
+    reader = copy.deepcopy(captioner)
+    reader.options["phi_of"] = file_digest(data / "gan.pt")
+    reader.save(data / "captioner.pt")
+    mixture.save(data / "gmm.npz", mixtures)
+    write_synthetic(data / "synthetic", pictures)
+    return data
+
+
+@pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole pipeline, run once with the smoke profile, in a checkout of its own."""
     folder = tmp_path_factory.mktemp("checkout")
@@ -218,6 +245,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this very hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process runs all that needs the checkout, so it is made once; others share the files."""
     for item in items:

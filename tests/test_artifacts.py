@@ -39,24 +39,8 @@ from pairsynth.artifacts import (
 )
 from pairsynth.checkpoints import load_checkpoint, save_checkpoint
 from pairsynth.errors import InputError
-from pairsynth.images import decode, encode, to_picture, to_tensor
-
-
-def write_pictures(folder: Path, pictures: Pictures, attributes: list[str | None]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with ShardWriter(folder, "train", PICTURES) as writer:
-        for i, image_id in enumerate(pictures.ids):
-            writer.write(
-                {
-                    "image_id": image_id,
-                    "class_id": int(pictures.class_ids[i]),
-                    "class_name": pictures.class_names[i],
-                    "split": "train",
-                    "image": {"bytes": encode(to_picture(pictures.pixels[i])), "path": "x.png"},
-                    "captions": pictures.captions[i],
-                    "attributes": attributes[i],
-                }
-            )
+from pairsynth.images import decode, to_picture, to_tensor
+from tests.workspace import write_pictures
 
 
 def write_embeddings(folder: Path, pictures: Pictures, embeddings: Embeddings) -> None:
@@ -195,7 +179,7 @@ def test_a_picture_is_written_as_png(tmp_path: Path, pictures: Pictures) -> None
 
 
 def test_pictures_come_back_as_they_went(tmp_path: Path, pictures: Pictures) -> None:
-    write_pictures(tmp_path, pictures, [None] * len(pictures))
+    write_pictures(tmp_path, pictures, "train")
     back = read_pictures(tmp_path, "train")
     assert back.ids == pictures.ids
     assert torch.equal(back.class_ids, pictures.class_ids)
@@ -208,7 +192,7 @@ def test_pictures_come_back_as_they_went(tmp_path: Path, pictures: Pictures) -> 
 
 
 def test_attributes_come_back_as_mappings(tmp_path: Path, four: Pictures) -> None:
-    write_pictures(tmp_path, four, [json.dumps({"petals": str(i)}) for i in range(4)])
+    write_pictures(tmp_path, four, "train", [json.dumps({"petals": str(i)}) for i in range(4)])
     attributes = read_pictures(tmp_path, "train").attributes
     assert attributes is not None
     assert [row["petals"] for row in attributes] == ["0", "1", "2", "3"]
@@ -259,7 +243,7 @@ def test_embeddings_of_other_pictures_or_captions_are_refused(
 def test_pages_carry_checksums_and_pictures_are_not_compressed_twice(
     tmp_path: Path, four: Pictures
 ) -> None:
-    write_pictures(tmp_path, four, [None] * 4)
+    write_pictures(tmp_path, four, "train")
     [path] = shards(tmp_path, "train")
     with pq.ParquetFile(path) as file:
         group = file.metadata.row_group(0)
@@ -275,7 +259,7 @@ def test_groups_and_shards_are_bounded(
 ) -> None:
     monkeypatch.setattr(artifacts, "ROWS_PER_GROUP", 5)
     monkeypatch.setattr(artifacts, "BYTES_PER_SHARD", 20_000)
-    write_pictures(tmp_path, pictures, [None] * len(pictures))
+    write_pictures(tmp_path, pictures, "train")
     found = shards(tmp_path, "train")
     assert len(found) > 1
     assert found[0].name == f"train-00000-of-{len(found):05}.parquet"
@@ -289,7 +273,7 @@ def test_groups_and_shards_are_bounded(
 
 def test_equal_rows_give_equal_bytes(tmp_path: Path, four: Pictures) -> None:
     for name in ("a", "b"):
-        write_pictures(tmp_path / name, four, [None] * 4)
+        write_pictures(tmp_path / name, four, "train")
     [one], [other] = shards(tmp_path / "a", "train"), shards(tmp_path / "b", "train")
     assert one.read_bytes() == other.read_bytes()
 
@@ -316,7 +300,7 @@ def shard_folder(tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(artifacts, "ROWS_PER_GROUP", 4)
     monkeypatch.setattr(artifacts, "BYTES_PER_SHARD", 20_000)
     folder = tmp_path / "pictures"
-    write_pictures(folder, pictures, [None] * len(pictures))
+    write_pictures(folder, pictures, "train")
     assert len(shards(folder, "train")) >= 3
     return folder
 
@@ -350,7 +334,7 @@ def test_a_shard_of_another_run_is_named(shard_folder: Path) -> None:
 
 
 def test_one_flipped_bit_in_the_pages_of_a_shard_is_found(tmp_path: Path, four: Pictures) -> None:
-    write_pictures(tmp_path, four, [None] * 4)
+    write_pictures(tmp_path, four, "train")
     [path] = shards(tmp_path, "train")
     whole, table = path.read_bytes(), read_shards(tmp_path, "train")
     with pq.ParquetFile(path) as file:
@@ -369,7 +353,7 @@ def test_one_flipped_bit_in_the_pages_of_a_shard_is_found(tmp_path: Path, four: 
 
 @pytest.mark.parametrize("share", [0, 4, 0.5, -1])
 def test_a_shard_cut_short_is_named(tmp_path: Path, four: Pictures, share: float) -> None:
-    write_pictures(tmp_path, four, [None] * 4)
+    write_pictures(tmp_path, four, "train")
     [path] = shards(tmp_path, "train")
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data)) if share == 0.5 else int(share)])
@@ -538,7 +522,7 @@ def test_a_foreign_file_of_tensors_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_shard_of_another_format_is_refused(tmp_path: Path, four: Pictures) -> None:
-    write_pictures(tmp_path, four, [None] * 4)
+    write_pictures(tmp_path, four, "train")
     [path] = shards(tmp_path, "train")
     table = pq.read_table(path)
     newer = {**table.schema.metadata, b"pairsynth": b'{"format": 999}'}
@@ -548,7 +532,7 @@ def test_a_shard_of_another_format_is_refused(tmp_path: Path, four: Pictures) ->
 
 
 def test_the_schema_of_pictures_is_the_one_that_is_written(tmp_path: Path, four: Pictures) -> None:
-    write_pictures(tmp_path, four, [None] * 4)
+    write_pictures(tmp_path, four, "train")
     assert read_shards(tmp_path, "train").schema.equals(PICTURES)
     assert read_shards(tmp_path, "train", ["image_id"]).column_names == ["image_id"]
     assert isinstance(PICTURES.field("captions").type, pa.ListType)

@@ -9,26 +9,16 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from pairsynth import config, encoder_training, mixture, profile, strips
-from pairsynth.artifacts import (
-    PICTURES,
-    SPLITS,
-    Pictures,
-    ShardWriter,
-    file_digest,
-)
+from pairsynth import config, mixture, profile, strips
 from pairsynth.bench import EvaluationConfig
-from pairsynth.captioner import Captioner
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.checkpoints import save_checkpoint
 from pairsynth.cli import app
-from pairsynth.dataset import PAIRS, write_pairs
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.encoders import JointEncoder
 from pairsynth.errors import InputError
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
-from pairsynth.images import encode, to_picture
 from pairsynth.mixture import Mixture, MixtureConfig
 from pairsynth.sources.contract import DownloadConfig
 from pairsynth.synthesis import SynthesisConfig
@@ -42,14 +32,6 @@ SECTIONS = {
     "fit_gmm": MixtureConfig,
     "synthesize": SynthesisConfig,
     "evaluate": EvaluationConfig,
-}
-FACTS = {
-    "source_pictures": 24,
-    "source_digest": "d",
-    "seed": 7,
-    "size": 32,
-    "distance": 0.1,
-    "false_alarms": 0.01,
 }
 
 
@@ -74,68 +56,6 @@ def refused(*arguments: object) -> str:
     assert error.count("\n") == 1
     assert "Traceback" not in result.output
     return error
-
-
-def write_pictures(folder: Path, pictures: Pictures, split: str) -> None:
-    """A split of data/pictures that holds `pictures`."""
-    with ShardWriter(folder, split, PICTURES) as writer:
-        for i, image_id in enumerate(pictures.ids):
-            picture = {"bytes": encode(to_picture(pictures.pixels[i])), "path": f"{image_id}.png"}
-            writer.write(
-                {
-                    "image_id": image_id,
-                    "class_id": int(pictures.class_ids[i]),
-                    "class_name": pictures.class_names[i],
-                    "split": split,
-                    "image": picture,
-                    "captions": pictures.captions[i],
-                    "attributes": None,
-                }
-            )
-
-
-def write_synthetic(folder: Path, pictures: Pictures) -> None:
-    """A data set of 24 pairs in data/synthetic."""
-    folder.mkdir()
-    rows = [
-        {
-            **dict.fromkeys(PAIRS.names),
-            "pair_id": f"pair-{i:07}",
-            "image": {"bytes": encode(to_picture(pictures.pixels[i])), "path": f"{i}.png"},
-            "caption": pictures.captions[i][0],
-            "strategy": "text_density",
-            "novelty": "whole",
-        }
-        for i in range(len(pictures))
-    ]
-    write_pairs(folder, rows, FACTS)
-
-
-@pytest.fixture(scope="session")
-def whole(
-    tmp_path_factory: pytest.TempPathFactory,
-    pictures: Pictures,
-    encoder: JointEncoder,
-    gan: Gan,
-    captioner: Captioner,
-    mixtures: dict[str, Mixture],
-) -> Path:
-    """A data folder as the stages leave it, that no test may write to."""
-    data = tmp_path_factory.mktemp("whole") / "data"
-    for name in ("pictures", "embeddings"):
-        (data / name).mkdir(parents=True)
-    for split in SPLITS:
-        write_pictures(data / "pictures", pictures, split)
-        encoder_training.embed(encoder, pictures, data / "embeddings", split)
-    encoder.save(data / "encoder.pt")
-    options = {**gan.options, "psi_of": file_digest(data / "encoder.pt")}
-    Gan(gan.generator, gan.discriminator, options).save(data / "gan.pt")
-    reader = copy.deepcopy(captioner)
-    reader.options["phi_of"] = file_digest(data / "gan.pt")
-    reader.save(data / "captioner.pt")
-    mixture.save(data / "gmm.npz", mixtures)
-    write_synthetic(data / "synthetic", pictures)
-    return data
 
 
 @pytest.fixture

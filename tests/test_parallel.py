@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -11,19 +12,19 @@ from typing import Any
 import pytest
 import torch
 
-from pairsynth import parallel
+from pairsynth import parallel, profile
 from pairsynth.errors import InputError
 from tests import two_processes
 from tests.two_processes import WORK
+from tests.workspace import ROOT
 
-ROOT = Path(__file__).parent.parent
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
 
-def torchrun(folder: Path, *words: str, processes: int = 2) -> str:
+def torchrun(*words: str) -> str:
     done = subprocess.run(
-        [*TORCHRUN, f"--nproc-per-node={processes}", "-m", *words],
-        cwd=folder,
+        [*TORCHRUN, "--nproc-per-node=2", "-m", *words],
+        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -36,7 +37,7 @@ def torchrun(folder: Path, *words: str, processes: int = 2) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes ended with."""
     folder = tmp_path_factory.mktemp("two")
-    torchrun(ROOT, "tests.two_processes", str(folder))
+    torchrun("tests.two_processes", str(folder))
     return folder
 
 
@@ -91,11 +92,13 @@ def test_the_first_alone_goes_on_afterwards(folder: Path) -> None:
     assert (folder / "left-0").read_text() == "2"
 
 
-def test_the_stage_itself_in_two_processes(checkout: Path, tmp_path: Path) -> None:
-    out, data = tmp_path / "out", checkout / "data"
-    words = [data / "pictures", data / "embeddings", data / "encoder.pt", out / "gan.pt"]
+def test_the_stage_itself_in_two_processes(whole: Path, tmp_path: Path) -> None:
+    out, params = tmp_path / "out", tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", params)
+    profile.apply("smoke", params)
+    words = [whole / "pictures", whole / "embeddings", whole / "encoder.pt", out / "gan.pt"]
     words += [out / name for name in ("gan.json", "gan.csv", "samples.png", "progress.png")]
-    told = torchrun(checkout, "stages.train_gan", *map(str, words))
+    told = torchrun("stages.train_gan", *map(str, words), "--params", str(params))
     assert told.count("drawn pictures of different captions") == 1
     assert json.loads((out / "gan.json").read_text())["processes"] == 2
     names = {"gan.pt", "gan.json", "gan.csv", "samples.png", "progress.png"}

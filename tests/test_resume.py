@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from pairsynth import captioner_training, encoder_training, gan_training, resume, seeds
+from pairsynth import captioner_training, encoder_training, gan_training, profile, resume, seeds
 from pairsynth.artifacts import Embeddings, Pictures, file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
@@ -24,6 +25,7 @@ from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.resume import Resume
 from pairsynth.watching import Watch
+from tests.workspace import ROOT
 
 CPU = torch.device("cpu")
 
@@ -270,39 +272,44 @@ WORDS = {
     "{out}/a.csv {out}/samples.png {out}/progress.png",
     "train_captioner": "{data}/pictures {data}/gan.pt {out}/captioner.pt {out}/a.json {out}/a.csv",
 }
-EPOCHS = {"embed": 40, "train_gan": 60, "train_captioner": 20}
+# Long enough to be interrupted in the middle: more than a second.
+EPOCHS = {"embed": 120, "train_gan": 60, "train_captioner": 120}
+# How each is stopped, its exit code, and how stderr ends.
+STOPS = {
+    "embed": (signal.SIGKILL, -signal.SIGKILL, ""),
+    "train_gan": (signal.SIGINT, 130, "interrupted\n"),
+    "train_captioner": (signal.SIGTERM, 143, "terminated\n"),
+}
 
 
 class Command:
     """A stage's command with outputs and a resume folder of its own."""
 
-    def __init__(self, checkout: Path, folder: Path, stage: str) -> None:
-        self.checkout, self.out, self.stage = checkout, folder, stage
+    def __init__(self, data: Path, folder: Path, stage: str) -> None:
+        self.out = folder
         folder.mkdir()
+        params = folder / "params.yaml"
+        shutil.copy(ROOT / "params.yaml", params)
+        profile.apply("smoke", params)
         yaml = YAML()
-        tree = yaml.load(checkout / "params.yaml")
+        tree = yaml.load(params)
         tree[stage]["epochs"] = EPOCHS[stage]
-        yaml.dump(tree, folder / "params.yaml")
-        words = WORDS[stage].format(data=checkout / "data", out=folder / "out").split()
+        yaml.dump(tree, params)
+        words = WORDS[stage].format(data=data, out=folder / "out").split()
         self.words = [sys.executable, "-m", f"stages.{stage}", *words]
-        self.words += ["--params", str(folder / "params.yaml"), "--device", "cpu"]
+        self.words += ["--params", str(params), "--device", "cpu"]
 
     def begin(self) -> subprocess.Popen[str]:
         environment = {**os.environ, "PAIRSYNTH_RESUME_DIR": str(self.out / "resume")}
         return subprocess.Popen(
-            self.words, cwd=self.checkout, env=environment, text=True, stderr=subprocess.PIPE
+            self.words, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE
         )
 
-    def state(self) -> tuple[Path, int] | None:
-        found = list((self.out / "resume").rglob("state.pt"))
-        return (found[0], found[0].stat().st_ino) if found else None
-
     def interrupt(self, how: signal.Signals, chance: random.Random) -> tuple[int, str]:
-        """Start it, wait until it has kept a new state, and stop it a random moment later."""
-        before = self.state()
+        """Start it, wait until it has kept a state, and stop it a random moment later."""
         process = self.begin()
         end = time.monotonic() + 120
-        while self.state() in (before, None) and process.poll() is None:
+        while not list((self.out / "resume").rglob("state.pt")) and process.poll() is None:
             assert time.monotonic() < end
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.3))
@@ -322,38 +329,30 @@ class Command:
 
 
 @pytest.mark.parametrize("stage", WORDS)
-def test_a_killed_stage_ends_in_the_same_bytes(stage: str, checkout: Path, tmp_path: Path) -> None:
-    undisturbed = Command(checkout, tmp_path / "undisturbed", stage)
+def test_a_killed_stage_ends_in_the_same_bytes(stage: str, whole: Path, tmp_path: Path) -> None:
+    undisturbed = Command(whole, tmp_path / "undisturbed", stage)
     assert "going on" not in undisturbed.finish()
     wanted = undisturbed.outputs()
     assert len(wanted) >= 3
     assert not list((undisturbed.out / "resume").rglob("state.pt"))
 
-    chance = random.Random(stage)
-    command = Command(checkout, tmp_path / "interrupted", stage)
-    code, _ = command.interrupt(signal.SIGKILL, chance)
-    assert code == -signal.SIGKILL
-    gently, wanted_code, word = {
-        "embed": (signal.SIGTERM, 143, "terminated\n"),
-        "train_gan": (signal.SIGINT, 130, "interrupted\n"),
-        "train_captioner": (signal.SIGTERM, 143, "terminated\n"),
-    }[stage]
-    code, told = command.interrupt(gently, chance)
-    assert "going on after epoch" in told
+    command = Command(whole, tmp_path / "interrupted", stage)
+    how, wanted_code, ending = STOPS[stage]
+    code, told = command.interrupt(how, random.Random(stage))
     assert code == wanted_code, told
-    assert told.endswith(word)
+    assert told.endswith(ending)
     assert "Traceback" not in told
     assert command.outputs() == {}
     assert "going on after epoch" in command.finish()
     assert command.outputs() == wanted
 
 
-def test_another_learning_rate_is_another_training(checkout: Path, tmp_path: Path) -> None:
-    command = Command(checkout, tmp_path / "a", "train_captioner")
+def test_another_learning_rate_is_another_training(whole: Path, tmp_path: Path) -> None:
+    command = Command(whole, tmp_path / "a", "train_captioner")
     command.interrupt(signal.SIGKILL, random.Random(0))
     path = command.out / "params.yaml"
     text = path.read_text()
     changed = text.replace("learning_rate: 0.003", "learning_rate: 0.004")
     assert changed != text
-    path.write_text(changed.replace("epochs: 20", "epochs: 1"))
+    path.write_text(changed.replace("epochs: 120", "epochs: 1"))
     assert "going on" not in command.finish()

@@ -77,7 +77,7 @@ def test_pairs_that_are_real_pictures_help_those_that_have_none(scene: Bench) ->
         [0.5] * 24,
         train.class_ids,
     )
-    longer = replace(scene, config=replace(scene.config, use_steps=40))
+    longer = replace(scene, config=replace(scene.config, use_steps=20))
     found = [one for pupil in usefulness.use(longer, real) for one in pupil]
     for task in ("retrieval", "attributes", "classes"):
         gain = usefulness.gain_of(found, task, 0.05)

@@ -16,6 +16,7 @@ from pairsynth.artifacts import Embeddings
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.encoders import contrastive_loss
+from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.watching import Watch
 from tests.conftest import draw
@@ -46,13 +47,13 @@ def train_gan(objective: str = "hinge") -> dict[str, Any]:
         for name, network in (("g", gan.generator), ("d", gan.discriminator))
         for key, value in network.state_dict().items()
     }
-    return {"weights": weights, "reports": reports, "gan": gan}
+    return {"weights": weights, "reports": reports}
 
 
 def train_captioner() -> dict[str, Any]:
     config = CaptionerConfig(16, 1, 20, 10, 0.003, 0.01)
     pictures = draw(1, 6)
-    gan = train_gan()["gan"].eval()
+    gan = Gan.build("hinge", 32, 8, 6, 4, 4).to(CPU).eval()
     model = captioner_training.build(config, pictures, gan, "")
     training = captioner_training.train(model, gan, pictures, draw(2, 3), config, 1, CPU)
     reports = [asdict(report) for report in training]
@@ -92,9 +93,7 @@ def main(folder: Path) -> None:
     parallel.join(CPU)
     for name, work in WORK.items():
         seeds.fix(1, name)
-        done = work()
-        done.pop("gan", None)
-        torch.save(done, folder / f"{name}-{parallel.rank()}.pt")
+        torch.save(work(), folder / f"{name}-{parallel.rank()}.pt")
     parallel.leave()
     (folder / f"left-{parallel.rank()}").write_text(str(parallel.size()))
 

@@ -1,4 +1,4 @@
-"""A checkout of its own for tests of the whole pipeline, and commands run in it."""
+"""What tests of stages and commands work on: artifacts of tiny pictures, or a whole checkout."""
 
 import os
 import shutil
@@ -7,9 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pairsynth.dataset import read_manifest
+from pairsynth import profile
+from pairsynth.artifacts import PICTURES, Pictures, ShardWriter
+from pairsynth.dataset import PAIRS, read_manifest, write_pairs
+from pairsynth.images import encode, to_picture
 
 ROOT = Path(__file__).parent.parent
+FACTS = {
+    "source_pictures": 24,
+    "source_digest": "d",
+    "seed": 7,
+    "size": 32,
+    "distance": 0.1,
+    "false_alarms": 0.01,
+}
 
 
 def run(folder: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -31,11 +42,49 @@ def make_checkout(folder: Path) -> None:
         shutil.copytree(ROOT / name, folder / name, ignore=skip)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
-    run(folder, sys.executable, "-m", "pairsynth.cli", "profile", "smoke")
+    profile.apply("smoke", folder / "params.yaml")
     run(folder, "git", "init", "-q")
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-qm", "smoke")
     run(folder, "dvc", "repro")
+
+
+def write_pictures(
+    folder: Path, pictures: Pictures, split: str, attributes: list[str | None] | None = None
+) -> None:
+    """A split of data/pictures that holds `pictures`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ShardWriter(folder, split, PICTURES) as writer:
+        for i, image_id in enumerate(pictures.ids):
+            picture = {"bytes": encode(to_picture(pictures.pixels[i])), "path": f"{image_id}.png"}
+            writer.write(
+                {
+                    "image_id": image_id,
+                    "class_id": int(pictures.class_ids[i]),
+                    "class_name": pictures.class_names[i],
+                    "split": split,
+                    "image": picture,
+                    "captions": pictures.captions[i],
+                    "attributes": attributes[i] if attributes else None,
+                }
+            )
+
+
+def write_synthetic(folder: Path, pictures: Pictures) -> None:
+    """A data set of 24 pairs in data/synthetic."""
+    folder.mkdir()
+    rows = [
+        {
+            **dict.fromkeys(PAIRS.names),
+            "pair_id": f"pair-{i:07}",
+            "image": {"bytes": encode(to_picture(pictures.pixels[i])), "path": f"{i}.png"},
+            "caption": pictures.captions[i][0],
+            "strategy": "text_density",
+            "novelty": "whole",
+        }
+        for i in range(len(pictures))
+    ]
+    write_pairs(folder, rows, FACTS)
 
 
 def facts_of(synthetic: Path) -> dict[str, Any]:
