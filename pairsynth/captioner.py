@@ -17,6 +17,7 @@ from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.text import END, PAD, START, UNKNOWN, Vocabulary
 
 MAX_WORDS = 40
+JOINING = (",", "and", "or")
 
 State = tuple[Tensor, Tensor]
 
@@ -102,17 +103,23 @@ def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:
 # ---------------------------------------------------------------- decoding, all rows at once
 
 
-def _allowed(logits: Tensor, last: Tensor, comma: int | None) -> Tensor:
+def _joining(vocabulary: Vocabulary, device: torch.device) -> Tensor:
+    """Numbers (J) of `JOINING`; those it lacks are <unknown>, which is never written anyway."""
+    return torch.tensor([vocabulary.numbers.get(word, UNKNOWN) for word in JOINING], device=device)
+
+
+def _allowed(logits: Tensor, last: Tensor, before: Tensor, joining: Tensor) -> Tensor:
     """Logits (N, V) of each next token, those that may not follow being minus infinity in place.
 
-    Never a special one but <end>, never the last token again, and a word first: no caption is
-    empty.
+    Never a special one but <end>, never the last token again, nor the one `before` a joining
+    last one ("thin and thin"), and a word first: no caption is empty.
     """
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
     logits[last == START, END] = -torch.inf
-    if comma is not None:
-        logits[last == START, comma] = -torch.inf
-    return logits.scatter_(1, last[:, None], -torch.inf)
+    logits[last == START, joining[0]] = -torch.inf
+    logits.scatter_(1, last[:, None], -torch.inf)
+    again = torch.where(torch.isin(last, joining), before, last)
+    return logits.scatter_(1, again[:, None], -torch.inf)
 
 
 def choose_greedy(logits: Tensor, draws: Tensor) -> Tensor:
@@ -196,21 +203,21 @@ def decode(
     choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
     """
     reading = Reading(captioner, phi, 1)
-    last = torch.full((len(phi),), START, device=phi.device)
-    comma = captioner.vocabulary.numbers.get(",")
+    last = before = torch.full((len(phi),), START, device=phi.device)
+    joining = _joining(captioner.vocabulary, phi.device)
     if draws is None:
         draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
     tokens = torch.full((len(phi), MAX_WORDS), PAD, device=phi.device)
     rows = torch.arange(len(phi), device=phi.device)
     for step in range(MAX_WORDS):
-        logits = _allowed(reading.step(last[:, None])[:, 0], last, comma)
-        last = CHOICES[choice](logits, draws[rows, step])
+        logits = _allowed(reading.step(last[:, None])[:, 0], last, before, joining)
+        before, last = last, CHOICES[choice](logits, draws[rows, step])
         tokens[rows, step] = last
         going = (last != END).nonzero().flatten()
         if not len(going):
             break
         if len(going) < len(rows):
-            rows, last = rows[going], last[going]
+            rows, last, before = rows[going], last[going], before[going]
             reading.keep(going)
     return captioner.vocabulary.decode(tokens)
 
@@ -224,27 +231,30 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     """
     count, device = len(phi), phi.device
     reading = Reading(captioner, phi, beams)
-    comma = captioner.vocabulary.numbers.get(",")
-    last = torch.full((count, beams), START, device=device)
+    joining = _joining(captioner.vocabulary, device)
+    last = before = torch.full((count, beams), START, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
     total[:, 0] = 0
     written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
     totals, pictures = total.clone(), torch.arange(count, device=device)
     for step in range(MAX_WORDS):
-        logits = _allowed(reading.step(last).flatten(0, 1), last.flatten(), comma)
+        logits = reading.step(last).flatten(0, 1)
+        logits = _allowed(logits, last.flatten(), before.flatten(), joining)
         scores, words = _best_words(logits, last.flatten(), beams)
         reached = (total.flatten()[:, None] + scores).view(len(total), -1)
         total, best = reached.topk(beams, 1)
-        last, beam = words.view_as(reached).gather(1, best), best // scores.shape[1]
+        beam = best // scores.shape[1]
+        before, last = last.gather(1, beam), words.view_as(reached).gather(1, best)
         reading.take(beam)
-        before = written[pictures[:, None], beam]
-        before[:, :, step] = last
-        written[pictures], totals[pictures] = before, total
+        so_far = written[pictures[:, None], beam]
+        so_far[:, :, step] = last
+        written[pictures], totals[pictures] = so_far, total
         going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()
         if not len(going):
             break
         if len(going) < len(pictures):
-            pictures, total, last = pictures[going], total[going], last[going]
+            pictures, total = pictures[going], total[going]
+            last, before = last[going], before[going]
             reading.keep(going)
     winner = (totals / (written != PAD).sum(2)).argmax(1)
     return captioner.vocabulary.decode(written[torch.arange(count, device=device), winner])

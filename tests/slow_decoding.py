@@ -3,23 +3,31 @@
 import torch
 from torch import Tensor
 
-from pairsynth.captioner import MAX_WORDS, Captioner
+from pairsynth.captioner import JOINING, MAX_WORDS, Captioner
 from pairsynth.text import END, PAD, START, UNKNOWN
 
 
-def allowed(logits: Tensor, last: Tensor, comma: int | None) -> Tensor:
+def allowed(logits: Tensor, last: Tensor, before: Tensor, joining: list[int]) -> Tensor:
     """log p (N, V) of each next token.
 
-    Never a special one but <end>, never the last token again, and a word first: no caption is
-    empty.
+    Never a special one but <end>, never the last token again, nor the one `before` a joining
+    last one ("thin and thin"), and a word first: no caption is empty.
     """
     logits = logits.float().clone()
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
-    logits[last == START, END] = -torch.inf
-    if comma is not None:
-        logits[last == START, comma] = -torch.inf
-    logits.scatter_(1, last[:, None], -torch.inf)
+    for row, (one, two) in enumerate(zip(last.tolist(), before.tolist(), strict=True)):
+        logits[row, one] = -torch.inf
+        if one in joining:
+            logits[row, two] = -torch.inf
+        if one == START:
+            logits[row, [END, *joining[:1]]] = -torch.inf
     return logits.log_softmax(1)
+
+
+def joining_of(captioner: Captioner) -> list[int]:
+    """Numbers of the words of `JOINING` that the captioner knows; the comma first."""
+    numbers = captioner.vocabulary.numbers
+    return [numbers[word] for word in JOINING if word in numbers]
 
 
 def choose_greedy(scores: Tensor, draws: Tensor) -> Tensor:
@@ -55,15 +63,16 @@ def decode(
     choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
     """
     grid, state = captioner.see(phi)
-    last = torch.full((len(phi),), START, device=phi.device)
-    comma = captioner.vocabulary.numbers.get(",")
+    last = before = torch.full((len(phi),), START, device=phi.device)
+    joining = joining_of(captioner)
     if draws is None:
         draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
     rows = []
     ended = torch.zeros_like(last, dtype=torch.bool)
     for step in range(MAX_WORDS):
         logits, state = captioner.read(last[:, None], grid, state)
-        last = CHOICES[choice](allowed(logits[:, 0], last, comma), draws[:, step])
+        scores = allowed(logits[:, 0], last, before, joining)
+        before, last = last, CHOICES[choice](scores, draws[:, step])
         rows.append(last)
         ended |= last == END
         if ended.all():
@@ -84,12 +93,13 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     tokens = torch.full((count * beams, 1), START, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
     total[:, 0] = 0
-    comma = captioner.vocabulary.numbers.get(",")
+    joining = joining_of(captioner)
     first_beam = torch.arange(count, device=device)[:, None] * beams
     for _ in range(MAX_WORDS):
         last = tokens[:, -1]
         logits, state = captioner.read(last[:, None], grid, state)
-        scores = freeze_ended(allowed(logits[:, 0], last, comma), last)
+        before = tokens[:, -2] if tokens.shape[1] > 1 else last
+        scores = freeze_ended(allowed(logits[:, 0], last, before, joining), last)
         reached = total[:, :, None] + scores.unflatten(0, (count, beams))
         total, best = reached.flatten(1).topk(beams, 1)
         origin = (first_beam + best // scores.shape[1]).flatten()

@@ -12,6 +12,7 @@ from torch import Tensor
 from pairsynth.artifacts import Pictures
 from pairsynth.captioner import (
     CHOICES,
+    JOINING,
     MAX_WORDS,
     Captioner,
     Reading,
@@ -240,6 +241,24 @@ def test_an_untrained_captioner_still_writes_captions(
         assert not any(special in caption for special in SPECIALS)
         assert "unknown" not in caption
         assert all(one != after for one, after in pairwise(words))
+
+
+@pytest.mark.parametrize("joined", JOINING)
+def test_a_joining_word_never_joins_a_word_to_itself(joined: str) -> None:
+    """A model that would say nothing but "thin and thin and thin"."""
+    model = untrained(0, ["thin and long, or wide"])
+    for word, pull in ((joined, 50), ("thin", 40), (END, -50)):
+        model.out.bias[model.vocabulary.numbers.get(word, END)] += pull
+    draws = torch.rand(3, MAX_WORDS, generator=torch.Generator().manual_seed(0))
+    for caption in (
+        *decode_beam(model, some_phi(3)),
+        *decode(model, some_phi(3)),
+        *decode(model, some_phi(3), "nucleus", draws),
+    ):
+        words = tokenize(caption)
+        assert len(words) > 10
+        for one, between, other in zip(words, words[1:], words[2:], strict=False):
+            assert between not in JOINING or one != other, caption
 
 
 @pytest.mark.parametrize("pull", [PAD, START, END, UNKNOWN])

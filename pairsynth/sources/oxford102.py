@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import scipy.io
-from torchvision.datasets import Flowers102
 
 from pairsynth.errors import InputError
 from pairsynth.fetching import Check, Missing, archive_members, checksum, fetch, read_checksums
@@ -79,7 +78,7 @@ def oxford102(
             _refuse(config, account, f"{PICTURES}/{name}", str(error))
             continue
         yield Example(
-            image_id, label - 1, Flowers102.classes[label - 1], splits[number], picture, captions
+            image_id, label - 1, _flowers102().classes[label - 1], splits[number], picture, captions
         )
     _expect_all(config, account, paths, reed, seen)
 
@@ -146,10 +145,17 @@ def read_captions(path: Path) -> Reed:
     return Reed(captions, classes)
 
 
+def _flowers102() -> Any:
+    """What torchvision knows of the archives; imported here, since it takes a second."""
+    from torchvision.datasets import Flowers102
+
+    return Flowers102
+
+
 def _checks(sums: dict[str, str] | None, place: Path | str) -> dict[str, Check]:
     """A check for each file: by the mirror's own checksums, or against the official content."""
     if sums is None:
-        official = {name: checksum("md5", md5) for name, md5 in Flowers102._file_dict.values()}
+        official = {name: checksum("md5", md5) for name, md5 in _flowers102()._file_dict.values()}
         return official | {CAPTIONS: _check_captions}
     missing = [name for name in FILES if name not in sums]
     if missing:
@@ -194,7 +200,7 @@ def _check_sums(path: Path) -> None:
 
 
 def _fetch_official(cache: Path) -> dict[str, Path]:
-    checks, prefix = _checks(None, cache), Flowers102._download_url_prefix
+    checks, prefix = _checks(None, cache), _flowers102()._download_url_prefix
     captions = _fetch_captions(cache / CAPTIONS)  # first: if it fails, it fails before 345 MB
     return {CAPTIONS: captions} | {
         name: fetch(prefix + name, cache / name, checks[name]) for name in (LABELS, SETID, PICTURES)
@@ -248,7 +254,7 @@ def _split_by_class(paths: dict[str, Path], reed: Reed, labels: list[int]) -> di
                 )
             of_class[label] = split
     lost = set(labels) - set(of_class)
-    if lost or not set(labels) <= set(range(1, len(Flowers102.classes) + 1)):
+    if lost or not set(labels) <= set(range(1, len(_flowers102().classes) + 1)):
         raise InputError(
             f"{paths[LABELS]}: labels {sorted(lost)[:5]} are in no class list of "
             f"{path}; fetch both anew, or set download.split=image"
