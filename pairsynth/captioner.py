@@ -146,6 +146,18 @@ def choose_nucleus(logits: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
 CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
 
 
+def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Rows (N, K, H) times weight (V, H): (N, K, V), like `F.linear`.
+
+    On a CPU as a convolution of one pixel: that is oneDNN's work, a product of matrices MKL's,
+    which on AMD takes twice as long.
+    """
+    if rows.device.type != "cpu":
+        return F.linear(rows, weight, bias)
+    pixels = rows.flatten(0, 1).T[None, :, None]
+    return F.conv2d(pixels, weight[:, :, None, None], bias)[0, :, 0].T.unflatten(0, rows.shape[:2])
+
+
 class Reading:
     """`Captioner.read`, word by word for K beams of each of N pictures.
 
@@ -161,7 +173,7 @@ class Reading:
         self.keys = (grid @ captioner.attend.weight).transpose(1, 2)
         self.offsets = (grid @ captioner.attend.bias)[:, None]
         self.own, seen = captioner.combine.weight.chunk(2, 1)
-        self.values = grid @ seen.T + captioner.combine.bias
+        self.own, self.values = self.own.contiguous(), grid @ seen.T + captioner.combine.bias
         self.enter, self.recur, *biases = captioner.lstm.all_weights[0]
         self.bias = biases[0] + biases[1]
         table = captioner.embedding.weight
@@ -174,13 +186,15 @@ class Reading:
         gates = self.words[last]
         if not self.all_words:
             gates = F.linear(gates, self.enter, self.bias)
-        gates = gates + self.hidden @ self.recur.T
+        gates += _linear(self.hidden, self.recur)
         enter, forget, new, leave = gates.chunk(4, 2)
         self.cell = forget.sigmoid() * self.cell + enter.sigmoid() * new.tanh()
         self.hidden = leave.sigmoid() * self.cell.tanh()
         nearness = (self.hidden @ self.keys + self.offsets) / self.hidden.shape[2] ** 0.5
-        context = nearness.softmax(2) @ self.values
-        return self.captioner.out(torch.tanh(self.hidden @ self.own.T + context))
+        combined = torch.baddbmm(
+            _linear(self.hidden, self.own), nearness.softmax(2), self.values
+        ).tanh_()
+        return _linear(combined, self.captioner.out.weight, self.captioner.out.bias)
 
     def take(self, beam: Tensor) -> None:
         """Go on from beam (N, K) of each picture's."""
