@@ -12,6 +12,7 @@ from pairsynth.metrics.agreement import (
     attribute_agreement,
     r_precision,
     retrieval,
+    zero_shot,
 )
 from pairsynth.metrics.captions import (
     bleu,
@@ -30,6 +31,7 @@ from pairsynth.sources.garden_captions import named
 def evaluate(bench: Bench, drawn: Drawn, pairs: Pairs) -> Iterator[list[Figure]]:
     """The figures, group by group."""
     yield list(judged(bench))
+    yield list(classes_told(bench))
     yield list(captioned(bench))
     yield list(drawn_agree(bench, drawn))
     yield list(paired(bench, pairs))
@@ -55,6 +57,22 @@ def judged(bench: Bench) -> Iterator[Figure]:
             s[name] == t[name] for s, t in zip(seen, bench.test.attributes or [], strict=True)
         )
         yield share_figure("judge", "real_pictures", name, Share(right, len(seen)))
+
+
+def classes_told(bench: Bench) -> Iterator[Figure]:
+    """Whether psi tells classes of test apart by their captions, beside pictures of others.
+
+    Under the class split no network saw these classes: zero-shot classification and retrieval.
+    """
+    test, vectors = bench.test, bench.embeddings["test"]
+    captions = test.class_ids.repeat_interleave(test.first_caption.diff())
+    moved = vectors.image.roll(len(test) // 2, 0)
+    for subject, images in (("test_pictures", vectors.image), ("shuffled_pictures", moved)):
+        found = zero_shot(images, test.class_ids, vectors.psi, captions)
+        if found is not None:
+            yield share_figure("psi", subject, "class_first", found.first)
+            precision = {"class_precision_at_50": found.precision}
+            yield from plain_figures("psi", subject, precision, found.classes)
 
 
 def captioned(bench: Bench) -> Iterator[Figure]:

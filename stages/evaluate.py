@@ -64,7 +64,7 @@ def main(
     training = judges.train(judge, splits["val"], options.judge_epochs, seed, where)
     list(doors.track(training, options.judge_epochs, "judge", "epochs"))
     drawn, rows = bench.draw_again(scene), rowwise.rows(scene, pairs)
-    words = doors.track(evaluation.evaluate(scene, drawn, pairs), 7, "evaluate", "groups")
+    words = doors.track(evaluation.evaluate(scene, drawn, pairs), 8, "evaluate", "groups")
     new = doors.track(originality.originality(scene, pairs, rows), 4, "originality", "groups")
     views = likeness.likeness(scene, drawn.pixels, pairs)
     sets = doors.track(views, likeness.count(scene), "likeness", "sets")

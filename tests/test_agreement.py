@@ -16,6 +16,7 @@ from pairsynth.metrics.agreement import (
     attribute_agreement,
     r_precision,
     retrieval,
+    zero_shot,
 )
 
 
@@ -164,3 +165,32 @@ def test_the_order_of_rows_does_not_count() -> None:
     assert found.recall == wanted.recall
     assert found.median_rank == wanted.median_rank
     assert found.margin == pytest.approx(wanted.margin, abs=1e-6)
+
+
+def test_zero_shot_against_loops() -> None:
+    classes = torch.tensor([0, 0, 0, 2, 2, 5, 5, 5, 5, -1])
+    images, psi = vectors(10, 1), vectors(30, 2)
+    told = classes.repeat_interleave(3)
+    mean = {c: psi[told == c].mean(0) for c in (0, 2, 5)}
+    right = sum(max(mean, key=lambda c: float(images[i] @ mean[c])) == classes[i] for i in range(9))
+    shares = []
+    for one, center in mean.items():
+        order = sorted(range(9), key=lambda i: -float(images[i] @ center))
+        near = order[: min(3, int((classes == one).sum()))]
+        shares.append(sum(int(classes[i]) == one for i in near) / len(near))
+    found = zero_shot(images, classes, psi, told, most=3)
+    assert found is not None
+    assert found.first == Share(right, 9)
+    assert 0 < found.first.right < 9
+    assert found.precision == pytest.approx(sum(shares) / 3)
+    assert found.classes == 3
+
+
+def test_zero_shot_of_perfect_vectors_is_perfect_and_of_one_class_nothing() -> None:
+    classes = torch.arange(4).repeat(5)
+    same = torch.eye(4)[classes]
+    found = zero_shot(same, classes, same, classes)
+    assert found is not None
+    assert (found.first, found.precision) == (Share(20, 20), 1.0)
+    assert zero_shot(same, torch.zeros(20, dtype=torch.long), same, classes) is None
+    assert zero_shot(same, torch.full((20,), -1), same, classes) is None

@@ -72,6 +72,21 @@ def test_most_frequent_is_of_the_train_captions(scene: Bench) -> None:
     assert counts[most_frequent(scene.train.flat_captions)] == max(counts.values())
 
 
+def test_psi_tells_classes_by_the_vectors_of_the_encoder(
+    scene: Bench, found: dict[str, Figure]
+) -> None:
+    """A picture's class is right where no other class's captions are nearer to it."""
+    test, vectors = scene.test, scene.embeddings["test"]
+    owners = [int(one) for one, own in zip(test.class_ids, test.captions, strict=True) for _ in own]
+    means = [vectors.psi[[o == one for o in owners]].mean(0) for one in range(4)]
+    right = sum(
+        max(range(4), key=lambda one: float(image @ means[one])) == int(class_id)
+        for image, class_id in zip(vectors.image, test.class_ids, strict=True)
+    )
+    assert found["psi_test_pictures_class_first"].value == pytest.approx(right / 16)
+    assert found["psi_shuffled_pictures_class_precision_at_50"].count == 4
+
+
 def test_attributes_of_the_judge_are_counted_on_all_test_pictures(
     scene: Bench, found: dict[str, Figure]
 ) -> None:

@@ -143,3 +143,40 @@ def retrieval(queries: Tensor, answers: Tensor, ranks: Sequence[int] = (1, 5, 10
         float(rank.float().median()),
         float((own - scores.amax(1)).mean()),
     )
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """How well classes are told by their captions alone.
+
+    first: pictures whose class is, of all, the nearest. precision: mean over classes of the share
+    of its own among the 50 pictures nearest to it, or as many as it has; classes counts them.
+    """
+
+    first: Share
+    precision: float
+    classes: int
+
+
+def zero_shot(
+    images: Tensor, image_classes: Tensor, psi: Tensor, caption_classes: Tensor, most: int = 50
+) -> ZeroShot | None:
+    """Vectors (N, D) of pictures and (M, D) of captions, and their classes (N) and (M).
+
+    The mean psi of its captions stands for a class (Reed et al., arXiv 1605.05395). Class -1 is
+    unknown and left out; None where fewer than two classes are left.
+    """
+    known = image_classes >= 0
+    images, image_classes = images[known], image_classes[known]
+    classes = image_classes.unique()
+    if len(classes) < 2:
+        return None
+    means = torch.stack([psi[caption_classes == one].mean(0) for one in classes])
+    scores = images @ means.T
+    right = classes[scores.argmax(1)] == image_classes
+    precision = 0.0
+    for column, one in zip(scores.T, classes, strict=True):
+        own = image_classes == one
+        near = column.topk(min(most, int(own.sum()))).indices
+        precision += float(own[near].float().mean()) / len(classes)
+    return ZeroShot(Share(int(right.sum()), len(right)), precision, len(classes))

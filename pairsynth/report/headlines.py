@@ -131,6 +131,11 @@ CAPTIONS: list[Headline] = [
             ("shapes_f1", "F1 of the shapes", SCORE),
         )
     ),
+    Headline(
+        "Of all test classes a picture's own is nearest by its captions, in the space of psi",
+        ("psi", "test_pictures", "class_first"),
+        [("pictures of others", ("psi", "shuffled_pictures", "class_first"))],
+    ),
 ]
 
 PICTURES: list[Headline] = [
