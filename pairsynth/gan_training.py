@@ -48,7 +48,7 @@ class GanConfig:
     interpolation: weight of the generator's loss on psi between two captions (GAN-INT).
     contrastive: weight of the image-text contrastive term on phi; 0: none, as in the paper.
     translation: largest shift of real and fake pictures, as a share of their side.
-    cutout: side of the square blanked out of real and fake pictures, as a share of theirs.
+    cooldown: share of the epochs, the last ones, over which the learning rates fall towards 0.
     """
 
     objective: str
@@ -64,7 +64,7 @@ class GanConfig:
     interpolation: float
     contrastive: float
     translation: float
-    cutout: float
+    cooldown: float
 
     def __post_init__(self) -> None:
         known = tuple(OBJECTIVES)
@@ -74,7 +74,7 @@ class GanConfig:
         check(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
         for key in ("generator_rate", "discriminator_rate"):
             check(getattr(self, key) > 0, key, getattr(self, key), "above 0")
-        for key in ("momentum", "average", "translation", "cutout"):
+        for key in ("momentum", "average", "translation", "cooldown"):
             check(0 <= getattr(self, key) < 1, key, getattr(self, key), "0 to below 1")
         for key in ("interpolation", "contrastive"):
             check(getattr(self, key) >= 0, key, getattr(self, key), "0 or more")
@@ -139,6 +139,7 @@ def train(
     reports = resume.restore(GanReport, config.epochs, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
+        step.slow_to(rate_share(epoch, config.epochs, config.cooldown))
         gan.generator.train()
         gan.discriminator.train()
         parallel.draw_apart(randomness, seed, "train_gan", epoch)
@@ -170,6 +171,15 @@ def averaged(generator: nn.Module, share: float) -> AveragedModel:
     return AveragedModel(generator, multi_avg_fn=average, use_buffers=True).eval()
 
 
+def rate_share(epoch: int, epochs: int, cooldown: float) -> float:
+    """What is left of the learning rates in `epoch` of `epochs`: all, then less and less.
+
+    At constant rates the last steps draw strokes that the next ones undo: late in training
+    pictures grow no better, until the rates fall.
+    """
+    return min(1.0, (epochs + 1 - epoch) / max(1.0, cooldown * epochs))
+
+
 def _gradients(gan: Gan) -> Tensor:
     return torch.stack([gradient_norm(gan.discriminator), gradient_norm(gan.generator)])
 
@@ -196,6 +206,13 @@ class Step:
         self.discriminator_optimizer = torch.optim.Adam(
             gan.discriminator.parameters(), config.discriminator_rate, betas, fused=True
         )
+
+    def slow_to(self, share: float) -> None:
+        """Learn with `share` of the learning rates from now on."""
+        for group in self.generator_optimizer.param_groups:
+            group["lr"] = share * self.config.generator_rate
+        for group in self.discriminator_optimizer.param_groups:
+            group["lr"] = share * self.config.discriminator_rate
 
     def __call__(self, batch: Batch) -> Tensor:
         """Learn from one batch; returns both losses and the mean scores: real, wrong, fake (5)."""
@@ -238,9 +255,8 @@ class Step:
         return self.gan.discriminator.score(phi, psi), phi
 
     def augment(self, images: Tensor) -> Tensor:
-        """Shift and cut out, the same for real and fake (DiffAugment, arXiv 2006.10738)."""
-        shifted = translate(images, self.config.translation, self.randomness)
-        return cutout(shifted, self.config.cutout, self.randomness)
+        """Shift, the same for real and fake (DiffAugment, arXiv 2006.10738)."""
+        return translate(images, self.config.translation, self.randomness)
 
     def matching(self, phi: Tensor, psi: Tensor, class_ids: Tensor) -> Tensor:
         """The weighted contrastive term between phi and psi."""
@@ -273,17 +289,6 @@ def translate(images: Tensor, share: float, randomness: torch.Generator) -> Tens
     )
     moves = zip(parts, shifts.tolist(), strict=True)
     return torch.cat([F.pad(part, (x, -x, y, -y)) for part, (x, y) in moves])
-
-
-def cutout(images: Tensor, share: float, randomness: torch.Generator) -> Tensor:
-    """Grey out one square, `share` of the side wide, in each image (N, 3, S, S)."""
-    size = images.shape[-1]
-    if not share:
-        return images
-    center = torch.rand(2, len(images), 1, generator=randomness, device=images.device) * size
-    places = torch.arange(size, device=images.device) + 0.5
-    rows, columns = (places - center).abs() < share * size / 2
-    return images * ~(rows[:, None, :, None] & columns[:, None, None, :])
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Train the generator and the discriminator on psi and pictures of the train split."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -43,9 +42,7 @@ def main(
     val_psi = read_embeddings(embeddings, "val", val)
     where = parallel.join(devices.choose(device))
     inputs = [pictures, embeddings, encoder]
-    # Nothing in this training depends on how many epochs are to come.
-    same = replace(options, epochs=1)
-    kept = resume.begin("train_gan", inputs, options=same, seed=seed, device=where)
+    kept = resume.begin("train_gan", inputs, options=options, seed=seed, device=where)
 
     seeds.fix(seed, "train_gan")
     model = gan_training.build(options, train, psi, file_digest(encoder)).to(where)

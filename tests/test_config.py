@@ -122,7 +122,7 @@ OUT_OF_RANGE = [
     ("train_gan", "generator_rate", 0.0),
     ("train_gan", "discriminator_rate", -1e-3),
     *[("train_gan", k, v) for k in ("momentum", "average", "translation") for v in (-0.1, 1.0)],
-    ("train_gan", "cutout", 1.5),
+    ("train_gan", "cooldown", 1.5),
     ("train_gan", "interpolation", -0.25),
     ("train_gan", "contrastive", -1.0),
     *[("train_captioner", k, 0) for k in ("hidden", "min_count", "epochs", "batch_size")],
@@ -188,7 +188,7 @@ def test_a_share_for_one_strategy_at_least(tmp_path: Path) -> None:
 def test_whole_numbers_are_read_as_float_where_one_is_wanted(
     tmp_path: Path, section: str, key: str
 ) -> None:
-    number = 0 if key in ("momentum", "average", "translation", "cutout", "margin") else 1
+    number = 0 if key in ("momentum", "average", "translation", "cooldown", "margin") else 1
     if key == "held_out":
         return
     options = config.load(SECTIONS[section], section, changed(tmp_path, section, **{key: number}))

@@ -11,13 +11,15 @@ from torch.nn import functional as F
 
 from pairsynth import gan_training, seeds
 from pairsynth.artifacts import Embeddings, Pictures, file_digest
+from pairsynth.batches import Batch
 from pairsynth.errors import InputError
 from pairsynth.gan import OBJECTIVES, Gan
 from pairsynth.gan_training import (
     GanConfig,
     GanReport,
-    cutout,
+    Step,
     interpolate_some,
+    rate_share,
     translate,
 )
 from pairsynth.watching import Watch
@@ -87,25 +89,31 @@ def test_translation_moves_every_eighth_of_the_images_by_a_shift_within_reach() 
     assert torch.equal(translate(images, 0.1, chance()), images)  # less than a pixel
 
 
-def test_cutout_greys_one_square_in_each_image() -> None:
-    images = torch.rand(20, 3, 16, 16, generator=chance()) + 0.1
-    cut = cutout(images, 0.25, chance(1))
-    gone = (cut == 0).all(1)
-    assert torch.equal(cut.where(~gone[:, None], images), images)
-    assert torch.equal((cut == 0).any(1), gone)  # all three channels alike
-    sizes = []
-    for mask in gone:
-        rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
-        assert int(mask.sum()) == len(rows) * len(columns) > 0
-        assert int(rows[-1] - rows[0]) + 1 == len(rows) <= 5
-        assert int(columns[-1] - columns[0]) + 1 == len(columns) <= 5
-        sizes.append(int(mask.sum()))
-    assert max(sizes) >= 16
-    assert len({tuple(mask.flatten().tolist()) for mask in gone}) > 10
-    assert torch.equal(cutout(images, 0.0, chance()), images)
-
-
 # ---------------------------------------------------------------- the loop
+
+
+def test_rates_fall_in_the_last_epochs_alone(
+    gan_config: GanConfig,
+    pictures: Pictures,
+    embeddings: Embeddings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert [rate_share(epoch, 8, 0.5) for epoch in range(1, 9)] == [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    assert {rate_share(epoch, 8, cooldown) for epoch in range(1, 9) for cooldown in (0, 0.1)} == {1}
+    seen = []
+    plain = Step.__call__
+
+    def watched(step: Step, batch: Batch) -> torch.Tensor:
+        optimizers = (step.generator_optimizer, step.discriminator_optimizer)
+        seen.append(tuple(optimizer.param_groups[0]["lr"] for optimizer in optimizers))
+        return plain(step, batch)
+
+    monkeypatch.setattr(Step, "__call__", watched)
+    config = replace(gan_config, epochs=4, cooldown=0.5, generator_rate=0.1, discriminator_rate=0.2)
+    learn(config, pictures, embeddings)
+    steps = len(seen) // 4
+    wanted = [(0.1, 0.2)] * 3 + [(0.05, 0.1)]
+    assert seen == [rates for rates in wanted for _ in range(steps)]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -123,7 +131,7 @@ def test_each_objective_trains_with_the_same_parameters(
 def test_the_paper_trains_without_what_it_does_not_have(
     plain_config: GanConfig, pictures: Pictures, embeddings: Embeddings
 ) -> None:
-    config = replace(plain_config, translation=0.0, cutout=0.0)
+    config = replace(plain_config, translation=0.0, cooldown=0.0)
     _, reports = learn(config, pictures, embeddings)
     assert all(np.isfinite(list(asdict(report).values())).all() for report in reports)
 
@@ -205,7 +213,7 @@ def test_four_pictures_are_learned(gan_config: GanConfig, four: Pictures) -> Non
         average=0.8,
         interpolation=0.0,
         translation=0.0,
-        cutout=0.0,
+        cooldown=0.0,
     )
     gan, reports = learn(config, four, Embeddings(psi, psi))
     assert reports[-1].real > reports[-1].wrong

@@ -103,7 +103,7 @@ def paper_step() -> Work:
     """A step of GAN-CLS as `train_gan` does it with the profile `paper`, all that a step costs."""
     options = config.load(gan_training.GanConfig, "train_gan", ROOT / "params.yaml")
     values = {"generator_rate": 2e-4, "discriminator_rate": 2e-4, "momentum": 0.5}
-    nothing = ("average", "interpolation", "contrastive", "translation", "cutout")
+    nothing = ("average", "interpolation", "contrastive", "translation", "cooldown")
     values |= dict.fromkeys(nothing, 0.0)
     gan, (images, psi, wrong) = peers_gan().to(CPU), peers_batch()
     step = gan_training.Step(gan, replace(options, **values), seeds.torch_stream(0, "benchmark"))
