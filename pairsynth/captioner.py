@@ -154,8 +154,9 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if rows.device.type != "cpu":
         return F.linear(rows, weight, bias)
-    pixels = rows.flatten(0, 1).T[None, :, None]
-    return F.conv2d(pixels, weight[:, :, None, None], bias)[0, :, 0].T.unflatten(0, rows.shape[:2])
+    pixels = rows.reshape(1, 1, -1, rows.shape[2]).permute(0, 3, 1, 2)  # channels last, no copy
+    out = F.conv2d(pixels, weight[:, :, None, None], bias)
+    return out.permute(0, 2, 3, 1).reshape(*rows.shape[:2], -1)
 
 
 class Reading:
