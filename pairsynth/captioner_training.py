@@ -100,7 +100,7 @@ def train(
         optimizer, config.learning_rate, total_steps=steps * config.epochs
     )
     parts = (captioner, optimizer, schedule, randomness)
-    reports = resume.restore(CaptionerReport, config.epochs, *parts)
+    reports = resume.restore(CaptionerReport, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
         captioner.train()

@@ -115,7 +115,7 @@ def train(
         optimizer, config.learning_rate, total_steps=steps * config.epochs
     )
     parts = (encoder, optimizer, schedule, randomness)
-    reports = resume.restore(EncoderReport, config.epochs, *parts)
+    reports = resume.restore(EncoderReport, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
         encoder.train()

@@ -136,7 +136,7 @@ def train(
     for optimizer in optimizers:
         parallel.average_before(optimizer)
     parts = (gan.generator, gan.discriminator, average, *optimizers, randomness, watch)
-    reports = resume.restore(GanReport, config.epochs, *parts)
+    reports = resume.restore(GanReport, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
         step.slow_to(rate_share(epoch, config.epochs, config.cooldown))

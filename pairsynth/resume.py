@@ -57,12 +57,10 @@ class Resume:
         assert self.folder is not None
         return self.folder / "state.pt"
 
-    def restore(
-        self, kind: type[Report], epochs: int, *parts: Stateful | torch.Generator
-    ) -> list[Report]:
+    def restore(self, kind: type[Report], *parts: Stateful | torch.Generator) -> list[Report]:
         """Put `parts` into the state that was kept of them; the reports of the epochs behind it.
 
-        A state that is damaged or has more than `epochs` behind it is left alone.
+        A state that is damaged is left alone.
         """
         if self.folder is None:
             return []
@@ -73,8 +71,6 @@ class Resume:
             options, state = load_checkpoint(self.path, self.stage)
         except InputError:
             self._say(f"{self.path} is damaged; training starts anew")
-            return []
-        if len(options["reports"]) > epochs:
             return []
         for i, part in enumerate(parts):
             _load(part, state[str(i)])
