@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 SIZES = (32, 64, 128)
@@ -56,6 +56,8 @@ def decode(data: bytes) -> Image.Image:
             return upright.convert("RGB")
     except Image.DecompressionBombError as error:
         raise ValueError(f"too many pixels, more than {MAX_PIXELS:,}") from error
+    except UnidentifiedImageError as error:  # whose own words name a place in memory
+        raise ValueError("not a readable picture: of no format that Pillow knows") from error
     except (OSError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
         raise ValueError(f"not a readable picture: {error}") from error
 
