@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -12,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from pairsynth import parallel, profile
+from pairsynth import parallel
 from pairsynth.errors import InputError
 from tests import two_processes
 from tests.two_processes import WORK
-from tests.workspace import ROOT
+from tests.workspace import ROOT, smoke_params
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
@@ -93,9 +92,7 @@ def test_the_first_alone_goes_on_afterwards(folder: Path) -> None:
 
 
 def test_the_stage_itself_in_two_processes(whole: Path, tmp_path: Path) -> None:
-    out, params = tmp_path / "out", tmp_path / "params.yaml"
-    shutil.copy(ROOT / "params.yaml", params)
-    profile.apply("smoke", params)
+    out, params = tmp_path / "out", smoke_params(tmp_path)
     words = [whole / "pictures", whole / "embeddings", whole / "encoder.pt", out / "gan.pt"]
     words += [out / name for name in ("gan.json", "gan.csv", "samples.png", "progress.png")]
     told = torchrun("stages.train_gan", *map(str, words), "--params", str(params))

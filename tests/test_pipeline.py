@@ -69,10 +69,11 @@ def test_a_second_repro_does_nothing(checkout: Path) -> None:
 
 
 def test_a_forced_repro_leaves_the_lock_unchanged(checkout: Path) -> None:
-    """Same commit, parameters and machine: the same bytes, from training to the last figure."""
+    """Same commit, parameters and machine: the same bytes, from training to the last PNG."""
     before = (checkout / "dvc.lock").read_text()
     run(checkout, "dvc", "repro", "--force", "--single-item", "train_gan")
     run(checkout, "dvc", "repro", "--force", "--single-item", "evaluate")
+    run(checkout, "dvc", "repro", "--force", "--single-item", "report")
     assert (checkout / "dvc.lock").read_text() == before
 
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from pairsynth import captioner_training, encoder_training, gan_training, profile, resume, seeds
+from pairsynth import captioner_training, encoder_training, gan_training, resume, seeds
 from pairsynth.artifacts import Embeddings, Pictures, file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
@@ -25,7 +24,7 @@ from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.resume import Resume
 from pairsynth.watching import Watch
-from tests.workspace import ROOT
+from tests.workspace import ROOT, smoke_params
 
 CPU = torch.device("cpu")
 
@@ -273,10 +272,7 @@ class Command:
     def __init__(self, data: Path, folder: Path, stage: str) -> None:
         self.out = folder
         folder.mkdir()
-        params = folder / "params.yaml"
-        shutil.copy(ROOT / "params.yaml", params)
-        profile.apply("smoke", params)
-        yaml = YAML()
+        params, yaml = smoke_params(folder), YAML()
         tree = yaml.load(params)
         tree[stage]["epochs"] = EPOCHS[stage]
         yaml.dump(tree, params)
@@ -339,5 +335,5 @@ def test_another_learning_rate_is_another_training(whole: Path, tmp_path: Path) 
     text = path.read_text()
     changed = text.replace("learning_rate: 0.003", "learning_rate: 0.004")
     assert changed != text
-    path.write_text(changed.replace("epochs: 120", "epochs: 1"))
+    path.write_text(changed.replace(f"epochs: {EPOCHS['train_captioner']}", "epochs: 1"))
     assert "going on" not in command.finish()

@@ -35,14 +35,21 @@ def run(folder: Path, *words: str, check: bool = True) -> subprocess.CompletedPr
     return done
 
 
+def smoke_params(folder: Path) -> Path:
+    """params.yaml of the smoke profile, in `folder`."""
+    shutil.copy(ROOT / "params.yaml", folder)
+    profile.apply("smoke", folder / "params.yaml")
+    return folder / "params.yaml"
+
+
 def make_checkout(folder: Path) -> None:
     """A commit of the working tree with the smoke profile, after `dvc repro`."""
     for name in ("pairsynth", "stages", ".dvc"):
         skip = shutil.ignore_patterns("__pycache__", "cache", "tmp", "*.tmp")
         shutil.copytree(ROOT / name, folder / name, ignore=skip)
-    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
-    profile.apply("smoke", folder / "params.yaml")
+    smoke_params(folder)
     run(folder, "git", "init", "-q")
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-qm", "smoke")
