@@ -117,9 +117,8 @@ def _allowed(logits: Tensor, last: Tensor, before: Tensor, joining: Tensor) -> T
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
     logits[last == START, END] = -torch.inf
     logits[last == START, joining[0]] = -torch.inf
-    logits.scatter_(1, last[:, None], -torch.inf)
     again = torch.where(torch.isin(last, joining), before, last)
-    return logits.scatter_(1, again[:, None], -torch.inf)
+    return logits.scatter_(1, torch.stack([last, again], 1), -torch.inf)
 
 
 def choose_greedy(logits: Tensor, draws: Tensor) -> Tensor:
@@ -173,14 +172,14 @@ class Reading:
         # Attention compares W h + b with the grid, and hands on a mean of it, here in its new form.
         self.keys = (grid @ captioner.attend.weight).transpose(1, 2)
         self.offsets = (grid @ captioner.attend.bias)[:, None]
-        self.own, seen = captioner.combine.weight.chunk(2, 1)
-        self.own, self.values = self.own.contiguous(), grid @ seen.T + captioner.combine.bias
+        own, seen = captioner.combine.weight.chunk(2, 1)
+        self.own, self.values = own.contiguous(), grid @ seen.T + captioner.combine.bias
         self.enter, self.recur, *biases = captioner.lstm.all_weights[0]
         self.bias = biases[0] + biases[1]
         table = captioner.embedding.weight
         # A product for every word of the vocabulary pays where more words will be read than that.
         self.all_words = len(phi) * beams * 10 > len(table)
-        self.words = F.linear(table, self.enter, self.bias) if self.all_words else table
+        self.words = _linear(table[None], self.enter, self.bias)[0] if self.all_words else table
 
     def step(self, last: Tensor) -> Tensor:
         """Words (N, K) to logits (N, K, V) of the next ones."""

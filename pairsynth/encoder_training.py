@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,10 +32,11 @@ class EncoderConfig:
     image_weights: the user's torchvision state dict, named like resnet18-f37072fd.pth, of a network
         that the image tower looks through instead; "": the tower learns from nothing.
     min_count: tokens rarer than this in the train captions are unknown.
-    epochs: passes over the train pictures, with one caption drawn for each.
+    epochs: passes over the train pictures, with two captions drawn for each.
     batch_size: pictures in a step, those of all processes together.
     learning_rate: peak of the one-cycle schedule of AdamW.
     weight_decay: of AdamW.
+    paraphrase: weight of the contrastive term between two captions of one picture.
     """
 
     text_encoder: str
@@ -47,6 +49,7 @@ class EncoderConfig:
     batch_size: int
     learning_rate: float
     weight_decay: float
+    paraphrase: float
 
     def __post_init__(self) -> None:
         known = tuple(TEXT_ENCODERS)
@@ -56,6 +59,7 @@ class EncoderConfig:
         check(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
         check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        check(self.paraphrase >= 0, "paraphrase", self.paraphrase, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -125,12 +129,15 @@ def train(
         for whole in order[: steps * batch].split(batch):
             rows = parallel.own(whole)
             images = to_network(random_crop_flip(pixels[rows], encoder.size, randomness))
-            captions = trim(tokens[one_caption(rows, first, randomness)])
+            captions = [one_caption(rows, first, randomness) for _ in range(2)]
             with autocast(device):
-                joint, psi = encoder.joint(images), encoder.psi(captions)
-            joint, psi, ids = (parallel.gather(part) for part in (joint, psi, class_ids[rows]))
+                joint = encoder.joint(images)
+                one, other = encoder.psi(trim(tokens[torch.cat(captions)])).chunk(2)
+            joint, one, other, ids = map(parallel.gather, (joint, one, other, class_ids[rows]))
             scale = encoder.log_scale.exp().clamp(max=100)
-            loss = contrastive_loss(joint, psi, ids, scale)
+            contrast = partial(contrastive_loss, class_ids=ids, scale=scale)
+            loss = (contrast(joint, one) + contrast(joint, other)) / 2
+            loss = loss + config.paraphrase * contrast(one, other)
             optimizer.zero_grad()
             loss.backward()
             parallel.average_gradients(encoder)

@@ -17,7 +17,7 @@ from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder
 from pairsynth.errors import InputError
 
 CPU = torch.device("cpu")
-CONFIG = EncoderConfig("word-gru", 8, 8, 4, "", 1, 2, 8, 0.01, 0.01)
+CONFIG = EncoderConfig("word-gru", 8, 8, 4, "", 1, 2, 8, 0.01, 0.01, 0.25)
 
 
 def learn(
@@ -104,6 +104,19 @@ def test_other_pictures_of_the_same_colours_find_captions_of_their_colour(
     asked = ["a red flower", "a blue flower", "a yellow flower", "a white flower"]
     found = (encoder.embed_images(val.pixels) @ encoder.embed_captions(asked).T).argmax(1)
     assert (found == val.class_ids).float().mean() >= 0.9
+
+
+def test_paraphrase_brings_captions_of_one_picture_together(
+    pictures: Pictures, val: Pictures
+) -> None:
+    told = [own for own in val.captions if len(own) > 1]
+    distances = []
+    for weight in (0.0, 0.5):
+        config = replace(CONFIG, hidden=16, channels=8, epochs=20, paraphrase=weight)
+        encoder, _ = learn(config, pictures, val)
+        one, other = (encoder.embed_captions([own[i] for own in told]) for i in range(2))
+        distances.append((one - other).norm(dim=1).mean().item())
+    assert distances[1] < 0.8 * distances[0]
 
 
 def test_any_batch_size_and_a_single_epoch_will_do(four: Pictures) -> None:

@@ -46,7 +46,7 @@ def start(
     """Begins the same training of five epochs each time it is called."""
 
     def embed(kept: Resume) -> Training:
-        config = EncoderConfig("word-gru", 8, 8, 4, "", 1, 5, 8, 0.01, 0.01)
+        config = EncoderConfig("word-gru", 8, 8, 4, "", 1, 5, 8, 0.01, 0.01, 0.25)
         model = encoder_training.build(config, pictures)
         return encoder_training.train(model, pictures, val, config, 1, CPU, kept), model.save
 

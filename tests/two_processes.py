@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def embed() -> dict[str, Any]:
-    config = EncoderConfig("word-gru", 8, 16, 8, "", 1, 20, 24, 0.01, 0.01)
+    config = EncoderConfig("word-gru", 8, 16, 8, "", 1, 20, 24, 0.01, 0.01, 0.25)
     pictures = draw(1, 12)
     encoder = encoder_training.build(config, pictures)
     reports = list(encoder_training.train(encoder, pictures, draw(2, 3), config, 1, CPU))

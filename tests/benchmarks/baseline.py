@@ -4,8 +4,13 @@ The judge, the captions, the noise and the measures are those of the evaluate st
 and the encoder in data/. One JSON line a GAN, and one for the training photographs that the encoder
 finds nearest to the captions: flawless pictures, of the wrong kinds of flower. And pictures of the
 same captions: real ones in the first row of each block, then a row a GAN.
+
+The stage's judge has val pictures alone to learn from, and sees little. With --every-class it
+learns from all there are but every second test picture, and from the names of their classes:
+whoever receives the pairs may well know these kinds. The other test pictures are measured.
 """
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +19,7 @@ import torch
 import typer
 
 from pairsynth import bench, config, evaluation, judges, likeness, seeds
+from pairsynth.artifacts import Pictures
 from pairsynth.bench import Bench, Drawn, EvaluationConfig
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import load_encoder
@@ -35,6 +41,32 @@ def retrieved(scene: Bench, drawn: Drawn) -> Drawn:
     return replace(drawn, pixels=scene.train.pixels[nearness.argmax(1)])
 
 
+def some(pictures: Pictures, rows: range) -> Pictures:
+    """Those of `rows`."""
+    fields = ("ids", "class_names", "captions")
+    chosen = {field: [getattr(pictures, field)[row] for row in rows] for field in fields}
+    return replace(
+        pictures, pixels=pictures.pixels[rows], class_ids=pictures.class_ids[rows], **chosen
+    )
+
+
+def apart(splits: dict[str, Pictures]) -> tuple[Pictures, Pictures]:
+    """What a judge of every class learns from, and the test pictures kept from it."""
+    test = splits["test"]
+    known = (splits["train"], splits["val"], some(test, range(1, len(test), 2)))
+    ids, names, captions = (
+        list(itertools.chain.from_iterable(getattr(one, field) for one in known))
+        for field in ("ids", "class_names", "captions")
+    )
+    class_ids, pixels = (
+        torch.cat([getattr(one, field) for one in known]) for field in ("class_ids", "pixels")
+    )
+    # The judge learns to tell attributes, where there are any: here the class is one.
+    classes = [{"class": name} for name in names]
+    lesson = Pictures(ids, class_ids, names, pixels, captions, classes)
+    return lesson, some(test, range(0, len(test), 2))
+
+
 def tell(scene: Bench, name: str, drawn: Drawn) -> None:
     """What the pictures are worth, as a JSON line."""
     found = list(evaluation.drawn_agree(scene, drawn))
@@ -50,7 +82,10 @@ def tell(scene: Bench, name: str, drawn: Drawn) -> None:
 
 
 def main(
-    gans: list[Path], picture: Path = Path("baseline.png"), params: Path = Path("params.yaml")
+    gans: list[Path],
+    picture: Path = Path("baseline.png"),
+    params: Path = Path("params.yaml"),
+    every_class: bool = False,
 ) -> None:
     """Measure checkpoints of GANs that were trained on the psi of data/encoder.pt."""
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
@@ -58,10 +93,15 @@ def main(
     encoder = load_encoder(Path("data/encoder.pt"), CPU)
     loaded = [load_gan(path, CPU) for path in gans]
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], loaded[0].size)
+    lesson = splits["val"]
+    if every_class:
+        lesson, splits["test"] = apart(splits)
     seeds.fix(seed, "evaluate")
-    judge = judges.build(splits["val"], loaded[0].size)
-    for _ in judges.train(judge, splits["val"], options.judge_epochs, seed, CPU):
+    judge = judges.build(lesson, loaded[0].size)
+    for _ in judges.train(judge, lesson, options.judge_epochs, seed, CPU):
         pass
+    if every_class:
+        judge.attributes = {}  # What a caption names it would be asked for, and that is no class.
     sheets: list[torch.Tensor] = []
     for path, gan in zip(gans, loaded, strict=True):
         # Nothing here is captioned.
