@@ -108,7 +108,7 @@ def train(
     parallel.agree(encoder)
     tokens = encoder.encode(pictures.flat_captions).to(device)
     first = pictures.first_caption.to(device)
-    pixels, class_ids = pictures.pixels.to(device), pictures.class_ids.to(device)
+    pixels = pictures.pixels.to(device)
     randomness = torch_stream(seed, "embed", device=device)
     batch = parallel.whole_batch(config.batch_size, len(pictures))
     steps = len(pictures) // batch
@@ -133,9 +133,11 @@ def train(
             with autocast(device):
                 joint = encoder.joint(images)
                 one, other = encoder.psi(trim(tokens[torch.cat(captions)])).chunk(2)
-            joint, one, other, ids = map(parallel.gather, (joint, one, other, class_ids[rows]))
+            joint, one, other = map(parallel.gather, (joint, one, other))
+            # Two pictures of one class are told apart as well: captions name what differs.
+            each = torch.arange(len(joint), device=device)
             scale = encoder.log_scale.exp().clamp(max=100)
-            contrast = partial(contrastive_loss, class_ids=ids, scale=scale)
+            contrast = partial(contrastive_loss, class_ids=each, scale=scale)
             loss = (contrast(joint, one) + contrast(joint, other)) / 2
             loss = loss + config.paraphrase * contrast(one, other)
             optimizer.zero_grad()
