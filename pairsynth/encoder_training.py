@@ -137,9 +137,8 @@ def train(
             # Two pictures of one class are told apart as well: captions name what differs.
             each = torch.arange(len(joint), device=device)
             scale = encoder.log_scale.exp().clamp(max=100)
-            contrast = partial(contrastive_loss, class_ids=each, scale=scale)
-            loss = (contrast(joint, one) + contrast(joint, other)) / 2
-            loss = loss + config.paraphrase * contrast(one, other)
+            near = partial(contrastive_loss, class_ids=each, scale=scale)
+            loss = (near(joint, one) + near(joint, other)) / 2 + config.paraphrase * near(one, other)
             optimizer.zero_grad()
             loss.backward()
             parallel.average_gradients(encoder)
