@@ -137,8 +137,8 @@ def train(
             # Two pictures of one class are told apart as well: captions name what differs.
             each = torch.arange(len(joint), device=device)
             scale = encoder.log_scale.exp().clamp(max=100)
-            near = partial(contrastive_loss, class_ids=each, scale=scale)
-            loss = (near(joint, one) + near(joint, other)) / 2 + config.paraphrase * near(one, other)
+            nce = partial(contrastive_loss, class_ids=each, scale=scale)
+            loss = (nce(joint, one) + nce(joint, other)) / 2 + config.paraphrase * nce(one, other)
             optimizer.zero_grad()
             loss.backward()
             parallel.average_gradients(encoder)
