@@ -146,9 +146,6 @@ def train(
         figures = []
         for batch in batches.epoch(randomness):
             figures.append(torch.cat([step(batch), _gradients(gan)]))
-            if config.average:
-                average.update_parameters(gan.generator)
-        if not config.average:  # Then it is the generator, copied once for all steps.
             average.update_parameters(gan.generator)
         means = _finite(parallel.mean(torch.stack(figures)), epoch)[:, :5].mean(0).tolist()
         parallel.average_buffers(gan.generator, gan.discriminator, average)

@@ -10,7 +10,6 @@ learns from all there are but every second test picture, and from the names of t
 whoever receives the pairs may well know these kinds. The other test pictures are measured.
 """
 
-import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +54,7 @@ def apart(splits: dict[str, Pictures]) -> tuple[Pictures, Pictures]:
     test = splits["test"]
     known = (splits["train"], splits["val"], some(test, range(1, len(test), 2)))
     ids, names, captions = (
-        list(itertools.chain.from_iterable(getattr(one, field) for one in known))
+        [value for one in known for value in getattr(one, field)]
         for field in ("ids", "class_names", "captions")
     )
     class_ids, pixels = (
