@@ -39,6 +39,16 @@ class Joint(nn.Linear):
 # ---------------------------------------------------------------- Reed's DCGAN (gan-cls)
 
 
+class Spread(nn.ConvTranspose2d):
+    """From one place to 4 x 4; computed as the matrix product that it is, which is faster."""
+
+    def forward(self, seed: Tensor) -> Tensor:  # type: ignore[override]
+        """Seeds (N, Z, 1, 1) to (N, C, 4, 4)."""
+        grid = seed.flatten(1) @ self.weight.flatten(1)
+        grid = grid.unflatten(1, (self.out_channels, GRID, GRID))
+        return grid.contiguous(memory_format=torch.channels_last)
+
+
 class DCGenerator(nn.Module):
     """Transposed convolutions and batch norm from 4 x 4 up (Reed et al., arXiv 1605.05396)."""
 
@@ -47,7 +57,7 @@ class DCGenerator(nn.Module):
         self.noise = noise
         self.project = nn.Sequential(nn.Linear(dimension, 128), nn.LeakyReLU(0.2))
         width = channels * 2 ** (_levels(size) - 1)
-        layers: list[nn.Module] = [nn.ConvTranspose2d(noise + 128, width, GRID, bias=False)]
+        layers: list[nn.Module] = [Spread(noise + 128, width, GRID, bias=False)]
         while width > channels:
             layers += [nn.BatchNorm2d(width), nn.ReLU()]
             layers += [nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False)]

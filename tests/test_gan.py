@@ -13,6 +13,7 @@ from pairsynth.gan import (
     OBJECTIVES,
     Gan,
     Rectifier,
+    Spread,
     gan_cls_discriminator_loss,
     gan_cls_generator_loss,
     hinge_discriminator_loss,
@@ -34,6 +35,20 @@ def build(objective: str, size: int = 32) -> Gan:
 def inputs(count: int) -> tuple[Tensor, Tensor]:
     torch.manual_seed(1)
     return torch.randn(count, 6), nn.functional.normalize(torch.randn(count, 8), dim=1)
+
+
+def test_spread_is_the_transposed_convolution_that_it_is_named_after() -> None:
+    torch.manual_seed(0)
+    spread = Spread(6, 5, 4, bias=False).to(memory_format=torch.channels_last)
+    plain = nn.ConvTranspose2d(6, 5, 4, bias=False)
+    plain.load_state_dict(spread.state_dict())
+    seed = torch.randn(3, 6, 1, 1)
+    assert torch.allclose(spread(seed), plain(seed), atol=1e-6)
+    spread(seed).square().sum().backward()
+    plain(seed).square().sum().backward()
+    assert spread.weight.grad is not None
+    assert plain.weight.grad is not None
+    assert torch.allclose(spread.weight.grad, plain.weight.grad, atol=1e-5)
 
 
 # ---------------------------------------------------------------- losses
@@ -164,7 +179,7 @@ def test_psi_and_noise_both_reach_the_picture_and_psi_the_score(objective: str) 
 def test_gan_cls_is_reeds_dcgan() -> None:
     gan = build("gan-cls", 64)
     kinds = [type(module) for module in gan.generator.modules()]
-    assert kinds.count(nn.ConvTranspose2d) == 5  # 1, 4, 8, 16, 32, 64
+    assert kinds.count(Spread) + kinds.count(nn.ConvTranspose2d) == 5  # 1, 4, 8, 16, 32, 64
     assert kinds.count(nn.BatchNorm2d) == 4
     assert nn.Conv2d not in kinds
     seen = [type(module) for module in gan.discriminator.modules()]

@@ -22,6 +22,10 @@ class PlainStep:
 
     def __init__(self, gan: Gan, rate: float) -> None:
         self.gan = gan
+        first = gan.generator.layers[0]
+        gan.generator.layers[0] = nn.ConvTranspose2d(
+            first.in_channels, first.out_channels, first.kernel_size, bias=False
+        )
         self.generator_optimizer = torch.optim.Adam(gan.generator.parameters(), rate, (0.5, 0.999))
         self.discriminator_optimizer = torch.optim.Adam(
             gan.discriminator.parameters(), rate, (0.5, 0.999)
