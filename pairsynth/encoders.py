@@ -191,7 +191,9 @@ def rebuild_encoder(options: dict[str, Any]) -> JointEncoder:
     return JointEncoder(vocabulary=vocabulary, **options)
 
 
-def contrastive_loss(left: Tensor, right: Tensor, class_ids: Tensor, scale: Tensor) -> Tensor:
+def contrastive_loss(
+    left: Tensor, right: Tensor, class_ids: Tensor, scale: Tensor | float
+) -> Tensor:
     """Symmetric InfoNCE (van den Oord et al., arXiv 1807.03748) between unit vectors (N, D).
 
     Row i of `left` belongs to row i of `right`. Other rows of the same class are neither right

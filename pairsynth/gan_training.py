@@ -1,14 +1,18 @@
 """Train the generator and the discriminator by GAN-CLS (Reed et al., arXiv 1605.05396)."""
 
+import itertools
+import warnings
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pairsynth import parallel
 from pairsynth.artifacts import Embeddings, Pictures
@@ -27,8 +31,6 @@ from pairsynth.images import (
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.watching import Watch
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class GanConfig:
     contrastive: weight of the image-text contrastive term on phi; 0: none, as in the paper.
     translation: largest shift of real and fake pictures, as a share of their side.
     cooldown: share of the epochs, the last ones, over which the learning rates fall towards 0.
+    compile: let torch.compile join the networks' operations; takes minutes before the first step.
     """
 
     objective: str
@@ -65,6 +68,7 @@ class GanConfig:
     contrastive: float
     translation: float
     cooldown: float
+    compile: bool
 
     def __post_init__(self) -> None:
         known = tuple(OBJECTIVES)
@@ -131,7 +135,7 @@ def train(
     randomness = torch_stream(seed, "train_gan", device=device)
     batches = Batches(pictures, embeddings, config.batch_size, gan.size, device)
     step = Step(gan, config, randomness)
-    average = averaged(gan.generator, config.average)
+    average = Average(gan.generator, config.average)
     optimizers = (step.generator_optimizer, step.discriminator_optimizer)
     for optimizer in optimizers:
         parallel.average_before(optimizer)
@@ -146,9 +150,9 @@ def train(
         figures = []
         for batch in batches.epoch(randomness):
             figures.append(torch.cat([step(batch), _gradients(gan)]))
-            average.update_parameters(gan.generator)
+            average.update(gan.generator)
         means = _finite(parallel.mean(torch.stack(figures)), epoch)[:, :5].mean(0).tolist()
-        parallel.average_buffers(gan.generator, gan.discriminator, average)
+        parallel.average_buffers(gan.generator, gan.discriminator, average.module)
         images = len(figures) * batches.size
         means += watch(average.module, epoch)
         reports.append(GanReport(epoch, images, *means))
@@ -157,18 +161,37 @@ def train(
     gan.generator.load_state_dict(average.module.state_dict())
 
 
-def averaged(generator: nn.Module, share: float) -> AveragedModel:
+class Average:
     """The generator averaged over its steps, each keeping `share` of the average so far.
 
-    Less in the first steps (1 + n of 10 + n): pictures of the untrained generator would stay in
-    it for a thousand steps otherwise.
+    Less in the first steps (n of n + 9): pictures of the untrained generator would stay in it for a
+    thousand steps otherwise. torch's AveragedModel counts on the device and makes the host wait.
     """
 
-    def average(means: Tensors, latest: Tensors, steps: Tensor | int) -> None:
-        kept = min(share, (1 + int(steps)) / (10 + int(steps)))
-        get_ema_multi_avg_fn(kept)(means, latest, steps)
+    def __init__(self, generator: nn.Module, share: float) -> None:
+        self.module, self.share, self.steps = deepcopy(generator).eval(), share, 0
 
-    return AveragedModel(generator, multi_avg_fn=average, use_buffers=True).eval()
+    @torch.no_grad()
+    def update(self, generator: nn.Module) -> None:
+        """Take a step of the generator in."""
+        kept = min(self.share, self.steps / (self.steps + 9))
+        get_ema_multi_avg_fn(kept)(_numbers(self.module), _numbers(generator), self.steps)
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average so far, and of how many steps."""
+        return {"module": self.module.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the state over."""
+        self.module.load_state_dict(state["module"])
+        self.steps = state["steps"]
+
+
+def _numbers(network: nn.Module) -> list[Tensor]:
+    """Weights and running statistics, without the counts of batches."""
+    tensors = itertools.chain(network.parameters(), network.buffers())
+    return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
 
 
 def rate_share(epoch: int, epochs: int, cooldown: float) -> float:
@@ -199,6 +222,11 @@ class Step:
 
     def __init__(self, gan: Gan, config: GanConfig, randomness: torch.Generator) -> None:
         self.gan, self.config, self.randomness = gan, config, randomness
+        if config.compile:
+            # dynamo asks normalised weights, which are no leaves, for their gradients.
+            warnings.filterwarnings("ignore", "The .grad attribute")
+            for part in (gan.generator, gan.discriminator.trunk, gan.discriminator.join):
+                part.compile()
         betas = (config.momentum, 0.999)
         self.generator_optimizer = torch.optim.Adam(
             gan.generator.parameters(), config.generator_rate, betas, fused=True
@@ -256,15 +284,15 @@ class Step:
 
     def augment(self, images: Tensor) -> Tensor:
         """Shift, the same for real and fake (DiffAugment, arXiv 2006.10738)."""
-        return translate(images, self.config.translation, self.randomness)
+        # Drawn on the host: a GPU that has to tell them would have to finish its work first.
+        return translate(images, self.config.translation, torch.default_generator)
 
     def matching(self, phi: Tensor, psi: Tensor, class_ids: Tensor) -> Tensor:
         """The weighted contrastive term between phi and psi."""
         if not self.config.contrastive:
             return phi.new_zeros(())
         joint = self.gan.discriminator.joint(phi)
-        scale = torch.tensor(10.0, device=phi.device)
-        return self.config.contrastive * contrastive_loss(joint, psi, class_ids, scale)
+        return self.config.contrastive * contrastive_loss(joint, psi, class_ids, 10.0)
 
 
 def interpolate_some(psi: Tensor, count: int, randomness: torch.Generator) -> Tensor:
@@ -284,9 +312,7 @@ def translate(images: Tensor, share: float, randomness: torch.Generator) -> Tens
     if not reach:
         return images
     parts = images.chunk(8)
-    shifts = torch.randint(
-        -reach, reach + 1, (len(parts), 2), generator=randomness, device=images.device
-    )
+    shifts = torch.randint(-reach, reach + 1, (len(parts), 2), generator=randomness)
     moves = zip(parts, shifts.tolist(), strict=True)
     return torch.cat([F.pad(part, (x, -x, y, -y)) for part, (x, y) in moves])
 

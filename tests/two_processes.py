@@ -33,7 +33,9 @@ def embed() -> dict[str, Any]:
 
 
 def train_gan(objective: str = "hinge") -> dict[str, Any]:
-    config = GanConfig(objective, 20, 8, 6, 4, 4, 1e-3, 1e-3, 0.0, 0.5, 0.25, 0.1, 0.125, 0.25)
+    config = GanConfig(
+        objective, 20, 8, 6, 4, 4, 1e-3, 1e-3, 0.0, 0.5, 0.25, 0.1, 0.125, 0.25, False
+    )
     pictures = draw(1, 6)
     told = torch.nn.functional.one_hot(pictures.class_ids, 8).float()
     psi = told.repeat_interleave(pictures.first_caption.diff(), 0)

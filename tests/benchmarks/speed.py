@@ -107,13 +107,13 @@ def paper_step() -> Work:
     values |= dict.fromkeys(nothing, 0.0)
     gan, (images, psi, wrong) = peers_gan().to(CPU), peers_batch()
     step = gan_training.Step(gan, replace(options, **values), seeds.torch_stream(0, "benchmark"))
-    average = gan_training.averaged(gan.generator, 0.0)
+    average = gan_training.Average(gan.generator, 0.0)
     batch = Batch(images, psi, wrong, torch.arange(64))
 
     def work() -> int:
         step(batch)
         gradient_norm(gan.discriminator), gradient_norm(gan.generator)
-        average.update_parameters(gan.generator)
+        average.update(gan.generator)
         return 64
 
     return work
