@@ -1,0 +1,97 @@
+"""How near a step of train_gan comes to its arithmetic: python -m tests.benchmarks.floor
+
+The floor is the time that the step's multiplications would take at the rate of one large matrix
+product on the same device, in the same precision. On a GPU: --device cuda, --compile to see what
+torch.compile brings there, --batch for other batches.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from torch.utils.flop_counter import FlopCounterMode
+
+from pairsynth import config, devices, seeds
+from pairsynth.batches import Batch
+from pairsynth.gan import Gan
+from pairsynth.gan_training import Average, GanConfig, Step
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SIDE = 4096
+TERMS = ("average", "interpolation", "contrastive", "translation", "cooldown")
+
+
+def works() -> Iterator[tuple[str, Gan, GanConfig]]:
+    """The paper's step at the size of public code, and the default's at the widths of the paper."""
+    options = replace(config.load(GanConfig, "train_gan", PARAMS), noise=100)
+    torch.manual_seed(0)
+    paper: dict[str, Any] = {"objective": "gan-cls", "momentum": 0.5, **dict.fromkeys(TERMS, 0.0)}
+    for name, changes, psi in (("the paper's", paper, 1024), ("the default's", {}, 128)):
+        chosen = replace(options, **changes)
+        yield name, Gan.build(chosen.objective, 64, psi, chosen.noise, 64, 64), chosen
+
+
+def batch_of(count: int, psi: int, device: torch.device) -> Batch:
+    """`count` pictures of noise, each of a class of its own."""
+    vectors = torch.nn.functional.normalize(torch.randn(2 * count, psi, device=device), dim=1)
+    images = torch.rand(count, 3, 64, 64, device=device) * 2 - 1
+    return Batch(images, *vectors.chunk(2), torch.arange(count, device=device))
+
+
+def seconds(work: Callable[[], object], device: torch.device, least: float = 3.0) -> float:
+    """How long `work` takes, over at least `least` seconds, once it has run a few times."""
+    for _ in range(3):
+        work()
+    done, start = 0, finished(device)
+    while finished(device) - start < least:
+        for _ in range(10):
+            work()
+        done += 10
+    return (finished(device) - start) / done
+
+
+def finished(device: torch.device) -> float:
+    """The time when the device has nothing left to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def matrix_rate(device: torch.device) -> float:
+    """Multiplications and additions a second in a large matrix product."""
+    dtype = devices.precision(device)
+    left, right = torch.randn(2, SIDE, SIDE, device=device).to(dtype)
+    return 2 * SIDE**3 / seconds(lambda: left @ right, device)
+
+
+def main(device: str = "auto", batch: int = 64, compile: bool = False) -> None:
+    """Print a line for each step."""
+    chosen = devices.choose(device)
+    rate = matrix_rate(chosen)
+    typer.echo(f"a matrix product of {SIDE} x {SIDE}: {rate / 1e12:.2f} TFLOP/s")
+    for name, gan, options in works():
+        gan.to(chosen)
+        data = batch_of(batch, int(gan.options["dimension"]), chosen)
+        randomness = seeds.torch_stream(0, "benchmark", device=chosen)
+        with FlopCounterMode(display=False) as counter:
+            Step(gan, options, randomness)(data)
+        step = Step(gan, replace(options, compile=compile), randomness)
+        average = Average(gan.generator, options.average)
+
+        def work(step: Step = step, average: Average = average, data: Batch = data) -> None:
+            step(data)
+            average.update(step.gan.generator)
+
+        spent, flops = seconds(work, chosen), counter.get_total_flops()
+        typer.echo(
+            f"{name} step: {batch / spent:,.0f} images/s, "
+            f"{flops / batch / 1e9:.2f} GFLOP an image, {flops / rate / spent:.0%} of the floor"
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)
