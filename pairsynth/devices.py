@@ -1,5 +1,7 @@
 """Which processor works, and in which precision."""
 
+import os
+import shutil
 from contextlib import AbstractContextManager
 
 import torch
@@ -46,3 +48,17 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     """Mixed precision for what runs inside; the weights stay float32."""
     dtype = precision(device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32)
+
+
+def need_compiler(key: str) -> None:
+    """Check that torch.compile, which `key` of params.yaml asks for, finds a compiler for C++.
+
+    Raises:
+        InputError: where there is none.
+    """
+    named = (os.environ.get("CXX", "g++"), "clang++")
+    if not any(shutil.which(name) for name in named):
+        raise InputError(
+            f"params.yaml: {key} = true: torch.compile needs a compiler for C++, and none of "
+            f"{named} is here; install one, or set it to false"
+        )

@@ -18,7 +18,7 @@ from pairsynth import parallel
 from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.batches import Batch, Batches
 from pairsynth.config import check
-from pairsynth.devices import autocast
+from pairsynth.devices import autocast, need_compiler
 from pairsynth.encoders import contrastive_loss
 from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.gan import OBJECTIVES, Gan
@@ -223,6 +223,7 @@ class Step:
     def __init__(self, gan: Gan, config: GanConfig, randomness: torch.Generator) -> None:
         self.gan, self.config, self.randomness = gan, config, randomness
         if config.compile:
+            need_compiler("train_gan.compile")
             # dynamo asks normalised weights, which are no leaves, for their gradients.
             warnings.filterwarnings("ignore", "The .grad attribute")
             for part in (gan.generator, gan.discriminator.trunk, gan.discriminator.join):

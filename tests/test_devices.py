@@ -1,5 +1,7 @@
 """Which processor works, and in which precision."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -55,3 +57,15 @@ def test_precision_follows_the_processor(fast: bool, monkeypatch: pytest.MonkeyP
     assert devices.precision(CPU) == (torch.bfloat16 if fast else torch.float32)
     with devices.autocast(CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == devices.precision(CPU)
+
+
+def test_torch_compile_without_a_compiler_is_refused_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"train_gan\.compile = true: .* install one, or set it"):
+        devices.need_compiler("train_gan.compile")
+    compiler = tmp_path / "clang++"
+    compiler.touch(0o755)
+    devices.need_compiler("train_gan.compile")
