@@ -8,8 +8,6 @@ torch.compile brings there, --batch for other batches.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import torch
 import typer
@@ -19,20 +17,16 @@ from pairsynth import config, devices, seeds
 from pairsynth.batches import Batch
 from pairsynth.gan import Gan
 from pairsynth.gan_training import Average, GanConfig, Step
+from tests.benchmarks.speed import ROOT, papers_options, peers_gan
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 SIDE = 4096
-TERMS = ("average", "interpolation", "contrastive", "translation", "cooldown")
 
 
 def works() -> Iterator[tuple[str, Gan, GanConfig]]:
-    """The paper's step at the size of public code, and the default's at the widths of the paper."""
-    options = replace(config.load(GanConfig, "train_gan", PARAMS), noise=100)
-    torch.manual_seed(0)
-    paper: dict[str, Any] = {"objective": "gan-cls", "momentum": 0.5, **dict.fromkeys(TERMS, 0.0)}
-    for name, changes, psi in (("the paper's", paper, 1024), ("the default's", {}, 128)):
-        chosen = replace(options, **changes)
-        yield name, Gan.build(chosen.objective, 64, psi, chosen.noise, 64, 64), chosen
+    """The paper's step at the size of public code, and the default's at the same widths."""
+    yield "the paper's", peers_gan(), papers_options()
+    options = config.load(GanConfig, "train_gan", ROOT / "params.yaml")
+    yield "the default's", Gan.build("hinge", 64, 128, options.noise, 64, 64), options
 
 
 def batch_of(count: int, psi: int, device: torch.device) -> Batch:
