@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
+from pairsynth.inference import inference
 from pairsynth.text import END, PAD, START, UNKNOWN, Vocabulary
 
 MAX_WORDS = 40
@@ -167,7 +168,8 @@ class Reading:
 
     def __init__(self, captioner: Captioner, phi: Tensor, beams: int) -> None:
         self.captioner = captioner
-        grid, (hidden, cell) = captioner.see(phi)
+        with inference(captioner):
+            grid, (hidden, cell) = captioner.see(phi)
         self.hidden, self.cell = (part[0][:, None].repeat(1, beams, 1) for part in (hidden, cell))
         # Attention compares W h + b with the grid, and hands on a mean of it, here in its new form.
         self.keys = (grid @ captioner.attend.weight).transpose(1, 2)

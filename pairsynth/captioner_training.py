@@ -14,6 +14,7 @@ from pairsynth.devices import autocast
 from pairsynth.errors import InputError
 from pairsynth.finite import check_finite
 from pairsynth.gan import Gan, phi_of
+from pairsynth.inference import inference
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.text import PAD, SPECIALS, Vocabulary, trim
@@ -142,17 +143,17 @@ def _tokens_and_owner(captioner: Captioner, pictures: Pictures) -> tuple[Tensor,
     return tokens, torch.repeat_interleave(torch.arange(len(pictures)), counts)
 
 
-@torch.no_grad()
 def val_loss(captioner: Captioner, gan: Gan, val: Pictures, device: torch.device) -> float:
     """Mean loss a word in nats over all captions of `val`."""
-    captioner.eval()
     phi = phi_of(gan, val.pixels, device).to(device)
     tokens, owner = (t.to(device) for t in _tokens_and_owner(captioner, val))
     total, words = 0.0, 0
     for rows in torch.arange(len(tokens), device=device).split(1024):
         captions = trim(tokens[rows])
         count = int((captions[:, 1:] != PAD).sum())
-        total += likelihood_loss(captioner(phi[owner[rows]], captions), captions).item() * count
+        with inference(captioner):
+            loss = likelihood_loss(captioner(phi[owner[rows]], captions), captions)
+        total += loss.item() * count
         words += count
     return total / max(words, 1)
 

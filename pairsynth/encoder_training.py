@@ -147,7 +147,7 @@ def train(
             figures.append(torch.stack([loss.detach(), gradient_norm(encoder)]))
         losses = _finite(torch.stack(figures), epoch)[:, 0]
         parallel.average_buffers(encoder)
-        recall = recall_at_1(encoder.eval(), val)
+        recall = recall_at_1(encoder, val)
         reports.append(EncoderReport(epoch, losses.mean().item(), recall, steps * batch))
         resume.keep(reports)
         yield reports[-1]
@@ -158,7 +158,6 @@ def _finite(figures: Tensor, epoch: int) -> Tensor:
     return check_finite(figures, names, "embed", epoch, mend)
 
 
-@torch.no_grad()
 def recall_at_1(encoder: JointEncoder, pictures: Pictures, among: int = 100) -> float:
     """How often the first caption of a picture is nearer to it than those of 99 others.
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.images import to_network
+from pairsynth.inference import inference
 from pairsynth.pretrained import Pretrained
 from pairsynth.text import PAD, Vocabulary
 
@@ -154,21 +155,21 @@ class JointEncoder(nn.Module):
         """Images (N, 3, S, S) in [-1, 1] to joint vectors (N, D), unit length, float32."""
         return F.normalize(self.image(images).float(), dim=1)
 
-    @torch.no_grad()
     def embed_captions(self, captions: list[str], batch: int = 512) -> Tensor:
         """psi (N, D) of captions, on the CPU; does not depend on the batch size."""
         device = self.log_scale.device
-        parts = [
-            self.psi(self.encode(captions[i : i + batch]).to(device)).cpu()
-            for i in range(0, len(captions), batch)
-        ]
+        with inference(self):
+            parts = [
+                self.psi(self.encode(captions[i : i + batch]).to(device)).cpu()
+                for i in range(0, len(captions), batch)
+            ]
         return torch.cat(parts) if parts else torch.empty(0, self.dimension)
 
-    @torch.no_grad()
     def embed_images(self, pixels: Tensor, batch: int = 256) -> Tensor:
         """Joint vectors (N, D) of uint8 pictures (N, 3, S, S), on the CPU."""
         device = self.log_scale.device
-        parts = [self.joint(to_network(p.to(device))).cpu() for p in pixels.split(batch)]
+        with inference(self):
+            parts = [self.joint(to_network(p.to(device))).cpu() for p in pixels.split(batch)]
         return torch.cat(parts) if parts else torch.empty(0, self.dimension)
 
     def save(self, path: Path, kind: str = "encoder") -> None:

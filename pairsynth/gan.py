@@ -19,6 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.images import center_crop, to_network
+from pairsynth.inference import inference
 
 GRID = 4
 
@@ -306,11 +307,11 @@ def load_gan(path: Path, device: torch.device) -> Gan:
     return gan.to(device).eval()
 
 
-@torch.no_grad()
 def phi_of(gan: Gan, pixels: Tensor, device: torch.device, batch: int = 256) -> Tensor:
     """phi (N, C, 4, 4), float32 on the CPU, of the middle of uint8 pictures (N, 3, S, S)."""
-    parts = [
-        gan.discriminator.phi(to_network(center_crop(part, gan.size).to(device))).float().cpu()
-        for part in pixels.split(batch)
-    ]
+    with inference(gan.discriminator):
+        parts = [
+            gan.discriminator.phi(to_network(center_crop(part, gan.size).to(device))).float().cpu()
+            for part in pixels.split(batch)
+        ]
     return torch.cat(parts)

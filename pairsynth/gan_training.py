@@ -28,6 +28,7 @@ from pairsynth.images import (
     network_size,
     to_pixels,
 )
+from pairsynth.inference import inference
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.watching import Watch
@@ -318,7 +319,6 @@ def translate(images: Tensor, share: float, randomness: torch.Generator) -> Tens
     return torch.cat([F.pad(part, (x, -x, y, -y)) for part, (x, y) in moves])
 
 
-@torch.no_grad()
 def sample_sheet(
     gan: Gan, pictures: Pictures, embeddings: Embeddings, seed: int, rows: int = 8
 ) -> Image.Image:
@@ -327,7 +327,8 @@ def sample_sheet(
     psi = embeddings.psi[pictures.first_caption[chosen]].repeat_interleave(7, 0)
     noise = torch.randn(len(psi), gan.noise, generator=torch_stream(seed, "sample_sheet"))
     device = next(gan.generator.parameters()).device
-    drawn = to_pixels(gan.generator(noise.to(device), psi.to(device))).cpu()
+    with inference(gan.generator):
+        drawn = to_pixels(gan.generator(noise.to(device), psi.to(device))).cpu()
     real = center_crop(pictures.pixels[chosen], gan.size)
     return grid(torch.cat([real[:, None], drawn.unflatten(0, (rows, 7))], 1).flatten(0, 1), 8, 2)
 

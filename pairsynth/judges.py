@@ -18,6 +18,7 @@ from pairsynth.artifacts import Pictures
 from pairsynth.devices import autocast
 from pairsynth.encoders import contrastive_loss
 from pairsynth.images import random_crop_flip, to_network
+from pairsynth.inference import inference
 from pairsynth.seeds import torch_stream
 from pairsynth.text import PAD, Vocabulary, one_caption
 
@@ -74,34 +75,35 @@ class Judge(nn.Module):
         kept = (tokens != PAD).sum(1, keepdim=True)
         return F.normalize(self.text_out(self.words(tokens).sum(1) / kept.sqrt()), dim=1)
 
-    @torch.no_grad()
     def image_features(self, pixels: Tensor, batch: int = 64) -> Tensor:
         """Features (N, F), on the CPU, of uint8 pictures (N, 3, S, S)."""
         device = self.image_out.weight.device
-        parts = [self.features(to_network(part.to(device))).cpu() for part in pixels.split(batch)]
+        with inference(self):
+            parts = [self.features(to_network(p.to(device))).cpu() for p in pixels.split(batch)]
         return torch.cat(parts)
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         """Unit vectors (N, D), on the CPU, of uint8 pictures (N, 3, S, S)."""
         return self.look(pixels).vectors
 
-    @torch.no_grad()
     def caption_vectors(self, captions: Sequence[str], batch: int = 1024) -> Tensor:
         """Unit vectors (N, D), on the CPU, of captions."""
         device = self.words.weight.device
         tokens = self.vocabulary.encode(captions, LENGTH).to(device)
-        return torch.cat([self.read(part).cpu() for part in tokens.split(batch)])
+        with inference(self):
+            return torch.cat([self.read(part).cpu() for part in tokens.split(batch)])
 
-    @torch.no_grad()
     def look(self, pixels: Tensor) -> Look:
         """What is seen in uint8 pictures (N, 3, S, S)."""
         features = self.image_features(pixels).to(self.image_out.weight.device)
-        found = {name: head(features).argmax(1).tolist() for name, head in self.heads.items()}
+        with inference(self):
+            seen = self.see(features).cpu()
+            found = {name: head(features).argmax(1).tolist() for name, head in self.heads.items()}
         shown = [
             {name: self.attributes[name][found[name][i]] for name in self.attributes}
             for i in range(len(pixels))
         ]
-        return Look(self.see(features).cpu(), shown)
+        return Look(seen, shown)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def build(pictures: Pictures, size: int) -> Judge:
 def train(
     judge: Judge, pictures: Pictures, epochs: int, seed: int, device: torch.device, batch: int = 64
 ) -> Iterator[JudgeReport]:
-    """Train `judge` in place; one report an epoch, and ready for inference after the last."""
+    """Train `judge` in place; one report an epoch."""
     randomness = torch_stream(seed, "judge")
     tokens = judge.vocabulary.encode(pictures.flat_captions, LENGTH).to(device)
     first, pixels = pictures.first_caption.to(device), pictures.pixels.to(device)
@@ -157,7 +159,6 @@ def train(
             schedule.step()
             total += loss.detach()
         yield JudgeReport(epoch, total.item() / steps, steps * batch)
-    judge.eval()
 
 
 def shake(pixels: Tensor, size: int, randomness: torch.Generator) -> Tensor:

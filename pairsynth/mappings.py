@@ -17,6 +17,7 @@ from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.errors import InputError
 from pairsynth.gan import Gan, load_gan
 from pairsynth.images import to_network, to_pixels
+from pairsynth.inference import inference
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class Mappings:
     captioner: Captioner
     device: torch.device
 
-    @torch.no_grad()
     def draw(self, psi: Tensor, noise: Tensor) -> Tensor:
         """f: psi (N, D) and noise (N, Z) to pictures, uint8 (N, 3, S, S), on the CPU."""
-        images = self.gan.generator(noise.to(self.device), psi.to(self.device))
+        with inference(self.gan.generator):
+            images = self.gan.generator(noise.to(self.device), psi.to(self.device))
         return to_pixels(images).cpu()
 
-    @torch.no_grad()
     def phi(self, pixels: Tensor) -> Tensor:
         """Pictures, uint8 (N, 3, S, S), to phi (N, C, 4, 4)."""
-        return self.gan.discriminator.phi(to_network(pixels.to(self.device))).float()
+        with inference(self.gan.discriminator):
+            return self.gan.discriminator.phi(to_network(pixels.to(self.device))).float()
 
     def describe(self, phi: Tensor) -> list[str]:
         """g: phi (N, C, 4, 4) to the captions that beam search finds."""

@@ -19,6 +19,7 @@ from pairsynth.devices import autocast
 from pairsynth.encoders import contrastive_loss
 from pairsynth.errors import InputError
 from pairsynth.images import random_crop_flip, to_network
+from pairsynth.inference import inference
 from pairsynth.metrics.lexicon import LEXICON, SAME, said
 from pairsynth.text import PAD, Vocabulary, one_caption, trim
 
@@ -58,11 +59,11 @@ class Pupil(nn.Module):
         kept = (tokens != PAD).sum(1, keepdim=True)
         return F.normalize(self.text_out(self.words(tokens).sum(1) / kept.sqrt()), dim=1)
 
-    @torch.no_grad()
     def maps(self, pixels: Tensor, batch: int = 256) -> Tensor:
         """uint8 pictures (N, 3, 32, 32) to the trunk's maps (N, C, 4, 4), float32."""
         device = self.image_out.weight.device
-        parts = [self.trunk(to_network(part.to(device))) for part in pixels.split(batch)]
+        with inference(self):
+            parts = [self.trunk(to_network(part.to(device))) for part in pixels.split(batch)]
         return torch.cat(parts)
 
 
@@ -132,7 +133,7 @@ def named(captions: Sequence[str]) -> Tensor:
 def train(
     pupil: Pupil, sources: Sequence[tuple[Lessons, Tensor]], steps: int, randomness: torch.Generator
 ) -> None:
-    """Train in place for `steps` steps of `BATCH` pictures, ready for inference afterwards.
+    """Train in place for `steps` steps of `BATCH` pictures.
 
     sources: lessons and the rows of them to learn from; each gives as many pictures to a batch.
 
@@ -159,7 +160,6 @@ def train(
         loss.backward()
         optimizer.step()
         schedule.step()
-    pupil.eval()
 
 
 def _batch(

@@ -29,6 +29,7 @@ from pairsynth import pupils, seeds
 from pairsynth.artifacts import write_csv
 from pairsynth.bench import Bench, Figure, Pairs, spread
 from pairsynth.captioner import decode
+from pairsynth.inference import inference
 from pairsynth.metrics.agreement import retrieval
 from pairsynth.metrics.cider import CiderD
 from pairsynth.pupils import Lessons, Pupil
@@ -153,23 +154,23 @@ def _taught(bench: Bench, place: School, arm: str, share: float, seed: int) -> I
         yield Outcome(task, arm, share, len(rows), len(others), seed, values[task])
 
 
-@torch.no_grad()
 def examine(pupil: Pupil, exam: Exam) -> dict[str, float | None]:
     """What a pupil knows, task by task; None where the exam cannot ask."""
-    device = pupil.image_out.weight.device
-    maps = pupil.maps(exam.pixels)
-    features = maps.mean((2, 3))
-    read = pupil.read(pupil.vocabulary.encode(exam.captions, pupils.LENGTH).to(device)).cpu()
-    seen = pupil.see(features).cpu()
+    tokens = pupil.vocabulary.encode(exam.captions, pupils.LENGTH)
+    with inference(pupil):
+        maps = pupil.maps(exam.pixels)
+        features = maps.mean((2, 3))
+        read = pupil.read(tokens.to(features.device)).cpu()
+        seen, named = pupil.see(features).cpu(), pupil.names(features).cpu()
+        said = pupil.classes(features).argmax(1).cpu()
     ways = [retrieval(a, b, (RANK,)).recall[RANK].value for a, b in ((seen, read), (read, seen))]
     some = spread(len(exam.captions), CAPTIONED)
     written = decode(pupil.writer, maps[some])
     known = exam.targets >= 0
-    said = pupil.classes(features).argmax(1).cpu()
     return {
         "retrieval": sum(way or 0.0 for way in ways) / 2,
         "captioning": exam.cider(written, [exam.references[i] for i in some]),
-        "attributes": mean_precision(pupil.names(features).cpu(), exam.truth),
+        "attributes": mean_precision(named, exam.truth),
         "classes": float((said == exam.targets)[known].double().mean()) if known.any() else None,
     }
 

@@ -1,16 +1,17 @@
 """What a generator draws while it learns: how much its pictures differ, and a sheet of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 
 import torch
 import typer
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.figures import gallery
 from pairsynth.images import center_crop, to_pixels
+from pairsynth.inference import inference
 from pairsynth.seeds import torch_stream
 
 CAPTIONS = 8
@@ -29,7 +30,6 @@ class Spread(Protocol):
         """Mean distance between pictures of the same caption and different noise."""
 
 
-Generate = Callable[[Tensor, Tensor], Tensor]
 Report = TypeVar("Report", bound=Spread)
 
 
@@ -57,13 +57,13 @@ class Watch:
         self.real_spread = spread(center_crop(pictures.pixels[many], size).float() / 255)
         self.rows: dict[int, Tensor] = {}
 
-    @torch.no_grad()
-    def __call__(self, generator: Generate, epoch: int) -> tuple[float, float]:
+    def __call__(self, generator: nn.Module, epoch: int) -> tuple[float, float]:
         """Spread over captions and over noise of what `generator` draws after `epoch`.
 
         Both as a root mean square, 0 to 1. Near 0 it draws one picture, whatever it is told.
         """
-        drawn = generator(self.noise, self.psi).float().cpu()
+        with inference(generator):
+            drawn = generator(self.noise, self.psi).float().cpu()
         if epoch.bit_count() == 1:
             self.rows[epoch] = to_pixels(drawn[::DRAWS])
         drawn = (drawn / 2).unflatten(0, (-1, DRAWS))
@@ -89,13 +89,13 @@ class Watch:
             differed = differ
             yield report
 
-    @torch.no_grad()
-    def sheet(self, generator: Generate, epoch: int) -> Image.Image:
+    def sheet(self, generator: nn.Module, epoch: int) -> Image.Image:
         """A row each after epochs 1, 2, 4, 8 ..., and one of `generator` as it is after `epoch`.
 
         A column is one caption with one draw of noise.
         """
-        last = to_pixels(generator(self.noise[::DRAWS], self.psi[::DRAWS])).cpu()
+        with inference(generator):
+            last = to_pixels(generator(self.noise[::DRAWS], self.psi[::DRAWS])).cpu()
         rows = {**self.rows, epoch: last}
         labels = [label for row in rows for label in (f"epoch {row}", *[""] * (CAPTIONS - 1))]
         return gallery(torch.cat(list(rows.values())), labels, CAPTIONS)

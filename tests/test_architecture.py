@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
         "artifacts checkpoints config devices doors errors fetching figures finite images "
-        "parallel pretrained profile resume seeds text"
+        "inference parallel pretrained profile resume seeds text"
     ),
     "parts": "batches captioner dataset encoders gan metrics mixture sources watching",
     "joints": "judges mappings pupils strips",

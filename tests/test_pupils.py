@@ -96,12 +96,6 @@ def test_few_rows_come_again(lessons: Lessons) -> None:
     assert class_ids.tolist().count(0) == class_ids.tolist().count(1) == 32
 
 
-def test_a_pupil_of_no_steps_is_ready(pictures: Pictures, lessons: Lessons) -> None:
-    model = Pupil(Vocabulary.build(pictures.flat_captions, "word"), 0)
-    pupils.train(model, [(lessons, torch.arange(24))], 0, torch.Generator())
-    assert not model.training
-
-
 def test_a_loss_that_is_no_number_ends_it(pictures: Pictures, lessons: Lessons) -> None:
     broken = replace(lessons, named=lessons.named * torch.nan)
     model = Pupil(Vocabulary.build(pictures.flat_captions, "word"), 4)

@@ -1,5 +1,8 @@
 """An interrupted training goes on, and ends in the same bytes as one that was not."""
 
+import functools
+import importlib
+import math
 import os
 import random
 import signal
@@ -14,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
 from pairsynth import captioner_training, encoder_training, gan_training, resume, seeds
 from pairsynth.artifacts import Embeddings, Pictures, file_digest
@@ -337,3 +341,79 @@ def test_another_learning_rate_is_another_training(whole: Path, tmp_path: Path) 
     assert changed != text
     path.write_text(changed.replace(f"epochs: {EPOCHS['train_captioner']}", "epochs: 1"))
     assert "going on" not in command.finish()
+
+
+# ---------------------------------------------------------------- stopped at each of its writes
+
+WRITES = {
+    **WORDS,
+    "fit_gmm": "{data}/pictures {data}/embeddings {data}/gan.pt {out}/gmm.npz {out}/a.json "
+    "{out}/a.csv",
+    "synthesize": "{data}/pictures {data}/embeddings {data}/encoder.pt {data}/gan.pt "
+    "{data}/captioner.pt {data}/gmm.npz {out}/synthetic {out}/a.json",
+}
+
+
+class Stopped(BaseException):
+    """What stands for a kill between two writes."""
+
+
+class Writes:
+    """Counts the files and folders that get their final name, and stops before one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done, self.last = 0, math.inf
+        for name in ("replace", "rename"):
+            monkeypatch.setattr(os, name, functools.partial(self.move, getattr(os, name)))
+
+    def move(self, work: Callable[..., None], *paths: object, **options: object) -> None:
+        if self.done == self.last:
+            raise Stopped
+        self.done += 1
+        work(*paths, **options)
+
+    def run(self, words: list[str], last: float = math.inf) -> int:
+        """How many writes the command did; it is stopped before write number `last`."""
+        self.done, self.last = 0, last
+        app = importlib.import_module(words[0]).app
+        try:
+            result = CliRunner().invoke(app, words[1:])
+            assert result.exit_code == 0, result.output
+        except Stopped:
+            assert self.done == last
+        return self.done
+
+
+@pytest.mark.usefixtures("repeatable")
+@pytest.mark.parametrize("stage", WRITES)
+def test_a_stage_stopped_before_any_of_its_writes_ends_in_the_same_bytes(
+    stage: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first epoch, between epochs, after the last, between the outputs."""
+    monkeypatch.setattr(resume, "SHARE", math.inf)  # a state after each epoch
+    monkeypatch.setattr(resume, "_lock", lambda folder: None)  # held by this very process
+    params, yaml = smoke_params(tmp_path), YAML()
+    tree = yaml.load(params)
+    if stage in WORDS:
+        tree[stage] |= {"epochs": 2}
+    tree["synthesize"] |= {"pairs": 8}
+    yaml.dump(tree, params)
+
+    def command(out: str) -> list[str]:
+        words = WRITES[stage].format(data=whole, out=tmp_path / out).split()
+        monkeypatch.setenv("PAIRSYNTH_RESUME_DIR", str(tmp_path / f"{out}-state"))
+        return [f"stages.{stage}", *words, "--params", str(params), "--device", "cpu"]
+
+    def outputs(out: str) -> dict[str, str]:
+        files = [path for path in (tmp_path / out).rglob("*") if path.is_file()]
+        return {str(path.relative_to(tmp_path / out)): file_digest(path) for path in files}
+
+    writes = Writes(monkeypatch)
+    total = writes.run(command("whole"))
+    wanted = outputs("whole")
+    assert total >= len(WRITES[stage].split("{out}")) - 1
+    for last in range(total):
+        out = f"stopped-{last}"
+        assert writes.run(command(out), last) == last
+        writes.run(command(out))
+        assert outputs(out) == wanted, f"stopped before write {last} of {total}"

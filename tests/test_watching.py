@@ -1,12 +1,13 @@
 """What a generator draws while it learns: spreads, the alarm of collapse, the sheet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.gan import Gan
@@ -19,6 +20,17 @@ CPU = torch.device("cpu")
 class Told:
     caption_spread: float
     noise_spread: float = 0.3
+
+
+class Drawing(nn.Module):
+    """A generator that draws by a formula."""
+
+    def __init__(self, draw: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
+        return self.draw(noise, psi)
 
 
 @pytest.fixture
@@ -41,13 +53,13 @@ def test_spread_by_hand() -> None:
 
 
 def test_captions_and_noise_are_told_apart(watch: Watch) -> None:
-    over_captions, over_noise = watch(lambda noise, psi: flat(noise[:, 0]), 1)
+    over_captions, over_noise = watch(Drawing(lambda noise, psi: flat(noise[:, 0])), 1)
     assert over_captions == pytest.approx(0, abs=1e-6)
     assert over_noise > 0.1
-    over_captions, over_noise = watch(lambda noise, psi: flat(psi[:, 0]), 1)
+    over_captions, over_noise = watch(Drawing(lambda noise, psi: flat(psi[:, 0])), 1)
     assert over_captions > 0.01
     assert over_noise == pytest.approx(0, abs=1e-6)
-    assert watch(lambda noise, psi: flat(noise[:, 0] * 0), 1) == (0, 0)
+    assert watch(Drawing(lambda noise, psi: flat(noise[:, 0] * 0)), 1) == (0, 0)
 
 
 def test_spreads_are_on_the_scale_of_the_real_one(
@@ -56,7 +68,7 @@ def test_spreads_are_on_the_scale_of_the_real_one(
     """Black beside white differs by 1, from a network's range of [-1, 1] as from pixels."""
     signs = torch.ones(64).view(8, 8)
     signs[::2] = -1
-    over_captions, _ = watch(lambda noise, psi: flat(signs.flatten()), 1)
+    over_captions, _ = watch(Drawing(lambda noise, psi: flat(signs.flatten())), 1)
     assert over_captions == pytest.approx(16 / 28)  # of 28 pairs of captions 16 differ
     assert 0.1 < watch.real_spread < 0.6
     assert watch(gan.generator, 1) == watch(gan.generator, 2)

@@ -1,0 +1,97 @@
+"""A network is put into inference where it is used, whatever mode a training left it in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pairsynth import captioner_training, gan_training, judges
+from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.captioner import Captioner, decode, decode_beam
+from pairsynth.encoders import JointEncoder
+from pairsynth.gan import Gan, phi_of
+from pairsynth.inference import inference
+from pairsynth.mappings import Mappings
+from pairsynth.pupils import Pupil, small
+from pairsynth.watching import Watch
+
+CPU = torch.device("cpu")
+
+
+def test_every_part_is_back_in_its_own_mode() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5), nn.BatchNorm1d(2)).train()
+    network[2].eval()
+    with inference(network):
+        assert not any(part.training for part in network.modules())
+        assert not network(torch.ones(2, 2)).requires_grad
+    assert [part.training for part in network.modules()] == [True, True, True, False]
+    with pytest.raises(ValueError, match="out"), inference(network):
+        raise ValueError("out")
+    assert network.training
+    assert network(torch.ones(2, 2)).requires_grad
+
+
+# Each use of a network: (the networks it uses, what comes of it).
+USES: dict[str, Callable[..., tuple[list[nn.Module], Callable[[], Any]]]] = {
+    "embed_captions": lambda w: ([w.encoder], lambda: w.encoder.embed_captions(["a red flower"])),
+    "embed_images": lambda w: ([w.encoder], lambda: w.encoder.embed_images(w.pixels)),
+    "phi_of": lambda w: ([w.gan.discriminator], lambda: phi_of(w.gan, w.pixels, CPU)),
+    "sample_sheet": lambda w: (
+        [w.gan.generator],
+        lambda: gan_training.sample_sheet(w.gan, w.pictures, w.embeddings, 1),
+    ),
+    "watch": lambda w: ([w.gan.generator], lambda: w.watch(w.gan.generator, 1)),
+    "sheet": lambda w: ([w.gan.generator], lambda: w.watch.sheet(w.gan.generator, 1)),
+    "val_loss": lambda w: (
+        [w.captioner],
+        lambda: captioner_training.val_loss(w.captioner, w.gan, w.pictures, CPU),
+    ),
+    "decode": lambda w: ([w.captioner], lambda: decode(w.captioner, w.phi)),
+    "decode_beam": lambda w: ([w.captioner], lambda: decode_beam(w.captioner, w.phi)),
+    "draw": lambda w: (
+        [w.gan.generator],
+        lambda: w.mappings.draw(w.embeddings.psi, torch.ones(len(w.embeddings.psi), 6)),
+    ),
+    "phi": lambda w: ([w.gan.discriminator], lambda: w.mappings.phi(w.pixels)),
+    "judge looks": lambda w: ([w.judge], lambda: w.judge.look(w.pixels).vectors),
+    "judge reads": lambda w: ([w.judge], lambda: w.judge.caption_vectors(["a red flower"])),
+    "pupil": lambda w: ([w.pupil], lambda: w.pupil.maps(small(w.pixels))),
+}
+
+
+class Networks:
+    """One of each network, with dropout and batch norm that would show."""
+
+    def __init__(self, pictures: Pictures, embeddings: Embeddings) -> None:
+        torch.manual_seed(0)
+        self.pictures, self.embeddings, self.pixels = pictures, embeddings, pictures.pixels
+        vocabulary = judges.build(pictures, 32).vocabulary
+        self.encoder = JointEncoder("word-gru", vocabulary, 32, 8, 8, 4)
+        self.gan = Gan.build("gan-cls", 32, 8, 6, 4, 4).to(CPU)
+        channels = self.gan.discriminator.phi_channels
+        self.captioner = Captioner(vocabulary, channels, 8)
+        self.phi = torch.randn(4, channels, 4, 4)
+        self.mappings = Mappings(self.encoder, self.gan, self.captioner, CPU)
+        self.watch = Watch(pictures, embeddings, 32, 6, 1, CPU)
+        self.judge, self.pupil = judges.build(pictures, 32), Pupil(vocabulary, 0)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_use_does_not_depend_on_the_mode(
+    use: str, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    networks, work = USES[use](Networks(pictures, embeddings))
+
+    def found(training: bool) -> Any:
+        for network in networks:
+            network.train(training)
+        torch.manual_seed(1)
+        answer = work()
+        assert all(network.training == training for network in networks)
+        return answer if isinstance(answer, list | tuple | float) else np.asarray(answer)
+
+    left, right = found(True), found(False)
+    assert np.array_equal(left, right)
