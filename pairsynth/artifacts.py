@@ -12,22 +12,18 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from PIL import Image
-from torch import Tensor
 
 from pairsynth.errors import InputError
-from pairsynth.images import decode, encode, to_tensor
+from pairsynth.images import encode
 
-FORMAT = 1
+FORMAT = 2
 SPLITS = ("train", "val", "test")
 ROWS_PER_GROUP = 256
 BYTES_PER_SHARD = 256_000_000
@@ -48,6 +44,25 @@ def maker(path: Path) -> str:
     return MAKERS.get(path.name, "")
 
 
+def remake(path: Path) -> str:
+    """What to do about the artifact at `path` where it cannot be used.
+
+    DVC takes a file for unchanged that is as dvc.lock tells, whatever is wrong with it.
+    """
+    return f"remake it: dvc repro --force --single-item {maker(path)}"
+
+
+def check_source(path: Path, made_from: Mapping[str, Any], **wanted: str) -> None:
+    """Check that the artifact at `path`, `made_from` these digests by name, is of those `wanted`.
+
+    Raises:
+        InputError: naming the first that is another.
+    """
+    for name, digest in wanted.items():
+        if not isinstance(made_from, Mapping) or made_from.get(name) != digest:
+            raise InputError(f"{path} was made from another {name}; {remake(path)}")
+
+
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 PICTURES = pa.schema(
     [
@@ -63,9 +78,13 @@ PICTURES = pa.schema(
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
-    """One row a picture: its joint vector and psi of each caption, in the captions' order."""
+    """One row a picture: its joint vector and psi of each caption, in the captions' order.
+
+    source_digest: of picture and captions, by which a reader knows that vectors are theirs.
+    """
     vector = pa.list_(pa.float32(), dimension)
-    return pa.schema([("image_id", pa.string()), ("image", vector), ("psi", pa.list_(vector))])
+    names = [("image_id", pa.string()), ("source_digest", pa.string())]
+    return pa.schema([*names, ("image", vector), ("psi", pa.list_(vector))])
 
 
 # ---------------------------------------------------------------- whole files and folders
@@ -91,8 +110,12 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a flat mapping as JSON; floats are rounded to 6 digits, NaN is refused."""
-    rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
-    write_whole(path, (json.dumps(rounded, indent=2, allow_nan=False) + "\n").encode())
+    write_whole(path, (json.dumps(rounded(values), indent=2, allow_nan=False) + "\n").encode())
+
+
+def rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with floats of 6 digits."""
+    return {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -136,10 +159,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 class ShardWriter:
-    """Writes rows to `folder/stem-00000-of-00003.parquet` and so on, in bounded memory."""
+    """Writes rows to `folder/stem-00000-of-00003.parquet` and so on, in bounded memory.
 
-    def __init__(self, folder: Path, stem: str, schema: pa.Schema) -> None:
-        self.folder, self.stem, self.schema = folder, stem, with_features(schema)
+    made_from: digests, by name, of what the rows are made from.
+    """
+
+    def __init__(
+        self, folder: Path, stem: str, schema: pa.Schema, made_from: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder, self.stem = folder, stem
+        self.schema = with_features(schema, made_from or {})
         self.rows: list[dict[str, Any]] = []
         self.parts: list[Path] = []
         self.writer: pq.ParquetWriter | None = None
@@ -210,11 +239,15 @@ def _paths(schema: pa.Schema) -> Iterator[str]:
         yield from walk(column.name, column.type)
 
 
-def with_features(schema: pa.Schema) -> pa.Schema:
-    """Add the metadata by which Hugging Face `datasets` sees pictures in the `image` column."""
+def with_features(schema: pa.Schema, made_from: Mapping[str, str]) -> pa.Schema:
+    """Add the metadata by which Hugging Face `datasets` sees pictures in the `image` column.
+
+    Besides, what a reader of ours checks: the format, and what the rows are `made_from`.
+    """
     features = {column.name: _feature(column.type) for column in schema}
     info = json.dumps({"info": {"features": features}})
-    return schema.with_metadata({"huggingface": info, "pairsynth": json.dumps({"format": FORMAT})})
+    own = json.dumps({"format": FORMAT, "made_from": dict(sorted(made_from.items()))})
+    return schema.with_metadata({"huggingface": info, "pairsynth": own})
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
@@ -258,102 +291,27 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
                 _check_format(path, file.schema_arrow.metadata or {})
                 tables.append(file.read(columns=columns))
         except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{path} is damaged ({error}); remake it: dvc repro --force {maker(folder)}"
-            ) from error
+            raise InputError(f"{path} is damaged ({error}); {remake(folder)}") from error
     return pa.concat_tables(tables)
 
 
+def made_from(table: pa.Table) -> dict[str, str]:
+    """The digests, by name, of what the rows of `read_shards` were made from."""
+    told: dict[str, str] = _own_metadata(table.schema.metadata).get("made_from", {})
+    return told
+
+
+def _own_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((metadata or {}).get(b"pairsynth", b"{}"))
+    return found
+
+
 def _check_format(path: Path, metadata: Mapping[bytes, bytes]) -> None:
-    found = json.loads(metadata.get(b"pairsynth", b"{}")).get("format")
+    found = _own_metadata(metadata).get("format")
     if found != FORMAT:
         raise InputError(
-            f"{path} is of format {found}, this pairsynth reads {FORMAT}; "
-            f"remake it: dvc repro --force {maker(path.parent)}"
+            f"{path} is of format {found}, this pairsynth reads {FORMAT}; {remake(path.parent)}"
         )
-
-
-# ---------------------------------------------------------------- pictures and embeddings
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The captioned pictures of one split, in memory.
-
-    pixels: uint8 (N, 3, S, S). class_ids: int64 (N). captions: one list a picture.
-    attributes: what the garden drew, one mapping a picture; None elsewhere.
-    """
-
-    ids: list[str]
-    class_ids: Tensor
-    class_names: list[str]
-    pixels: Tensor
-    captions: list[list[str]]
-    attributes: list[dict[str, str]] | None
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @cached_property
-    def first_caption(self) -> Tensor:
-        """int64 (N + 1): captions of picture i are rows first[i] to first[i + 1] when flattened."""
-        counts = torch.tensor([len(captions) for captions in self.captions])
-        return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
-
-    @cached_property
-    def flat_captions(self) -> list[str]:
-        """All captions, picture by picture."""
-        return [caption for captions in self.captions for caption in captions]
-
-    @property
-    def digest(self) -> str:
-        """A fingerprint of which pictures and captions these are."""
-        lines = (f"{i}\t{'|'.join(c)}" for i, c in zip(self.ids, self.captions, strict=True))
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def read_pictures(folder: Path, split: str) -> Pictures:
-    """Read one split of data/pictures."""
-    table = read_shards(folder, split).to_pydict()
-    pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in table["image"]])
-    attributes = [json.loads(row) for row in table["attributes"] if row is not None]
-    return Pictures(
-        table["image_id"],
-        torch.tensor(table["class_id"], dtype=torch.long),
-        table["class_name"],
-        pixels,
-        table["captions"],
-        attributes if len(attributes) == len(pixels) else None,
-    )
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """Vectors of one split: image (N, D), psi (captions, D), both float32 of unit length."""
-
-    image: Tensor
-    psi: Tensor
-
-
-def read_embeddings(folder: Path, split: str, pictures: Pictures) -> Embeddings:
-    """Read one split of data/embeddings, matched to `pictures` by image id.
-
-    Raises:
-        InputError: where ids or the number of captions do not match.
-    """
-    table = read_shards(folder, split)
-    if table["image_id"].to_pylist() != pictures.ids:
-        raise InputError(f"{folder}: {split} is of other pictures; run: dvc repro embed")
-    image = table["image"].combine_chunks()
-    psi = table["psi"].combine_chunks().flatten()
-    if len(psi) != int(pictures.first_caption[-1]):
-        raise InputError(f"{folder}: {split} is of other captions; run: dvc repro embed")
-    return Embeddings(_vectors(image), _vectors(psi))
-
-
-def _vectors(column: pa.FixedSizeListArray) -> Tensor:
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return torch.from_numpy(np.array(flat).reshape(len(column), -1))
 
 
 def file_digest(path: Path) -> str:

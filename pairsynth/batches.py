@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pairsynth import parallel
-from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.images import random_crop_flip, to_network
 from pairsynth.text import one_caption
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pairsynth.artifacts import (
-    SPLITS,
-    Embeddings,
-    Pictures,
-    read_embeddings,
-    read_pictures,
-    read_shards,
-)
+from pairsynth.artifacts import SPLITS, read_shards
 from pairsynth.config import check
 from pairsynth.dataset import read_manifest
 from pairsynth.errors import InputError
-from pairsynth.images import center_crop, decode, network_size, to_tensor
+from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
+from pairsynth.images import decode, network_size, to_tensor
 from pairsynth.judges import Judge
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.agreement import Rivals, Share
@@ -167,16 +161,16 @@ class Pairs:
         return self.take([i for i, one in enumerate(self.strategies) if one == strategy])
 
 
-def read_pairs(folder: Path, most: int, train: Pictures) -> tuple[Pairs, str]:
+def read_pairs(folder: Path, most: int, **wanted: str) -> tuple[Pairs, str]:
     """At most `most` pairs of the dataset in `folder`, evenly spread by their ids; its digest.
+
+    wanted: digests, by name, of what they must have been made from.
 
     Raises:
         InputError: where the dataset is missing or damaged, is not what its manifest tells of, was
-            made from other pictures than `train`, or has fewer than two pairs.
+            made from something else, or has fewer than two pairs.
     """
-    manifest = read_manifest(folder)
-    if manifest.get("source_digest") != train.digest:
-        raise InputError(f"{folder} was made from other pictures; run: dvc repro synthesize")
+    manifest = read_manifest(folder, **wanted)
     columns = ["pair_id", "image", "caption", "strategy", "consistency", "class_id"]
     table = read_shards(folder, "train", columns).sort_by("pair_id")
     if len(table) < 2:
@@ -210,9 +204,9 @@ def spread(total: int, most: int) -> list[int]:
 
 
 def read_splits(
-    pictures: Path, embeddings: Path
+    pictures: Path, embeddings: Path, encoder: str
 ) -> tuple[dict[str, Pictures], dict[str, Embeddings]]:
-    """All splits, cut to the size of the networks, and their embeddings.
+    """All splits, cut to the size of the networks, and their embeddings by `encoder`, a digest.
 
     Raises:
         InputError: where one is missing or damaged, or has fewer than two pictures.
@@ -224,13 +218,9 @@ def read_splits(
                 f"{pictures}: {split} has {len(one)} pictures; evaluate needs 2 or more in each "
                 "split: add pictures or change download.split"
             )
-    vectors = {split: read_embeddings(embeddings, split, found[split]) for split in SPLITS}
-    return {split: _cut(one) for split, one in found.items()}, vectors
-
-
-def _cut(pictures: Pictures) -> Pictures:
-    size = network_size(pictures.pixels.shape[-1])
-    return replace(pictures, pixels=center_crop(pictures.pixels, size))
+    vectors = {split: read_embeddings(embeddings, split, found[split], encoder) for split in SPLITS}
+    size = network_size(found["train"].pixels.shape[-1])
+    return {split: one.cut(size) for split, one in found.items()}, vectors
 
 
 def provenance(splits: Mapping[str, Pictures], pairs_digest: str) -> dict[str, str]:

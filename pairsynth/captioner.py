@@ -6,6 +6,7 @@ arXiv 1508.04025); the attention is not fed back, so that training runs all word
 Shapes: N batch, T words, P places of the grid, C channels, H hidden, V vocabulary, K beams.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pairsynth.artifacts import check_source
 from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.inference import inference
 from pairsynth.text import END, PAD, START, UNKNOWN, Vocabulary
@@ -24,13 +26,20 @@ State = tuple[Tensor, Tensor]
 
 
 class Captioner(nn.Module):
-    """p(t | v) = LSTM(phi(v)) (Xie and Bao, 2017); phi_of: digest of the GAN whose phi it reads."""
+    """p(t | v) = LSTM(phi(v)) (Xie and Bao, 2017).
+
+    made_from: digests, by name, of what it learns from.
+    """
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(
-        self, vocabulary: Vocabulary, phi_channels: int, hidden: int, phi_of: str = ""
+        self,
+        vocabulary: Vocabulary,
+        phi_channels: int,
+        hidden: int,
+        made_from: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
@@ -38,7 +47,7 @@ class Captioner(nn.Module):
             "tokens": list(vocabulary.tokens),
             "phi_channels": phi_channels,
             "hidden": hidden,
-            "phi_of": phi_of,
+            "made_from": dict(made_from or {}),
         }
         self.register_buffer("mean", torch.zeros(phi_channels))
         self.register_buffer("deviation", torch.ones(phi_channels))
@@ -82,9 +91,16 @@ class Captioner(nn.Module):
         save_checkpoint(path, "captioner", self.options, self.state_dict())
 
 
-def load_captioner(path: Path, device: torch.device) -> Captioner:
-    """The captioner in the checkpoint at `path`, ready for inference."""
+def load_captioner(path: Path, device: torch.device, **wanted: str) -> Captioner:
+    """The captioner in the checkpoint at `path`, ready for inference.
+
+    wanted: digests, by name, of what it must have learned from.
+
+    Raises:
+        InputError: where it is missing, damaged or made from something else.
+    """
     options, state = load_checkpoint(path, "captioner")
+    check_source(path, options.get("made_from", {}), **wanted)
     captioner = rebuild_captioner(options)
     restore(captioner, state, path)
     return captioner.to(device).eval().requires_grad_(False)
@@ -92,8 +108,8 @@ def load_captioner(path: Path, device: torch.device) -> Captioner:
 
 def rebuild_captioner(options: dict[str, Any]) -> Captioner:
     """An untrained captioner of the same options."""
-    vocabulary = Vocabulary("word", tuple(options["tokens"]))
-    return Captioner(vocabulary, options["phi_channels"], options["hidden"], options["phi_of"])
+    options = dict(options)
+    return Captioner(Vocabulary("word", tuple(options.pop("tokens"))), **options)
 
 
 def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from pairsynth import parallel
-from pairsynth.artifacts import Pictures
 from pairsynth.captioner import Captioner, likelihood_loss
 from pairsynth.config import check
 from pairsynth.devices import autocast
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures
 from pairsynth.finite import check_finite
 from pairsynth.gan import Gan, phi_of
 from pairsynth.inference import inference
@@ -60,13 +60,14 @@ class CaptionerReport:
 
 def build(config: CaptionerConfig, pictures: Pictures, gan: Gan, digest: str) -> Captioner:
     """An untrained captioner for the phi of `gan`, whose checkpoint has this digest."""
+    source = {"pictures": pictures.digest, "gan": digest}
     vocabulary = Vocabulary.build(pictures.flat_captions, "word", config.min_count)
     if len(vocabulary) < len(SPECIALS) + 2:
         raise InputError(
             f"train_captioner: no words occur {config.min_count} times in the train captions; "
             "lower train_captioner.min_count"
         )
-    return Captioner(vocabulary, gan.discriminator.phi_channels, config.hidden, digest)
+    return Captioner(vocabulary, gan.discriminator.phi_channels, config.hidden, source)
 
 
 def train(

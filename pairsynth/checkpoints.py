@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pairsynth.artifacts import FORMAT, maker, write_whole
+from pairsynth.artifacts import FORMAT, file_digest, maker, remake, write_whole
 from pairsynth.errors import InputError
 
 
@@ -38,23 +38,32 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
     Raises:
         InputError: where it is missing, damaged, of another kind or of another format.
     """
-    remake = f"run: dvc repro {maker(path)}"
     if not path.exists():
-        raise InputError(f"{path} is missing; {remake}")
+        raise InputError(f"{path} is missing; run: dvc repro {maker(path)}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         stated = content.pop("digest")
         damaged = stated != _digest(content)
     except Exception as error:  # torch raises many kinds, all of them meaning: not our file
         raise InputError(
-            f"{path} is damaged or not ours ({type(error).__name__}); {remake}"
+            f"{path} is damaged or not ours ({type(error).__name__}); {remake(path)}"
         ) from error
     if damaged:
-        raise InputError(f"{path} is damaged: its digest does not match; {remake}")
+        raise InputError(f"{path} is damaged: its digest does not match; {remake(path)}")
     if (content["kind"], content["format"]) != (kind, FORMAT):
         found = f"{content['kind']} of format {content['format']}"
-        raise InputError(f"{path} holds a {found}, not a {kind} of format {FORMAT}; {remake}")
+        raise InputError(f"{path} holds a {found}, not a {kind} of format {FORMAT}; {remake(path)}")
     return content["options"], content["state"]
+
+
+def checked_digest(path: Path, kind: str) -> str:
+    """The digest of the file of a checkpoint, which is read whole and found sound.
+
+    Raises:
+        InputError: as `load_checkpoint` does.
+    """
+    load_checkpoint(path, kind)
+    return file_digest(path)
 
 
 def restore(network: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
@@ -68,8 +77,7 @@ def restore(network: torch.nn.Module, state: Mapping[str, Any], path: Path) -> N
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{path} does not fit this version of pairsynth ({reason}); "
-            f"run: dvc repro --force {maker(path)}"
+            f"{path} does not fit this version of pairsynth ({reason}); {remake(path)}"
         ) from error
 
 

@@ -10,7 +10,7 @@ import typer
 from PIL import Image
 from torch import Tensor
 
-from pairsynth import devices, doors, exploration, images, verification
+from pairsynth import devices, doors, exploration, images, mixture, verification
 from pairsynth.artifacts import write_picture
 from pairsynth.errors import InputError
 from pairsynth.mappings import Mappings, load_mappings
@@ -143,7 +143,8 @@ def components(
 ) -> None:
     """Draw a row of pictures from each of the heaviest components of a mixture."""
     mappings = _load(data, device)
-    fitted = verification.load_mixtures(data / "gmm.npz", mappings.encoder, mappings.gan)[over]
+    digests = {name: mappings.digests[name] for name in ("encoder", "gan")}
+    fitted = mixture.load(data / "gmm.npz", **digests)[over]
     kept = exploration.heaviest(fitted, rows)
     psi = torch.cat(
         [

@@ -1,6 +1,7 @@
 """The dataset that comes out: its schema, its card, and a torch `Dataset` over its shards."""
 
 import bisect
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +13,17 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.data import Dataset
 
-from pairsynth.artifacts import IMAGE, ShardWriter, file_digest, shards, write_json, write_whole
+from pairsynth.artifacts import (
+    IMAGE,
+    ShardWriter,
+    check_source,
+    file_digest,
+    remake,
+    rounded,
+    shards,
+    write_json,
+    write_whole,
+)
 from pairsynth.errors import InputError
 from pairsynth.images import decode, to_network, to_tensor
 
@@ -56,6 +67,7 @@ REFUSED = pa.schema(
     ]
 )
 SHOWN_OF_EACH = 60
+MANIFEST = "manifest.json"
 
 CARD = """---
 configs:
@@ -72,8 +84,8 @@ tags:
 # Synthetic pairs of image and caption
 
 {pairs:,} synthetic pairs: pictures of {size} x {size} pixels and their captions, made by pairsynth
-from {source_pictures:,} captioned pictures (digest {source_digest}, seed {seed}) after Xie and Bao,
-*Synthesizing Novel Pairs of Image and Text* (arXiv 1712.06682).
+from {source_pictures:,} captioned pictures (digest {made_from[pictures]}, seed {seed}), after
+Xie and Bao, *Synthesizing Novel Pairs of Image and Text* (arXiv 1712.06682).
 
 | strategy | pairs |
 | --- | ---: |
@@ -143,8 +155,9 @@ def write_pairs(
 ) -> None:
     """Write shards, card and manifest of a dataset into `folder`, row by row.
 
-    facts: source_pictures, source_digest, seed, size, distance and false_alarms for the card, and
-    whatever else the manifest is to tell. refusals: may fill up while `rows` are made.
+    facts: source_pictures, made_from (digests by name), seed, size, distance and false_alarms for
+    the card, and whatever else the manifest is to tell. refusals: may fill up while `rows` are
+    made.
     """
     refusals = refusals or Refusals()
     strategies: Counter[str] = Counter()
@@ -164,38 +177,57 @@ def write_pairs(
     write_whole(folder / "README.md", CARD.format(shown=SHOWN_OF_EACH, **told, **lines).encode())
     files = {str(path.relative_to(folder)): file_digest(path) for path in _files(folder)}
     told |= {"refused": dict(sorted(refusals.counts.items())), "sha256": files}
-    write_json(folder / "manifest.json", told)
+    told = rounded(told)
+    write_json(folder / MANIFEST, {**told, "digest": _digest(told)})
 
 
 def _files(folder: Path) -> list[Path]:
-    return [*shards(folder, "train"), *shards(folder / "refused", "refused")]
+    """Every file below the folder but the manifest."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path in found if path != folder / MANIFEST]
+
+
+def _digest(told: Mapping[str, Any]) -> str:
+    """A fingerprint of all that the manifest tells."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _lines(table: Counter[str]) -> str:
     return "\n".join(f"| {name} | {count:,} |" for name, count in sorted(table.items()))
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """What `write_pairs` told of a dataset, its shards checked against it.
+def read_manifest(folder: Path, **wanted: str) -> dict[str, Any]:
+    """What `write_pairs` told of a dataset, every file of it checked against that.
+
+    wanted: digests, by name, of what the pairs must have been made from.
 
     Raises:
-        InputError: where shards or the manifest are missing or damaged, or a shard is not the one
-            that the manifest tells of.
+        InputError: where a file or the manifest is missing or damaged, a file is not the one that
+            the manifest tells of, or is one that it does not tell of.
     """
-    found = _files(folder)
-    path = folder / "manifest.json"
-    remake = "run: dvc repro --force synthesize"
+    shards(folder, "train")
+    path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        stated = manifest.pop("digest")
         told = {name: str(digest) for name, digest in manifest["sha256"].items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is missing or damaged ({error}); {remake}") from error
-    gone = sorted(name for name in told if not (folder / name).is_file())
+        raise InputError(f"{path} is missing or damaged ({error}); {remake(folder)}") from error
+    if stated != _digest(manifest):
+        raise InputError(f"{path} is damaged: its digest does not match; {remake(folder)}")
+    found = {str(file.relative_to(folder)): file for file in _files(folder)}
+    gone = sorted(told.keys() - found)
     if gone:
-        raise InputError(f"{folder}: {', '.join(gone)} of {path} is missing; {remake}")
-    for shard in found:
-        if told.get(str(shard.relative_to(folder))) != file_digest(shard):
-            raise InputError(f"{shard} is not the file that {path} tells of; {remake}")
+        raise InputError(f"{folder}: {', '.join(gone)} of {path} is missing; {remake(folder)}")
+    foreign = sorted(found.keys() - told)
+    if foreign:
+        raise InputError(
+            f"{folder}: {', '.join(foreign)} is not of this data set, as {path} tells; move it away"
+        )
+    for name, file in found.items():
+        if told[name] != file_digest(file):
+            raise InputError(f"{file} is not the file that {path} tells of; {remake(folder)}")
+    check_source(folder, manifest.get("made_from", {}), **wanted)
     return manifest
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from pairsynth import parallel
-from pairsynth.artifacts import Pictures, ShardWriter, embeddings_schema
+from pairsynth.artifacts import ShardWriter, embeddings_schema
 from pairsynth.config import check
 from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, contrastive_loss
+from pairsynth.examples import Pictures
 from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.images import center_crop, network_size, random_crop_flip, to_network
 from pairsynth.pretrained import load_pretrained
@@ -83,10 +84,11 @@ def build(config: EncoderConfig, pictures: Pictures) -> JointEncoder:
     )
     size = network_size(pictures.pixels.shape[-1])
     widths = (config.dimension, config.hidden, config.channels)
+    source = {"pictures": pictures.digest}
     if not config.image_weights:
-        return JointEncoder(config.text_encoder, vocabulary, size, *widths)
+        return JointEncoder(config.text_encoder, vocabulary, size, *widths, made_from=source)
     seen = load_pretrained(Path(config.image_weights), "embed.image_weights")
-    encoder = JointEncoder(config.text_encoder, vocabulary, size, *widths, seen.name)
+    encoder = JointEncoder(config.text_encoder, vocabulary, size, *widths, seen.name, source)
     encoder.image.trunk.load_state_dict(seen.state_dict())
     return encoder
 
@@ -193,12 +195,17 @@ def verdict(figures: Mapping[str, float | int]) -> str:
     return f"{told}\nwarning: that is no better than chance; do captions and pictures match?"
 
 
-def embed(encoder: JointEncoder, pictures: Pictures, folder: Path, split: str) -> None:
-    """Write psi of every caption and the joint vector of every picture as shards."""
+def embed(encoder: JointEncoder, pictures: Pictures, folder: Path, split: str, digest: str) -> None:
+    """Write psi of every caption and the joint vector of every picture as shards.
+
+    digest: of the checkpoint of `encoder`.
+    """
     images = encoder.embed_images(center_crop(pictures.pixels, encoder.size)).numpy()
     psi = encoder.embed_captions(pictures.flat_captions).numpy()
     first = pictures.first_caption.tolist()
-    with ShardWriter(folder, split, embeddings_schema(encoder.dimension)) as writer:
+    schema, made_from = embeddings_schema(encoder.dimension), {"encoder": digest}
+    with ShardWriter(folder, split, schema, made_from) as writer:
         for i, image_id in enumerate(pictures.ids):
             own = list(psi[first[i] : first[i + 1]])
-            writer.write({"image_id": image_id, "image": images[i], "psi": own})
+            known = {"image_id": image_id, "source_digest": pictures.digests[i]}
+            writer.write({**known, "image": images[i], "psi": own})

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pairsynth.artifacts import check_source
 from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.images import to_network
 from pairsynth.inference import inference
@@ -111,6 +112,7 @@ class JointEncoder(nn.Module):
     """A text tower and an image tower that end in one space; all vectors have unit length.
 
     image_network: the torchvision classifier that the image tower looks through; "": none.
+    made_from: digests, by name, of what it learns from.
     """
 
     def __init__(
@@ -122,8 +124,10 @@ class JointEncoder(nn.Module):
         hidden: int,
         channels: int,
         image_network: str = "",
+        made_from: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
+        self.made_from = dict(made_from or {})
         self.options = {
             "text_encoder": text_encoder,
             "unit": vocabulary.unit,
@@ -133,6 +137,7 @@ class JointEncoder(nn.Module):
             "hidden": hidden,
             "channels": channels,
             "image_network": image_network,
+            "made_from": self.made_from,
         }
         self.vocabulary, self.size, self.dimension = vocabulary, size, dimension
         self.text = TEXT_ENCODERS[text_encoder](len(vocabulary), dimension, hidden)
@@ -177,9 +182,16 @@ class JointEncoder(nn.Module):
         save_checkpoint(path, kind, self.options, self.state_dict())
 
 
-def load_encoder(path: Path, device: torch.device) -> JointEncoder:
-    """The encoder in the checkpoint at `path`, ready for inference."""
+def load_encoder(path: Path, device: torch.device, **wanted: str) -> JointEncoder:
+    """The encoder in the checkpoint at `path`, ready for inference.
+
+    wanted: digests, by name, of what it must have learned from.
+
+    Raises:
+        InputError: where it is missing, damaged or made from something else.
+    """
     options, state = load_checkpoint(path, "encoder")
+    check_source(path, options.get("made_from", {}), **wanted)
     encoder = rebuild_encoder(options)
     restore(encoder, state, path)
     return encoder.to(device).eval()

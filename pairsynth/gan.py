@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from pairsynth.artifacts import check_source
 from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
 from pairsynth.images import center_crop, to_network
 from pairsynth.inference import inference
@@ -240,11 +241,11 @@ class Gan:
         noise: int,
         generator_channels: int,
         discriminator_channels: int,
-        psi_of: str = "",
+        made_from: Mapping[str, str] | None = None,
     ) -> "Gan":
         """Untrained networks of `objective` for images of `size` and psi of `dimension`.
 
-        psi_of: digest of the encoder's checkpoint whose psi these networks learn.
+        made_from: digests, by name, of what these networks learn from.
         """
         options = {
             "objective": objective,
@@ -253,7 +254,7 @@ class Gan:
             "noise": noise,
             "generator_channels": generator_channels,
             "discriminator_channels": discriminator_channels,
-            "psi_of": psi_of,
+            "made_from": dict(made_from or {}),
         }
         kind = OBJECTIVES[objective]
         return cls(
@@ -298,9 +299,16 @@ class Gan:
         save_checkpoint(path, "gan", self.options, state)
 
 
-def load_gan(path: Path, device: torch.device) -> Gan:
-    """The networks in the checkpoint at `path`, ready for inference."""
+def load_gan(path: Path, device: torch.device, **wanted: str) -> Gan:
+    """The networks in the checkpoint at `path`, ready for inference.
+
+    wanted: digests, by name, of what it must have learned from.
+
+    Raises:
+        InputError: where it is missing, damaged or made from something else.
+    """
     options, state = load_checkpoint(path, "gan")
+    check_source(path, options.get("made_from", {}), **wanted)
     gan = Gan.build(**options)
     restore(gan.generator, state["generator"], path)
     restore(gan.discriminator, state["discriminator"], path)

@@ -15,11 +15,11 @@ from torch.nn.utils import parametrize
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pairsynth import parallel
-from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.batches import Batch, Batches
 from pairsynth.config import check
 from pairsynth.devices import autocast, need_compiler
 from pairsynth.encoders import contrastive_loss
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.gan import OBJECTIVES, Gan
 from pairsynth.images import (
@@ -104,8 +104,8 @@ class GanReport:
     noise_spread: float
 
 
-def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, psi_of: str) -> Gan:
-    """Untrained networks for these pictures and embeddings; psi_of: the encoder's digest."""
+def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, encoder: str) -> Gan:
+    """Untrained networks for these pictures and embeddings by the encoder of that digest."""
     return Gan.build(
         config.objective,
         network_size(pictures.pixels.shape[-1]),
@@ -113,7 +113,7 @@ def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, psi_of:
         config.noise,
         config.generator_channels,
         config.discriminator_channels,
-        psi_of,
+        {"pictures": pictures.digest, "encoder": encoder},
     )
 
 

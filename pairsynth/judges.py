@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.artifacts import Pictures
 from pairsynth.devices import autocast
 from pairsynth.encoders import contrastive_loss
+from pairsynth.examples import Pictures
 from pairsynth.images import random_crop_flip, to_network
 from pairsynth.inference import inference
 from pairsynth.seeds import torch_stream

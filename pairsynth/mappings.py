@@ -3,8 +3,8 @@
 Shapes: N batch, D psi's dimension, Z noise, C channels of phi, S side of a picture.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from pairsynth.artifacts import file_digest
 from pairsynth.captioner import Captioner, decode, decode_beam, load_captioner
 from pairsynth.encoders import JointEncoder, load_encoder
-from pairsynth.errors import InputError
 from pairsynth.gan import Gan, load_gan
 from pairsynth.images import to_network, to_pixels
 from pairsynth.inference import inference
@@ -31,12 +30,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class Mappings:
-    """The trained networks, together."""
+    """The trained networks, together; digests: of their files, by name."""
 
     encoder: JointEncoder
     gan: Gan
     captioner: Captioner
     device: torch.device
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def draw(self, psi: Tensor, noise: Tensor) -> Tensor:
         """f: psi (N, D) and noise (N, Z) to pictures, uint8 (N, 3, S, S), on the CPU."""
@@ -86,22 +86,23 @@ def between(left: Tensor, right: Tensor, share: Tensor) -> Tensor:
     return F.normalize(share * left + (1 - share) * right, dim=-1)
 
 
-def load_mappings(encoder: Path, gan: Path, captioner: Path, device: torch.device) -> Mappings:
+def load_mappings(
+    encoder: Path, gan: Path, captioner: Path, device: torch.device, pictures: str = ""
+) -> Mappings:
     """The three checkpoints, checked against one another.
 
+    pictures: digest of the train pictures that all three must have learned from; "": of any, but
+    of the same.
+
     Raises:
-        InputError: where one is missing, damaged, or made for another of the three.
+        InputError: where one is missing, damaged, or made from another of the three.
     """
-    mappings = Mappings(
-        load_encoder(encoder, device),
-        load_gan(gan, device),
-        load_captioner(captioner, device),
-        device,
-    )
-    if mappings.gan.options["psi_of"] != file_digest(encoder):
-        raise InputError(f"{gan} was trained on psi of another {encoder}; run: dvc repro train_gan")
-    if mappings.captioner.options["phi_of"] != file_digest(gan):
-        raise InputError(
-            f"{captioner} was trained on phi of another {gan}; run: dvc repro train_captioner"
-        )
-    return mappings
+    wanted = {"pictures": pictures} if pictures else {}
+    psi = load_encoder(encoder, device, **wanted)
+    wanted = {"pictures": psi.made_from.get("pictures", "")}
+    digests = {"encoder": file_digest(encoder)}
+    networks = load_gan(gan, device, encoder=digests["encoder"], **wanted)
+    digests["gan"] = file_digest(gan)
+    reader = load_captioner(captioner, device, gan=digests["gan"], **wanted)
+    digests["captioner"] = file_digest(captioner)
+    return Mappings(psi, networks, reader, device, digests)

@@ -6,11 +6,16 @@ component, and the same rows at every call with a whole-numbered seed.
 Shapes: N rows, D dimension of the vectors, R dimension after PCA, K components.
 """
 
+import hashlib
 import io
+import json
+import math
 import warnings
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from pairsynth.artifacts import FORMAT, write_whole
+from pairsynth.artifacts import FORMAT, check_source, maker, remake, write_whole
 from pairsynth.config import check
 from pairsynth.errors import InputError
 
@@ -206,35 +211,84 @@ def _factors(model: GaussianMixture) -> Array:
 NAMES = [field.name for field in fields(Mixture)]
 
 
-def save(path: Path, mixtures: dict[str, Mixture]) -> None:
-    """Write named mixtures to one .npz file; equal mixtures give equal bytes."""
+def save(path: Path, mixtures: Mapping[str, Mixture], made_from: Mapping[str, str]) -> None:
+    """Write named mixtures to one .npz file; equal mixtures give equal bytes.
+
+    made_from: digests, by name, of what they were fitted to. The file carries them, and a digest
+    of all of it.
+    """
     arrays = {
         f"{name}.{key}": getattr(mixture, key)
         for name, mixture in mixtures.items()
         for key in NAMES
     }
+    told = json.dumps(dict(sorted(made_from.items())))
+    arrays |= {"format": np.array(FORMAT), "made_from": np.array(told)}
     buffer = io.BytesIO()
-    np.savez(buffer, format=np.array(FORMAT), **arrays)
+    np.savez(buffer, digest=np.array(_digest(arrays)), **arrays)
     write_whole(path, buffer.getvalue())
 
 
-def load(path: Path) -> dict[str, Mixture]:
+def load(path: Path, **wanted: str) -> dict[str, Mixture]:
     """The mixtures that `save` wrote.
 
+    wanted: digests, by name, of what they must have been fitted to.
+
     Raises:
-        InputError: where the file is missing, damaged or of another format.
+        InputError: where the file is missing, damaged, of another format or fitted to something
+            else.
     """
     if not path.exists():
-        raise InputError(f"{path} is missing; run: dvc repro fit_gmm")
+        raise InputError(f"{path} is missing; run: dvc repro {maker(path)}")
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            if int(file["format"]) != FORMAT:
-                raise InputError(f"{path} is of another format; run: dvc repro fit_gmm")
-            names = sorted({key.split(".")[0] for key in file.files if "." in key})
-            return {name: Mixture(**{k: file[f"{name}.{k}"] for k in NAMES}) for name in names}
-    except InputError:
-        raise
+        arrays = _arrays(path)
+        stated = str(arrays.pop("digest"))
+        format, told = int(arrays["format"]), json.loads(str(arrays["made_from"]))
+        names = sorted({key.split(".")[0] for key in arrays if "." in key})
+        found = {name: Mixture(**{k: arrays[f"{name}.{k}"] for k in NAMES}) for name in names}
+        sound = stated == _digest(arrays) and all(map(_is_mixture, found.values()))
     except Exception as error:  # numpy raises many kinds, all of them meaning: not our file
-        raise InputError(
-            f"{path} is damaged or not ours ({type(error).__name__}); run: dvc repro fit_gmm"
-        ) from error
+        reason = type(error).__name__
+        raise InputError(f"{path} is damaged or not ours ({reason}); {remake(path)}") from error
+    if format != FORMAT:
+        raise InputError(f"{path} is of format {format}, not {FORMAT}; {remake(path)}")
+    if not sound:
+        raise InputError(f"{path} is damaged: its numbers are no mixtures; {remake(path)}")
+    check_source(path, told, **wanted)
+    return found
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file that holds them as they are: a packed one may have no end."""
+    data = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("packed")
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        return dict(file)
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    total = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        total.update(f"{name}{values.dtype}{values.shape}".encode())
+        total.update(np.ascontiguousarray(values).tobytes())
+    return total.hexdigest()
+
+
+def _is_mixture(mixture: Mixture) -> bool:
+    """Whether the arrays are finite, of the shapes of one mixture, and the weights a share each."""
+    components, dimensions = mixture.means.shape
+    shapes = {
+        "mean": (mixture.basis.shape[1],),
+        "basis": (dimensions, mixture.basis.shape[1]),
+        "explained": (1,),
+        "weights": (components,),
+        "factors": (components, dimensions, dimensions),
+    }
+    return (
+        all(getattr(mixture, name).shape == shape for name, shape in shapes.items())
+        and all(bool(np.isfinite(getattr(mixture, name)).all()) for name in NAMES)
+        and bool((mixture.weights >= 0).all())
+        and math.isclose(mixture.weights.sum(), 1, rel_tol=1e-6)
+    )

@@ -19,11 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairsynth import seeds
-from pairsynth.artifacts import Embeddings, Pictures, read_shards
+from pairsynth.artifacts import read_shards
 from pairsynth.captioner import MAX_WORDS
 from pairsynth.config import check
 from pairsynth.dataset import Refusals
 from pairsynth.errors import InputError
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.images import center_crop, encode, to_picture
 from pairsynth.mappings import Mappings, between
 from pairsynth.metrics.novelty import (
@@ -89,7 +90,10 @@ class SynthesisConfig:
 
 @dataclass(frozen=True)
 class World:
-    """What synthesis draws from: train pictures, their psi, the mixtures, the networks."""
+    """What synthesis draws from: train pictures, their psi, the mixtures, the networks.
+
+    made_from: digests, by name, of all of these.
+    """
 
     pictures: Pictures
     embeddings: Embeddings
@@ -98,6 +102,7 @@ class World:
     novelty: NoveltyIndex
     config: SynthesisConfig
     seed: int
+    made_from: Mapping[str, str]
     by_class: dict[int, list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -398,7 +403,7 @@ def facts(world: World) -> dict[str, Any]:
     """What card and manifest tell of the dataset besides its counts."""
     return {
         "source_pictures": len(world.pictures),
-        "source_digest": world.pictures.digest,
+        "made_from": dict(sorted(world.made_from.items())),
         "seed": world.seed,
         "size": world.mappings.gan.size,
         "distance": world.novelty.threshold,

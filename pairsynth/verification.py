@@ -1,30 +1,26 @@
 """Whether what the stages wrote is whole, and whether its parts belong together.
 
-Every row and every weight is read against its checksum. What nobody reads is not: the statistics
-and indexes at the end of a Parquet file, the padding in a checkpoint.
+Every row and every weight is read against its checksum, and each artifact must have been made from
+the others that are there. Where there is a dvc.lock, every output is besides compared with it, byte
+for byte: the statistics at the end of a Parquet file, the padding in a checkpoint, the metrics.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from pairsynth import mixture
-from pairsynth.artifacts import (
-    MAKERS,
-    SPLITS,
-    read_embeddings,
-    read_pictures,
-    read_shards,
-)
+from pairsynth import config, mixture
+from pairsynth.artifacts import MAKERS, SPLITS, file_digest, read_shards, remake
 from pairsynth.captioner import load_captioner
 from pairsynth.dataset import read_manifest
 from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.errors import InputError
-from pairsynth.gan import Gan, load_gan
-from pairsynth.mappings import load_mappings
-from pairsynth.mixture import Mixture
+from pairsynth.examples import Pictures, read_embeddings, read_pictures
+from pairsynth.gan import load_gan
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-3
@@ -45,7 +41,7 @@ class Finding:
 
 
 def findings(data: Path) -> Iterator[Finding]:
-    """Every artifact in `data`, read whole; at last, where all are sound, how they fit together."""
+    """Every artifact in `data`, read whole; then, where all are sound, how they fit together."""
     damaged = False
     for name, check in CHECKS.items():
         finding = _examine(data / name, check)
@@ -53,6 +49,9 @@ def findings(data: Path) -> Iterator[Finding]:
         yield finding
     if not damaged:
         yield _examine(data, _together)
+    lock = data.parent / "dvc.lock"
+    if lock.exists():
+        yield from recorded(lock)
 
 
 def _examine(path: Path, check: Callable[[Path], str]) -> Finding:
@@ -65,8 +64,7 @@ def _examine(path: Path, check: Callable[[Path], str]) -> Finding:
         return Finding(path, False, str(error))
     except Exception as error:  # readers raise many kinds, all of them meaning: not what we wrote
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        remake = f"remake it: dvc repro --force {maker}"
-        return Finding(path, False, f"{path} cannot be read ({reason}); {remake}")
+        return Finding(path, False, f"{path} cannot be read ({reason}); {remake(path)}")
 
 
 # ---------------------------------------------------------------- each by itself
@@ -99,10 +97,13 @@ def _mixtures(path: Path) -> str:
 
 
 def _synthetic(path: Path) -> str:
-    told, stored = read_manifest(path), read_shards(path, "train").num_rows
-    if told["pairs"] != stored:
-        raise InputError(f"{path}: {stored:,} pairs, but its manifest.json tells {told['pairs']:,}")
-    return f"{stored:,} pairs, as its manifest tells"
+    told, stored = read_manifest(path), read_shards(path, "train")
+    read_shards(path / "refused", "refused")
+    if told["pairs"] != len(stored):
+        raise InputError(f"{path}: {len(stored):,} pairs, but its manifest tells {told['pairs']:,}")
+    if len(set(stored["pair_id"].to_pylist())) < len(stored):
+        raise InputError(f"{path}: a pair_id stands there twice; {remake(path)}")
+    return f"{len(stored):,} pairs, as its manifest tells"
 
 
 CHECKS: Mapping[str, Callable[[Path], str]] = {
@@ -120,39 +121,68 @@ CHECKS: Mapping[str, Callable[[Path], str]] = {
 
 
 def _together(data: Path) -> str:
-    def present(*names: str) -> bool:
-        return all((data / name).exists() for name in names)
-
-    if present("pictures", "embeddings", "encoder.pt"):
-        _check_embeddings(data)
-    if present("encoder.pt", "gan.pt", "captioner.pt"):
-        load_mappings(data / "encoder.pt", data / "gan.pt", data / "captioner.pt", CPU)
-    if present("encoder.pt", "gan.pt", "gmm.npz"):
-        encoder, gan = load_encoder(data / "encoder.pt", CPU), load_gan(data / "gan.pt", CPU)
-        load_mixtures(data / "gmm.npz", encoder, gan)
+    """Each is made from the very others that are there, as far as they are."""
+    there = {name: data / name for name in CHECKS if (data / name).exists()}
+    source: dict[str, str] = {}
+    if "pictures" in there:
+        pictures = {split: read_pictures(there["pictures"], split) for split in SPLITS}
+        source["pictures"] = pictures["train"].digest
+    if "encoder.pt" in there:
+        encoder = load_encoder(there["encoder.pt"], CPU, **source)
+        source["encoder"] = file_digest(there["encoder.pt"])
+        if "pictures" in there and "embeddings" in there:
+            _check_embeddings(there["embeddings"], pictures, encoder, source["encoder"])
+    if "gan.pt" in there:
+        load_gan(there["gan.pt"], CPU, **source)
+        source["gan"] = file_digest(there["gan.pt"])
+    own = {name: source[name] for name in source if name != "encoder"}
+    if "captioner.pt" in there:
+        load_captioner(there["captioner.pt"], CPU, **own)
+    if "gmm.npz" in there:
+        mixture.load(there["gmm.npz"], **source)
+        source["mixtures"] = file_digest(there["gmm.npz"])
+    if "captioner.pt" in there:
+        source["captioner"] = file_digest(there["captioner.pt"])
+    if "synthetic" in there:
+        read_manifest(there["synthetic"], **source)
     return "and what is there belongs together"
 
 
-def _check_embeddings(data: Path) -> None:
-    encoder = load_encoder(data / "encoder.pt", CPU)
-    for split in SPLITS:
-        pictures = read_pictures(data / "pictures", split)
-        stored = read_embeddings(data / "embeddings", split, pictures).psi[:8]
-        again = encoder.embed_captions(pictures.flat_captions[:8])
+def _check_embeddings(
+    path: Path, pictures: Mapping[str, Pictures], encoder: JointEncoder, digest: str
+) -> None:
+    for split, one in pictures.items():
+        stored = read_embeddings(path, split, one, digest).psi[:8]
+        again = encoder.embed_captions(one.flat_captions[:8])
         if again.shape != stored.shape or not torch.allclose(again, stored, atol=TOLERANCE):
-            raise InputError(
-                f"{data / 'embeddings'} is not by {data / 'encoder.pt'}; run: dvc repro embed"
-            )
+            raise InputError(f"{path}: {split} has no vectors of its encoder; {remake(path)}")
 
 
-def load_mixtures(path: Path, encoder: JointEncoder, gan: Gan) -> dict[str, Mixture]:
-    """The mixtures over psi of `encoder` and over phi of `gan`.
+# ---------------------------------------------------------------- as the pipeline recorded it
 
-    Raises:
-        InputError: where the file is missing, damaged or fitted to vectors of another size.
-    """
-    fitted = mixture.load(path)
-    sizes = {"psi": encoder.dimension, "phi": gan.discriminator.phi_channels * 16}
-    if {over: one.mean.size for over, one in fitted.items()} != sizes:
-        raise InputError(f"{path} was fitted to other networks' vectors; run: dvc repro fit_gmm")
-    return fitted
+
+def recorded(lock: Path) -> Iterator[Finding]:
+    """Every output that is there and is not, byte for byte, what `lock` (dvc.lock) tells of it."""
+    stages = config.read(lock).get("stages", {})
+    for stage, told in stages.items():
+        for out in told.get("outs", []):
+            path = lock.parent / out["path"]
+            if path.exists() and _md5(path) != out.get("md5"):
+                yield Finding(
+                    path,
+                    False,
+                    f"{path} is not what {lock} tells of; if you did not run the stage by hand, "
+                    f"remake it: dvc repro --force --single-item {stage}",
+                )
+
+
+def _md5(path: Path) -> str:
+    """As DVC has it: of a file's bytes, or of a folder's list of files and theirs."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    files = sorted(
+        (str(file.relative_to(path)), file) for file in path.rglob("*") if file.is_file()
+    )
+    told = [{"md5": _md5(file), "relpath": name} for name, file in files]
+    return hashlib.md5(json.dumps(told, sort_keys=True).encode()).hexdigest() + ".dir"

@@ -8,7 +8,7 @@ import typer
 from PIL import Image
 from torch import Tensor, nn
 
-from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.figures import gallery
 from pairsynth.images import center_crop, to_pixels
 from pairsynth.inference import inference

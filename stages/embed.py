@@ -5,8 +5,9 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, devices, doors, encoder_training, parallel, resume, seeds
-from pairsynth.artifacts import SPLITS, new_folder, read_pictures, write_json, write_reports
+from pairsynth.artifacts import SPLITS, file_digest, new_folder, write_json, write_reports
 from pairsynth.encoder_training import EncoderConfig
+from pairsynth.examples import read_pictures
 
 app = typer.Typer()
 
@@ -42,9 +43,10 @@ def main(
     typer.echo(encoder_training.verdict(figures))
 
     model.save(encoder)
+    digest = file_digest(encoder)
     with new_folder(embeddings) as folder:
         for split, chosen in splits.items():
-            encoder_training.embed(model, chosen, folder, split)
+            encoder_training.embed(model, chosen, folder, split, digest)
     write_reports(curve, reports)
     write_json(metrics, figures)
     kept.discard()

@@ -21,6 +21,7 @@ from pairsynth import (
 )
 from pairsynth.artifacts import write_json, write_picture, write_reports
 from pairsynth.bench import EvaluationConfig
+from pairsynth.checkpoints import checked_digest
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics import captions
 from pairsynth.metrics.novelty import NoveltyIndex
@@ -51,10 +52,10 @@ def main(
     options = config.load(EvaluationConfig, "evaluate", params)
     seed = config.load_seed(params)
 
-    splits, vectors = bench.read_splits(pictures, embeddings)
-    pairs, digest = bench.read_pairs(synthetic, options.pairs, splits["train"])
-    where = devices.choose(device)
-    mappings = load_mappings(encoder, gan, captioner, where)
+    splits, vectors = bench.read_splits(pictures, embeddings, checked_digest(encoder, "encoder"))
+    where, source = devices.choose(device), splits["train"].digest
+    mappings = load_mappings(encoder, gan, captioner, where, source)
+    pairs, digest = bench.read_pairs(synthetic, options.pairs, pictures=source, **mappings.digests)
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], mappings.gan.size)
 
     seeds.fix(seed, "evaluate")

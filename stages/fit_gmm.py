@@ -5,7 +5,8 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, devices, doors, mixture, seeds
-from pairsynth.artifacts import read_embeddings, read_pictures, write_json, write_reports
+from pairsynth.artifacts import file_digest, write_json, write_reports
+from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.gan import load_gan, phi_of
 from pairsynth.mixture import MixtureConfig
 
@@ -30,13 +31,15 @@ def main(
 
     train = read_pictures(pictures, "train")
     where = devices.choose(device)
-    psi = read_embeddings(embeddings, "train", train).psi
-    phi = phi_of(load_gan(gan, where), train.pixels, where)
+    networks = load_gan(gan, where, pictures=train.digest)
+    source = {**networks.options["made_from"], "gan": file_digest(gan)}
+    psi = read_embeddings(embeddings, "train", train, source["encoder"]).psi
+    phi = phi_of(networks, train.pixels, where)
 
     fits = mixture.fit_both(psi, phi, options, seeds.stream(seed, "fit_gmm"))
     found = list(doors.track(fits, 2, "fit_gmm", "mixtures"))
 
-    mixture.save(mixtures, {fitted.over: fitted.mixture for fitted in found})
+    mixture.save(mixtures, {fitted.over: fitted.mixture for fitted in found}, source)
     write_reports(tried, [one for fitted in found for one in fitted.tried])
     write_json(metrics, mixture.figures(found))
     watch.say("fit_gmm", len(psi) + len(phi), "vectors")

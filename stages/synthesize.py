@@ -5,8 +5,9 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, devices, doors, mixture, seeds, synthesis
-from pairsynth.artifacts import new_folder, read_embeddings, read_pictures, write_json
+from pairsynth.artifacts import file_digest, new_folder, write_json
 from pairsynth.dataset import Refusals, write_pairs
+from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.synthesis import SynthesisConfig, World
@@ -34,13 +35,16 @@ def main(
 
     train = read_pictures(pictures, "train")
     val = read_pictures(pictures, "val")
-    psi = read_embeddings(embeddings, "train", train)
     where = devices.choose(device)
 
     seeds.fix(seed, "synthesize")
-    mappings = load_mappings(encoder, gan, captioner, where)
+    mappings = load_mappings(encoder, gan, captioner, where, train.digest)
+    source = {"pictures": train.digest, **mappings.digests}
+    psi = read_embeddings(embeddings, "train", train, source["encoder"])
+    fitted = mixture.load(mixtures, **{k: source[k] for k in ("pictures", "encoder", "gan")})
+    source["mixtures"] = file_digest(mixtures)
     novelty = NoveltyIndex(train, psi.psi, val, mappings.gan.size)
-    world = World(train, psi, mixture.load(mixtures), mappings, novelty, options, seed)
+    world = World(train, psi, fitted, mappings, novelty, options, seed, source)
 
     refusals = Refusals()
     made = synthesis.synthesize(world, refusals)

@@ -5,8 +5,9 @@ from pathlib import Path
 import typer
 
 from pairsynth import captioner_training, config, devices, doors, parallel, resume, seeds
-from pairsynth.artifacts import file_digest, read_pictures, write_json, write_reports
+from pairsynth.artifacts import file_digest, write_json, write_reports
 from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.examples import read_pictures
 from pairsynth.gan import load_gan
 
 app = typer.Typer()
@@ -33,7 +34,7 @@ def main(
     kept = resume.begin(
         "train_captioner", [pictures, gan], options=options, seed=seed, device=where
     )
-    networks = load_gan(gan, where)
+    networks = load_gan(gan, where, pictures=train.digest)
 
     seeds.fix(seed, "train_captioner")
     model = captioner_training.build(options, train, networks, file_digest(gan)).to(where)

@@ -5,14 +5,9 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, devices, doors, gan_training, parallel, resume, seeds, watching
-from pairsynth.artifacts import (
-    file_digest,
-    read_embeddings,
-    read_pictures,
-    write_json,
-    write_picture,
-    write_reports,
-)
+from pairsynth.artifacts import write_json, write_picture, write_reports
+from pairsynth.checkpoints import checked_digest
+from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.gan_training import GanConfig
 
 app = typer.Typer()
@@ -37,15 +32,16 @@ def main(
     seed = config.load_seed(params)
 
     train = read_pictures(pictures, "train")
-    psi = read_embeddings(embeddings, "train", train)
+    digest = checked_digest(encoder, "encoder")
+    psi = read_embeddings(embeddings, "train", train, digest)
     val = read_pictures(pictures, "val")
-    val_psi = read_embeddings(embeddings, "val", val)
+    val_psi = read_embeddings(embeddings, "val", val, digest)
     where = parallel.join(devices.choose(device))
     inputs = [pictures, embeddings, encoder]
     kept = resume.begin("train_gan", inputs, options=options, seed=seed, device=where)
 
     seeds.fix(seed, "train_gan")
-    model = gan_training.build(options, train, psi, file_digest(encoder)).to(where)
+    model = gan_training.build(options, train, psi, digest).to(where)
     watch = watching.Watch(val, val_psi, model.size, model.noise, seed, where)
 
     training = gan_training.train(model, train, psi, options, seed, where, watch, kept)

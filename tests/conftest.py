@@ -12,10 +12,11 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from pairsynth import encoder_training, judges, mixture, seeds
-from pairsynth.artifacts import SPLITS, Embeddings, Pictures, file_digest
+from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.bench import Bench, EvaluationConfig, Pairs
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
 from pairsynth.mappings import Mappings
@@ -149,7 +150,9 @@ def world(
     """All that synthesis draws from; 70 pairs, all strategies alike, two candidates."""
     config = SynthesisConfig(70, 0.25, 0.25, 0.25, 0.25, "any", 0.1, 2)
     novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
-    return World(pictures, embeddings, mixtures, mappings, novelty, config, 7)
+    return World(
+        pictures, embeddings, mixtures, mappings, novelty, config, 7, {"pictures": pictures.digest}
+    )
 
 
 @pytest.fixture(scope="session")
@@ -223,17 +226,26 @@ def whole(
     """A data folder as the stages leave it, that no test may write to."""
     data = tmp_path_factory.mktemp("whole") / "data"
     (data / "embeddings").mkdir(parents=True)
-    for split in SPLITS:
-        write_pictures(data / "pictures", pictures, split)
-        encoder_training.embed(encoder, pictures, data / "embeddings", split)
-    encoder.save(data / "encoder.pt")
-    options = {**gan.options, "psi_of": file_digest(data / "encoder.pt")}
-    Gan(gan.generator, gan.discriminator, options).save(data / "gan.pt")
-    reader = copy.deepcopy(captioner)
-    reader.options["phi_of"] = file_digest(data / "gan.pt")
+    splits = {
+        split: replace(pictures, ids=[f"{split}-{one}" for one in pictures.ids]) for split in SPLITS
+    }
+    source = {"pictures": splits["train"].digest}
+    psi, networks, reader = (copy.deepcopy(one) for one in (encoder, gan, captioner))
+    psi.options["made_from"] = dict(source)
+    psi.save(data / "encoder.pt")
+    source["encoder"] = file_digest(data / "encoder.pt")
+    for split, one in splits.items():
+        write_pictures(data / "pictures", one, split)
+        encoder_training.embed(encoder, one, data / "embeddings", split, source["encoder"])
+    networks.options["made_from"] = dict(source)
+    networks.save(data / "gan.pt")
+    source["gan"] = file_digest(data / "gan.pt")
+    reader.options["made_from"] = dict(source)
     reader.save(data / "captioner.pt")
-    mixture.save(data / "gmm.npz", mixtures)
-    write_synthetic(data / "synthetic", pictures)
+    mixture.save(data / "gmm.npz", mixtures, source)
+    source["captioner"] = file_digest(data / "captioner.pt")
+    source["mixtures"] = file_digest(data / "gmm.npz")
+    write_synthetic(data / "synthetic", splits["train"], source)
     return data
 
 

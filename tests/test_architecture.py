@@ -23,7 +23,7 @@ from pairsynth.synthesis import SynthesisConfig
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
-        "artifacts checkpoints config devices doors errors fetching figures finite images "
+        "artifacts checkpoints config devices doors errors examples fetching figures finite images "
         "inference parallel pretrained profile resume seeds text"
     ),
     "parts": "batches captioner dataset encoders gan metrics mixture sources watching",

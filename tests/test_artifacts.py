@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -21,14 +22,10 @@ from pairsynth import artifacts, checkpoints
 from pairsynth.artifacts import (
     MAKERS,
     PICTURES,
-    Embeddings,
-    Pictures,
     ShardWriter,
     embeddings_schema,
     file_digest,
     new_folder,
-    read_embeddings,
-    read_pictures,
     read_shards,
     shards,
     write_csv,
@@ -39,6 +36,7 @@ from pairsynth.artifacts import (
 )
 from pairsynth.checkpoints import load_checkpoint, save_checkpoint
 from pairsynth.errors import InputError
+from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
 from pairsynth.images import decode, to_picture, to_tensor
 from tests.workspace import write_pictures
 
@@ -46,11 +44,12 @@ from tests.workspace import write_pictures
 def write_embeddings(folder: Path, pictures: Pictures, embeddings: Embeddings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     first = pictures.first_caption.tolist()
-    with ShardWriter(folder, "train", embeddings_schema(embeddings.psi.shape[1])) as writer:
+    schema = embeddings_schema(embeddings.psi.shape[1])
+    with ShardWriter(folder, "train", schema, {"encoder": "psi"}) as writer:
         for i, image_id in enumerate(pictures.ids):
             own = list(embeddings.psi[first[i] : first[i + 1]].numpy())
-            row = {"image_id": image_id, "image": embeddings.image[i].numpy(), "psi": own}
-            writer.write(row)
+            known = {"image_id": image_id, "source_digest": pictures.digests[i]}
+            writer.write({**known, "image": embeddings.image[i].numpy(), "psi": own})
 
 
 def flipped(data: bytes, bit: int) -> bytes:
@@ -212,14 +211,64 @@ def test_the_digest_of_pictures_changes_with_ids_captions_and_order(four: Pictur
         replace(four, captions=[["x"], *four.captions[1:]]),
         replace(four, captions=four.captions[::-1]),
     ]
-    assert len({four.digest, *(other.digest for other in others)}) == 4
+    others.append(replace(four, pixels=four.pixels.flip(3)))
+    assert len({four.digest, *(other.digest for other in others)}) == 5
+    assert replace(four).digest == four.cut(8).digest == four.digest
+
+
+def test_embeddings_by_another_encoder_or_of_other_pixels_are_refused(
+    tmp_path: Path, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    write_embeddings(tmp_path, pictures, embeddings)
+    with pytest.raises(InputError, match=r"was made from another encoder; remake it"):
+        read_embeddings(tmp_path, "train", pictures, "another")
+    pixels = pictures.pixels.clone()
+    pixels[3, 0, 0, 0] ^= 1
+    with pytest.raises(InputError, match=r"of another picture or other .* 1-red-3 \(1 in"):
+        read_embeddings(tmp_path, "train", replace(pictures, pixels=pixels), "psi")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.0, 2.0])
+def test_vectors_that_are_no_unit_vectors_are_refused(
+    tmp_path: Path, pictures: Pictures, embeddings: Embeddings, value: float
+) -> None:
+    image = embeddings.image.clone()
+    image[2] *= value
+    write_embeddings(tmp_path, pictures, Embeddings(image, embeddings.psi))
+    with pytest.raises(InputError, match="train has no vectors of unit length; remake it"):
+        read_embeddings(tmp_path, "train", pictures, "psi")
+
+
+def test_rows_of_another_split_or_twice_are_refused(tmp_path: Path, four: Pictures) -> None:
+    def write(folder: str, **splits: Pictures) -> Path:
+        for split, one in splits.items():
+            write_pictures(tmp_path / folder, one, split)
+        return tmp_path / folder
+
+    other = replace(four, ids=[f"{one}-val" for one in four.ids])
+    folder = write("exchanged", train=four, val=other)
+    train, val = (shards(folder, split)[0] for split in ("train", "val"))
+    train.rename(folder / "aside")
+    val.rename(train)
+    (folder / "aside").rename(val)
+    with pytest.raises(InputError, match=r"of the split 'val' lies in a shard of train; remake it"):
+        read_pictures(folder, "train")
+    folder = write("doubled", train=four)
+    [train] = shards(folder, "train")
+    shutil.copy(train, folder / "train-00001-of-00002.parquet")
+    train.rename(folder / "train-00000-of-00002.parquet")
+    with pytest.raises(InputError, match=rf"{four.ids[0]} stands in train and again in train; rem"):
+        read_pictures(folder, "train")
+    folder = write("leaked", train=four, test=four)
+    with pytest.raises(InputError, match=rf"{four.ids[0]} stands in train and again in test; rem"):
+        read_pictures(folder, "test")
 
 
 def test_embeddings_come_back_as_they_went(
     tmp_path: Path, pictures: Pictures, embeddings: Embeddings
 ) -> None:
     write_embeddings(tmp_path, pictures, embeddings)
-    back = read_embeddings(tmp_path, "train", pictures)
+    back = read_embeddings(tmp_path, "train", pictures, "psi")
     assert torch.equal(back.image, embeddings.image)
     assert torch.equal(back.psi, embeddings.psi)
     assert back.psi.dtype == torch.float32
@@ -230,11 +279,11 @@ def test_embeddings_of_other_pictures_or_captions_are_refused(
 ) -> None:
     write_embeddings(tmp_path, pictures, embeddings)
     other = replace(pictures, ids=pictures.ids[::-1])
-    with pytest.raises(InputError, match=r"is of other pictures; run: dvc repro embed"):
-        read_embeddings(tmp_path, "train", other)
+    with pytest.raises(InputError, match=r"is of other pictures; remake it: dvc repro --force"):
+        read_embeddings(tmp_path, "train", other, "psi")
     more = replace(pictures, captions=[[*pictures.captions[0], "one"], *pictures.captions[1:]])
-    with pytest.raises(InputError, match=r"is of other captions; run: dvc repro embed"):
-        read_embeddings(tmp_path, "train", more)
+    with pytest.raises(InputError, match=r"other captions for 1-red-0 \(1 in all\); remake it"):
+        read_embeddings(tmp_path, "train", more, "psi")
 
 
 # ---------------------------------------------------------------- shards
@@ -251,7 +300,8 @@ def test_pages_carry_checksums_and_pictures_are_not_compressed_twice(
         told = {column.path_in_schema: column.compression for column in columns}
         assert told["image.bytes"] == "UNCOMPRESSED"
         assert told["captions.list.element"] == "ZSTD"
-        assert json.loads(file.schema_arrow.metadata[b"pairsynth"]) == {"format": artifacts.FORMAT}
+        told = json.loads(file.schema_arrow.metadata[b"pairsynth"])
+        assert told == {"format": artifacts.FORMAT, "made_from": {}}
 
 
 def test_groups_and_shards_are_bounded(
@@ -368,11 +418,11 @@ def test_a_text_file_called_parquet_is_named(tmp_path: Path) -> None:
 
 
 def test_hugging_face_features_tell_pictures_and_vectors() -> None:
-    info = json.loads(artifacts.with_features(PICTURES).metadata[b"huggingface"])
+    info = json.loads(artifacts.with_features(PICTURES, {}).metadata[b"huggingface"])
     features = info["info"]["features"]
     assert features["image"] == {"_type": "Image"}
     assert features["class_id"] == {"dtype": "int32", "_type": "Value"}
-    vectors = json.loads(artifacts.with_features(embeddings_schema(8)).metadata[b"huggingface"])
+    vectors = json.loads(artifacts.with_features(embeddings_schema(8), {}).metadata[b"huggingface"])
     assert vectors["info"]["features"]["image"]["length"] == 8
     assert vectors["info"]["features"]["image"]["feature"]["dtype"] == "float32"
 
@@ -441,10 +491,10 @@ def test_a_checkpoint_of_another_kind_or_format_is_refused(
 ) -> None:
     path = tmp_path / "gan.pt"
     save_checkpoint(path, "encoder", OPTIONS, state())
-    with pytest.raises(InputError, match="holds a encoder of format 1, not a gan of format 1"):
+    with pytest.raises(InputError, match="holds a encoder of format 2, not a gan of format 2"):
         load_checkpoint(path, "gan")
-    monkeypatch.setattr(checkpoints, "FORMAT", 2)
-    with pytest.raises(InputError, match="not a encoder of format 2"):
+    monkeypatch.setattr(checkpoints, "FORMAT", 3)
+    with pytest.raises(InputError, match="not a encoder of format 3"):
         load_checkpoint(path, "encoder")
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.batches import Batches, class_ranges
+from pairsynth.examples import Embeddings, Pictures
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from pairsynth.artifacts import Pictures
 from pairsynth.captioner import (
     CHOICES,
     JOINING,
@@ -23,6 +22,7 @@ from pairsynth.captioner import (
     load_captioner,
 )
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures
 from pairsynth.text import END, PAD, SPECIALS, START, UNKNOWN, Vocabulary, tokenize
 from tests import slow_decoding
 
@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 def untrained(seed: int, captions: list[str], hidden: int = 8, channels: int = 4) -> Captioner:
     torch.manual_seed(seed)
-    model = Captioner(Vocabulary.build(captions, "word"), channels, hidden, "gan")
+    model = Captioner(Vocabulary.build(captions, "word"), channels, hidden, {"gan": "of phi"})
     with torch.no_grad():  # bolder than the usual start, so that rows differ in what they say
         for parameter in model.parameters():
             parameter.mul_(3)

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from pairsynth import captioner_training, seeds
-from pairsynth.artifacts import Pictures, file_digest
+from pairsynth.artifacts import file_digest
 from pairsynth.captioner import Captioner, decode, decode_beam, likelihood_loss
 from pairsynth.captioner_training import CaptionerConfig, CaptionerReport, val_loss
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures
 from pairsynth.gan import Gan, phi_of
 
 CPU = torch.device("cpu")
@@ -28,7 +29,7 @@ def learn(
 
 def test_a_captioner_is_built_for_its_gan_and_its_captions(pictures: Pictures, gan: Gan) -> None:
     model = captioner_training.build(CONFIG, pictures, gan, "digest")
-    assert model.options["phi_of"] == "digest"
+    assert model.options["made_from"] == {"pictures": pictures.digest, "gan": "digest"}
     assert model.options["phi_channels"] == gan.discriminator.phi_channels
 
 

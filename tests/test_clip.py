@@ -13,9 +13,9 @@ from torchvision.transforms import functional as transforms
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from pairsynth import evaluation, likeness
-from pairsynth.artifacts import Pictures
 from pairsynth.bench import Bench, Pairs, draw_again
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures
 from pairsynth.metrics.clip import DEVIATION, MEAN, load_clip
 
 CPU = torch.device("cpu")

@@ -1,5 +1,6 @@
 """The dataset that comes out is read by everybody's tools, and says what is in it."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,9 +25,9 @@ from pairsynth.images import decode, encode, to_picture
 
 STRATEGIES = ("text_prototype", "text_density", "image_prototype", "image_density")
 KINDS = ("new", "new image, seen caption", "seen image, new caption", "recombination", "copy")
-FACTS = {
+FACTS: dict[str, Any] = {
     "source_pictures": 1234,
-    "source_digest": "0123456789abcdef",
+    "made_from": {"pictures": "0123456789abcdef"},
     "seed": 1712,
     "size": 32,
     "distance": 0.04321,
@@ -299,6 +300,15 @@ def test_the_card_holds_the_numbers(folder: Path) -> None:
     assert "{" not in card
 
 
+def rewrite_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Another manifest, with the digest of what it tells now."""
+    told = json.loads((folder / "manifest.json").read_text())
+    told.pop("digest")
+    change(told)
+    told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(told))
+
+
 def test_the_manifest_tells_the_facts_and_every_shard(folder: Path) -> None:
     manifest = read_manifest(folder)
     assert manifest["pairs"] == 20
@@ -306,7 +316,7 @@ def test_the_manifest_tells_the_facts_and_every_shard(folder: Path) -> None:
     assert manifest["refused"] == {"copy": 2, "less consistent": 1}
     assert manifest["left_out"] == 1
     found = artifacts.shards(folder, "train")
-    others = artifacts.shards(folder / "refused", "refused")
+    others = [*artifacts.shards(folder / "refused", "refused"), folder / "README.md"]
     assert manifest["sha256"] == {
         str(path.relative_to(folder)): artifacts.file_digest(path) for path in (*found, *others)
     }
@@ -327,7 +337,7 @@ def test_refused_candidates_are_not_among_the_pairs(folder: Path) -> None:
 def test_a_changed_file_of_refusals_is_found(folder: Path) -> None:
     path = artifacts.shards(folder / "refused", "refused")[0]
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(InputError, match=rf"{path.name} is not the file .*dvc repro"):
+    with pytest.raises(InputError, match=rf"{path.name} is not the file .*dvc repro --force"):
         read_manifest(folder)
 
 
@@ -336,7 +346,7 @@ def test_a_changed_shard_is_not_the_one_of_the_manifest(folder: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InputError, match=rf"{path.name} is not the file .*dvc repro"):
+    with pytest.raises(InputError, match=rf"{path.name} is not the file .*dvc repro --force"):
         read_manifest(folder)
 
 
@@ -350,10 +360,8 @@ def test_swapped_shards_are_found(folder: Path) -> None:
 
 
 def test_a_manifest_of_another_dataset_is_found(folder: Path) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["sha256"] = {}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="is not the file"):
+    rewrite_manifest(folder, lambda told: told["sha256"].clear())
+    with pytest.raises(InputError, match=r"README.md, .* not of this data set, .*; move it away"):
         read_manifest(folder)
 
 
@@ -376,7 +384,7 @@ def test_a_missing_or_garbled_manifest_is_refused_and_named(
         read_manifest(folder)
     message = raised.value.message
     assert message.startswith(f"{path} is missing or damaged (")
-    assert message.endswith("; run: dvc repro --force synthesize")
+    assert "; remake it: dvc repro --force --single-item" in message
     assert "\n" not in message
 
 
@@ -406,8 +414,46 @@ def test_a_dataset_of_no_pairs_is_a_dataset(tmp_path: Path) -> None:
 def test_a_shard_that_is_gone_is_missed_by_the_manifest(tmp_path: Path) -> None:
     """Where its fellows were renamed, so that their names tell nothing, the manifest still does."""
     write_pairs(tmp_path, [row(i) for i in range(4)], FACTS)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    manifest["sha256"]["train-00001-of-00001.parquet"] = "0"
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"train-00001-of-00001.parquet of .* is missing; run"):
+    gone = "train-00001-of-00001.parquet"
+    rewrite_manifest(tmp_path, lambda told: told["sha256"].update({gone: "0"}))
+    with pytest.raises(InputError, match=rf"{gone} of .* is missing; remake it"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["README.md", "refused/refused-00000-of-00001.parquet"])
+@pytest.mark.parametrize("harm", ["flipped", "gone"])
+def test_every_file_is_covered_by_the_manifest(folder: Path, name: str, harm: str) -> None:
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.unlink()
+    if harm == "flipped":
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{path.name} (is not the file|of .* is missing)"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("name", ["train-x.parquet", "refused/notes.txt", "deep/er"])
+def test_foreign_files_are_named(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("x")
+    with pytest.raises(InputError, match=rf": {name} is not of this data set"):
+        read_manifest(folder)
+
+
+def test_a_changed_figure_of_the_manifest_is_found(folder: Path) -> None:
+    path = folder / "manifest.json"
+    whole = path.read_text()
+    for told in ('"pairs": 20', '"seed": 1712', '"left_out": 1', '"copy": 2'):
+        assert told in whole
+        path.write_text(whole.replace(told, told[:-1] + "9"))
+        with pytest.raises(InputError, match="damaged: its digest does not match; remake it"):
+            read_manifest(folder)
+
+
+def test_pairs_made_from_something_else_are_refused(folder: Path) -> None:
+    assert read_manifest(folder, **FACTS["made_from"])
+    with pytest.raises(InputError, match="was made from another pictures; remake it"):
+        read_manifest(folder, pictures="another")
+    with pytest.raises(InputError, match="was made from another gan; remake it"):
+        read_manifest(folder, gan="one that is not told of")

@@ -11,10 +11,11 @@ import torch
 import torchvision
 
 from pairsynth import encoder_training, seeds
-from pairsynth.artifacts import Pictures, file_digest, read_embeddings
+from pairsynth.artifacts import file_digest
 from pairsynth.encoder_training import EncoderConfig, EncoderReport, recall_at_1, verdict
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures, read_embeddings
 
 CPU = torch.device("cpu")
 CONFIG = EncoderConfig("word-gru", 8, 8, 4, "", 1, 2, 8, 0.01, 0.01, 0.25)
@@ -172,7 +173,7 @@ def test_figures_and_verdict(encoder: JointEncoder, pictures: Pictures, val: Pic
 def test_embeddings_written_are_those_of_the_encoder(
     tmp_path: Path, encoder: JointEncoder, pictures: Pictures
 ) -> None:
-    encoder_training.embed(encoder, pictures, tmp_path, "train")
-    found = read_embeddings(tmp_path, "train", pictures)
+    encoder_training.embed(encoder, pictures, tmp_path, "train", "digest")
+    found = read_embeddings(tmp_path, "train", pictures, "digest")
     assert np.allclose(found.image, encoder.embed_images(pictures.pixels), atol=1e-6)
     assert np.allclose(found.psi, encoder.embed_captions(pictures.flat_captions), atol=1e-6)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pairsynth.artifacts import Pictures
 from pairsynth.encoders import (
     TEXT_ENCODERS,
     JointEncoder,
@@ -16,6 +15,7 @@ from pairsynth.encoders import (
     rebuild_encoder,
 )
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures
 from pairsynth.images import SIZES
 from pairsynth.text import Vocabulary
 
@@ -170,7 +170,7 @@ def test_a_checkpoint_gives_identical_vectors(
 
 def test_another_kind_of_encoder_is_refused(tmp_path: Path, encoder: JointEncoder) -> None:
     encoder.save(tmp_path / "encoder.pt", "judge")
-    with pytest.raises(InputError, match="holds a judge of format 1, not a encoder"):
+    with pytest.raises(InputError, match="holds a judge of format 2, not a encoder"):
         load_encoder(tmp_path / "encoder.pt", CPU)
 
 

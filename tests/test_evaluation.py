@@ -14,11 +14,12 @@ import torch
 from sacrebleu import corpus_bleu
 
 from pairsynth import bench, cycling, evaluation, judges
-from pairsynth.artifacts import Pictures, read_pictures, read_shards
+from pairsynth.artifacts import read_shards
 from pairsynth.bench import Bench, Figure, Pairs
 from pairsynth.cycling import CyclePoint, Walk
 from pairsynth.dataset import write_pairs
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures, read_pictures
 from pairsynth.mappings import Turn
 from pairsynth.metrics.captions import bleu, most_frequent
 from pairsynth.metrics.lexicon import said
@@ -167,7 +168,7 @@ def test_spread_is_even_and_from_end_to_end(total: int, most: int, wanted: list[
 
 def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
     folder, train = checkout / "data/synthetic", read_pictures(checkout / "data/pictures", "train")
-    pairs, digest = bench.read_pairs(folder, 10, train)
+    pairs, digest = bench.read_pairs(folder, 10, pictures=train.digest)
     table = pd.read_parquet(sorted(folder.glob("*.parquet")))
     rows = bench.spread(64, 10)
     assert pairs.ids == table["pair_id"].iloc[rows].tolist()
@@ -193,7 +194,7 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
     write_pairs(tmp_path, rows, facts_of(folder))
     assert len(list(tmp_path.glob("*.parquet"))) > 5
     (one, digest), (other, other_digest) = (
-        bench.read_pairs(where, 20, train) for where in (folder, tmp_path)
+        bench.read_pairs(where, 20, pictures=train.digest) for where in (folder, tmp_path)
     )
     assert one.ids == other.ids
     assert one.captions == other.captions
@@ -203,8 +204,8 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
 
 def test_pairs_of_other_pictures_are_refused(checkout: Path) -> None:
     other = read_pictures(checkout / "data/pictures", "val")
-    with pytest.raises(InputError, match="from other pictures; run: dvc repro synthesize"):
-        bench.read_pairs(checkout / "data/synthetic", 10, other)
+    with pytest.raises(InputError, match="from another pictures; remake it: dvc repro --force"):
+        bench.read_pairs(checkout / "data/synthetic", 10, pictures=other.digest)
 
 
 def test_shards_that_the_manifest_does_not_tell_of_are_refused(
@@ -214,31 +215,32 @@ def test_shards_that_the_manifest_does_not_tell_of_are_refused(
     shutil.copytree(checkout / "data/synthetic", folder)
     shard = next(folder.glob("*.parquet"))
     shard.write_bytes(shard.read_bytes() + b"0")
-    with pytest.raises(InputError, match=r"is not the file that .* tells of; run: dvc repro"):
-        bench.read_pairs(folder, 10, read_pictures(checkout / "data/pictures", "train"))
+    with pytest.raises(InputError, match=r"is not the file that .* tells of; remake it: dvc"):
+        bench.read_pairs(folder, 10)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_pairs_are_refused(checkout: Path, tmp_path: Path, count: int) -> None:
-    train = read_pictures(checkout / "data/pictures", "train")
     folder = checkout / "data/synthetic"
     rows = read_shards(folder, "train").slice(0, count).to_pylist()
     write_pairs(tmp_path, rows, facts_of(folder))
     with pytest.raises(InputError, match=f"has {count} pairs; set synthesize.pairs to 2 or more"):
-        bench.read_pairs(tmp_path, 10, train)
+        bench.read_pairs(tmp_path, 10)
 
 
-def test_a_missing_dataset_names_the_command(tmp_path: Path, pictures: Pictures) -> None:
+def test_a_missing_dataset_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dvc repro synthesize"):
-        bench.read_pairs(tmp_path / "data/synthetic", 10, pictures)
+        bench.read_pairs(tmp_path / "data/synthetic", 10)
 
 
 def test_a_split_of_one_picture_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = draw(1, 1)
-    alone = replace(alone, ids=alone.ids[:1])
+    one = draw(1, 1)
+    alone = Pictures(
+        one.ids[:1], one.class_ids[:1], one.class_names[:1], one.pixels[:1], one.captions[:1], None
+    )
     monkeypatch.setattr(bench, "read_pictures", lambda *_: alone)
     with pytest.raises(InputError, match=r"train has 1 pictures; evaluate needs 2 or more"):
-        bench.read_splits(checkout / "data/pictures", checkout / "data/embeddings")
+        bench.read_splits(checkout / "data/pictures", checkout / "data/embeddings", "")
 
 
 def test_numbers_say_what_they_were_measured_on(checkout: Path) -> None:
@@ -246,8 +248,7 @@ def test_numbers_say_what_they_were_measured_on(checkout: Path) -> None:
     for split in ("train", "val", "test"):
         digest = read_pictures(checkout / "data/pictures", split).digest
         assert f"{split}:{digest}" in told["pictures_digest"]
-    train = read_pictures(checkout / "data/pictures", "train")
-    assert told["pairs_digest"] == bench.read_pairs(checkout / "data/synthetic", 2, train)[1]
+    assert told["pairs_digest"] == bench.read_pairs(checkout / "data/synthetic", 2)[1]
     assert told["bleu_signature"].startswith("nrefs:")
     assert told["cycle_verdict"]
     assert told["use_verdict"]

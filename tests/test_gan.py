@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pairsynth.artifacts import Pictures
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures
 from pairsynth.gan import (
     OBJECTIVES,
     Gan,
@@ -29,7 +29,7 @@ ZEROS = torch.zeros(3)
 
 def build(objective: str, size: int = 32) -> Gan:
     torch.manual_seed(0)
-    return Gan.build(objective, size, 8, 6, 4, 4, "digest of psi").to(CPU)
+    return Gan.build(objective, size, 8, 6, 4, 4, {"encoder": "of psi"}).to(CPU)
 
 
 def inputs(count: int) -> tuple[Tensor, Tensor]:
@@ -228,7 +228,7 @@ def test_a_checkpoint_gives_identical_outputs(tmp_path: Path, objective: str) ->
     gan.eval()
     loaded = load_gan(tmp_path / "gan.pt", CPU)
     assert loaded.options == gan.options
-    assert loaded.options["psi_of"] == "digest of psi"
+    assert loaded.options["made_from"] == {"encoder": "of psi"}
     images = gan.generator(noise, psi)
     assert torch.equal(loaded.generator(noise, psi), images)
     phi = gan.discriminator.phi(images)

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairsynth import gan_training, seeds
-from pairsynth.artifacts import Embeddings, Pictures, file_digest
+from pairsynth.artifacts import file_digest
 from pairsynth.batches import Batch, Batches
 from pairsynth.errors import InputError
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import OBJECTIVES, Gan
 from pairsynth.gan_training import (
     Average,

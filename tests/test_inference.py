@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pairsynth import captioner_training, gan_training, judges
-from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.captioner import Captioner, decode, decode_beam
 from pairsynth.encoders import JointEncoder
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan, phi_of
 from pairsynth.inference import inference
 from pairsynth.mappings import Mappings

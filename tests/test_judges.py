@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pairsynth import judges, seeds
-from pairsynth.artifacts import Pictures
+from pairsynth.examples import Pictures
 from pairsynth.judges import Judge
 
 CPU = torch.device("cpu")

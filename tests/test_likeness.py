@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pairsynth import judges
-from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.bench import Bench, EvaluationConfig, Figure, Pairs
 from pairsynth.encoders import JointEncoder
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.likeness import degrade, likeness, views
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.distributions import vendi

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pairsynth.artifacts import Pictures, file_digest
+from pairsynth.artifacts import file_digest
 from pairsynth.captioner import Captioner, decode, decode_beam
 from pairsynth.encoders import JointEncoder
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures
 from pairsynth.gan import Gan, phi_of
 from pairsynth.mappings import Mappings, between, load_mappings
 
@@ -73,15 +74,19 @@ def test_between_ends_at_its_ends_and_stays_on_the_sphere() -> None:
     assert torch.allclose((middle * left).sum(1), (middle * right).sum(1), atol=1e-6)
 
 
+SOURCE = {"pictures": "digest of pictures"}
+
+
 @pytest.fixture
 def saved(tmp_path: Path, encoder: JointEncoder, captioner: Captioner) -> list[Path]:
     """Three checkpoints that belong together."""
     paths = [tmp_path / name for name in ("encoder.pt", "gan.pt", "captioner.pt")]
-    encoder.save(paths[0])
-    gan = Gan.build("hinge", 32, 8, 6, 4, 4, file_digest(paths[0]))
+    JointEncoder("word-gru", encoder.vocabulary, 32, 8, 8, 4, made_from=SOURCE).save(paths[0])
+    gan = Gan.build("hinge", 32, 8, 6, 4, 4, {**SOURCE, "encoder": file_digest(paths[0])})
     gan.save(paths[1])
     channels = gan.discriminator.phi_channels
-    reader = Captioner(captioner.vocabulary, channels, 8, file_digest(paths[1]))
+    source = {**SOURCE, "gan": file_digest(paths[1])}
+    reader = Captioner(captioner.vocabulary, channels, 8, source)
     reader.save(paths[2])
     return paths
 
@@ -94,15 +99,25 @@ def test_three_checkpoints_that_belong_together_are_loaded(saved: list[Path]) ->
 
 def test_a_gan_of_another_encoder_is_refused(saved: list[Path], encoder: JointEncoder) -> None:
     torch.manual_seed(99)
-    other = JointEncoder("word-gru", encoder.vocabulary, 32, 8, 8, 4)
+    other = JointEncoder("word-gru", encoder.vocabulary, 32, 8, 8, 4, made_from=SOURCE)
     other.save(saved[0])
-    with pytest.raises(InputError, match=r"trained on psi of another .*repro train_gan"):
+    with pytest.raises(InputError, match=r"gan.pt was made from another encoder; .* train_gan"):
         load_mappings(*saved, CPU)
 
 
 def test_a_captioner_of_another_gan_is_refused(saved: list[Path]) -> None:
-    Gan.build("hinge", 32, 8, 6, 4, 4, file_digest(saved[0])).save(saved[1])
-    with pytest.raises(InputError, match=r"trained on phi of another .*repro train_captioner"):
+    source = {**SOURCE, "encoder": file_digest(saved[0])}
+    Gan.build("hinge", 32, 8, 6, 4, 4, source).save(saved[1])
+    with pytest.raises(InputError, match=r"captioner.pt was made from another gan; .* train_capt"):
+        load_mappings(*saved, CPU)
+
+
+def test_networks_of_other_pictures_are_refused(saved: list[Path]) -> None:
+    assert load_mappings(*saved, CPU, SOURCE["pictures"]).digests["gan"] == file_digest(saved[1])
+    with pytest.raises(InputError, match=r"encoder.pt was made from another pictures; .* embed"):
+        load_mappings(*saved, CPU, "of others")
+    Gan.build("hinge", 32, 8, 6, 4, 4, {"encoder": file_digest(saved[0])}).save(saved[1])
+    with pytest.raises(InputError, match=r"gan.pt was made from another pictures; .* train_gan"):
         load_mappings(*saved, CPU)
 
 

@@ -1,7 +1,8 @@
 """Density over vectors, against scikit-learn and against what is known of normal numbers."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,9 @@ def test_both_domains_are_fitted_and_tried_is_a_table(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the file
 
 
+SOURCE = {"gan": "digest of phi", "pictures": "digest of them"}
+
+
 def equal(one: Mixture, other: Mixture) -> bool:
     return all(np.array_equal(getattr(one, n), getattr(other, n)) for n in mixture.NAMES)
 
@@ -207,7 +211,7 @@ def test_mixtures_come_back_as_they_went_and_in_equal_bytes(
     tmp_path: Path, mixtures: dict[str, Mixture]
 ) -> None:
     path = tmp_path / "gmm.npz"
-    mixture.save(path, mixtures)
+    mixture.save(path, mixtures, SOURCE)
     loaded = mixture.load(path)
     assert set(loaded) == {"psi", "phi"}
     assert all(equal(loaded[name], mixtures[name]) for name in loaded)
@@ -215,10 +219,50 @@ def test_mixtures_come_back_as_they_went_and_in_equal_bytes(
     other, _ = mixtures["phi"].sample(np.random.default_rng(0))
     assert np.array_equal(one, other)
     before = path.read_bytes()
-    mixture.save(path, loaded)
+    mixture.save(path, loaded, SOURCE)
     assert mixture.load(path).keys() == loaded.keys()
-    mixture.save(tmp_path / "again.npz", mixtures)
+    mixture.save(tmp_path / "again.npz", mixtures, SOURCE)
     assert (tmp_path / "again.npz").read_bytes() == before
+
+
+def test_mixtures_fitted_to_something_else_are_refused(
+    tmp_path: Path, mixtures: dict[str, Mixture]
+) -> None:
+    mixture.save(tmp_path / "gmm.npz", mixtures, SOURCE)
+    assert mixture.load(tmp_path / "gmm.npz", **SOURCE).keys() == mixtures.keys()
+    with pytest.raises(InputError, match=r"gmm.npz was made from another gan; remake it"):
+        mixture.load(tmp_path / "gmm.npz", gan="another")
+
+
+BROKEN: dict[str, Callable[[Mixture], Mixture]] = {
+    "NaN": lambda one: replace(one, means=one.means * np.nan),
+    "infinite": lambda one: replace(one, factors=one.factors / 0.0),
+    "another size": lambda one: replace(one, basis=one.basis[:, 1:]),
+    "a component less": lambda one: replace(one, weights=one.weights[:0]),
+    "weights of two in all": lambda one: replace(one, weights=one.weights * 2),
+    "a weight below none": lambda one: replace(one, weights=one.weights - 2),
+}
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
+@pytest.mark.parametrize("how", BROKEN)
+def test_numbers_that_are_no_mixture_are_refused(
+    tmp_path: Path, mixtures: dict[str, Mixture], how: str
+) -> None:
+    broken = {**mixtures, "phi": BROKEN[how](mixtures["phi"])}
+    mixture.save(tmp_path / "gmm.npz", broken, SOURCE)
+    with pytest.raises(InputError, match=r"gmm.npz is damaged: its numbers are no mixtures"):
+        mixture.load(tmp_path / "gmm.npz")
+
+
+def test_a_packed_file_is_not_unpacked(
+    tmp_path: Path, mixtures: dict[str, Mixture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of a megabyte would become one of a gigabyte."""
+    np.savez_compressed(tmp_path / "gmm.npz", **{"psi.mean": np.zeros(1000)})
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(InputError, match=r"gmm.npz is damaged or not ours \(ValueError\)"):
+        mixture.load(tmp_path / "gmm.npz")
 
 
 def test_a_missing_file_says_which_stage_makes_it(tmp_path: Path) -> None:
@@ -229,9 +273,9 @@ def test_a_missing_file_says_which_stage_makes_it(tmp_path: Path) -> None:
 def test_another_format_is_refused(
     tmp_path: Path, mixtures: dict[str, Mixture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mixture.save(tmp_path / "gmm.npz", mixtures)
-    monkeypatch.setattr(mixture, "FORMAT", 2)
-    with pytest.raises(InputError, match="is of another format; run: dvc repro fit_gmm"):
+    mixture.save(tmp_path / "gmm.npz", mixtures, SOURCE)
+    monkeypatch.setattr(mixture, "FORMAT", 3)
+    with pytest.raises(InputError, match="is of format 2, not 3; remake it: dvc repro --force"):
         mixture.load(tmp_path / "gmm.npz")
 
 
@@ -240,7 +284,7 @@ def test_a_file_cut_short_is_refused(
     tmp_path: Path, mixtures: dict[str, Mixture], share: float
 ) -> None:
     path = tmp_path / "gmm.npz"
-    mixture.save(path, mixtures)
+    mixture.save(path, mixtures, SOURCE)
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data)) if share == 0.5 else int(share)])
     with pytest.raises(InputError, match=r"gmm.npz is damaged or not ours"):
@@ -249,7 +293,7 @@ def test_a_file_cut_short_is_refused(
 
 def test_flipped_bits_are_found(tmp_path: Path, mixtures: dict[str, Mixture]) -> None:
     path = tmp_path / "gmm.npz"
-    mixture.save(path, mixtures)
+    mixture.save(path, mixtures, SOURCE)
     whole = path.read_bytes()
     refused = 0
     for bit in np.random.default_rng(0).integers(0, len(whole) * 8, 200).tolist():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.fft import dctn
 from torch.nn import functional as F
 
-from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.encoders import JointEncoder
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.images import center_crop
 from pairsynth.metrics.novelty import (
     COPY,

@@ -1,6 +1,7 @@
 """The whole pipeline, tiny, through DVC and the real stage commands, in a checkout of its own."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from pairsynth import verification
 from pairsynth.dataset import PairDataset, read_manifest
 from stages import train_gan
 from tests.workspace import run
@@ -157,3 +159,24 @@ def test_an_experiment_runs_beside_the_workspace(checkout: Path) -> None:
 def test_plots_are_drawn_offline(checkout: Path) -> None:
     run(checkout, "dvc", "plots", "show", "-o", "plots")
     assert (checkout / "plots/index.html").stat().st_size > 10_000
+
+
+def test_verify_finds_whatever_is_not_what_the_lock_tells_of(
+    checkout: Path, tmp_path: Path
+) -> None:
+    """Metrics, and the ends of Parquet files that no reader looks at."""
+    for name in ("data", "metrics", "dvc.lock"):
+        source = checkout / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    assert list(verification.recorded(tmp_path / "dvc.lock")) == []
+    shard = next((tmp_path / "data/embeddings").glob("val-*"))
+    for path in (tmp_path / "metrics/use.csv", shard):
+        content = bytearray(path.read_bytes())
+        content[-9] ^= 1
+        path.chmod(0o644)
+        path.write_bytes(content)
+    found = list(verification.recorded(tmp_path / "dvc.lock"))
+    assert [finding.path for finding in found] == [shard.parent, tmp_path / "metrics/use.csv"]
+    assert "dvc repro --force --single-item embed" in found[0].detail
+    assert found[1].detail.startswith(f"{tmp_path}/metrics/use.csv is not what ")
+    assert "dvc repro --force --single-item evaluate" in found[1].detail

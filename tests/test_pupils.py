@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from pairsynth import pupils, seeds
-from pairsynth.artifacts import Pictures
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures
 from pairsynth.metrics.lexicon import said
 from pairsynth.pupils import LENGTH, WORDS, Lessons, Pupil
 from pairsynth.text import PAD, Vocabulary

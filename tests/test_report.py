@@ -193,7 +193,7 @@ def test_what_was_not_measured_is_left_out(checkout: Path, tmp_path: Path) -> No
 def test_the_page_says_how_it_was_measured(plain: Path, checkout: Path) -> None:
     words = plain.read_text()
     manifest = read_manifest(checkout / "data/synthetic")
-    for told in (*manifest["sha256"].values(), manifest["source_digest"], version("torch")):
+    for told in (*manifest["sha256"].values(), manifest["made_from"]["pictures"], version("torch")):
         assert told in words
     params = config.read(checkout / "params.yaml")
     for section, values in params.items():

@@ -20,10 +20,11 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from pairsynth import captioner_training, encoder_training, gan_training, resume, seeds
-from pairsynth.artifacts import Embeddings, Pictures, file_digest
+from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.resume import Resume

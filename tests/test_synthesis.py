@@ -12,10 +12,11 @@ import torch
 from torch.nn import functional as F
 
 from pairsynth import seeds, synthesis
-from pairsynth.artifacts import Pictures, ShardWriter
+from pairsynth.artifacts import ShardWriter
 from pairsynth.captioner import MAX_WORDS
 from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals
 from pairsynth.errors import InputError
+from pairsynth.examples import Pictures
 from pairsynth.images import decode, to_network, to_tensor
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import (
@@ -418,6 +419,6 @@ def test_figures_count_what_the_shards_hold(
 def test_facts_tell_where_the_pairs_come_from(world: World) -> None:
     facts = synthesis.facts(world)
     assert facts["source_pictures"] == 24
-    assert facts["source_digest"] == world.pictures.digest
+    assert facts["made_from"] == {"pictures": world.pictures.digest}
     assert (facts["seed"], facts["size"]) == (7, 32)
     assert facts["distance"] == world.novelty.threshold

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from torch.nn import functional as F
 from torchvision.transforms import functional as transforms
 
-from pairsynth.artifacts import Pictures
+from pairsynth.examples import Pictures
 from pairsynth.metrics.views import (
     Features,
     fitted,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan
 from pairsynth.watching import Watch, spread, verdict
 

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from pairsynth import captioner_training, encoder_training, gan_training, parallel, seeds
-from pairsynth.artifacts import Embeddings
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.encoders import contrastive_loss
+from pairsynth.examples import Embeddings
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.watching import Watch

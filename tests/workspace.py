@@ -4,18 +4,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pairsynth import profile
-from pairsynth.artifacts import PICTURES, Pictures, ShardWriter
+from pairsynth.artifacts import PICTURES, ShardWriter
 from pairsynth.dataset import PAIRS, read_manifest, write_pairs
+from pairsynth.examples import Pictures
 from pairsynth.images import encode, to_picture
 
 ROOT = Path(__file__).parent.parent
 FACTS = {
     "source_pictures": 24,
-    "source_digest": "d",
+    "made_from": {"pictures": "d"},
     "seed": 7,
     "size": 32,
     "distance": 0.1,
@@ -77,7 +79,9 @@ def write_pictures(
             )
 
 
-def write_synthetic(folder: Path, pictures: Pictures) -> None:
+def write_synthetic(
+    folder: Path, pictures: Pictures, made_from: Mapping[str, str] | None = None
+) -> None:
     """A data set of 24 pairs in data/synthetic."""
     folder.mkdir()
     rows = [
@@ -91,10 +95,10 @@ def write_synthetic(folder: Path, pictures: Pictures) -> None:
         }
         for i in range(len(pictures))
     ]
-    write_pairs(folder, rows, FACTS)
+    write_pairs(folder, rows, {**FACTS, **({"made_from": made_from} if made_from else {})})
 
 
 def facts_of(synthetic: Path) -> dict[str, Any]:
     """What `write_pairs` was told of the dataset in `synthetic`, without what it counted."""
-    counted = ("pairs", "left_out", "refused", "sha256")
+    counted = ("pairs", "left_out", "refused", "sha256", "digest")
     return {k: v for k, v in read_manifest(synthetic).items() if k not in counted}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairsynth.artifacts import Pictures
+from pairsynth.examples import Pictures
 from pairsynth.images import center_crop
 from pairsynth.text import normalize
 

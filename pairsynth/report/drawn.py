@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pairsynth import exploration
-from pairsynth.artifacts import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.images import center_crop
 from pairsynth.mappings import Mappings, Turn
 from pairsynth.metrics.novelty import NoveltyIndex

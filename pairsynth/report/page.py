@@ -14,8 +14,9 @@ from markupsafe import Markup
 from PIL import Image
 
 from pairsynth import mixture
-from pairsynth.artifacts import SPLITS, read_embeddings, read_pictures, read_shards
+from pairsynth.artifacts import SPLITS, read_shards
 from pairsynth.dataset import read_manifest
+from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.images import decode, to_tensor
 from pairsynth.mappings import load_mappings
 from pairsynth.report import curves, drawn, headlines, results
@@ -66,10 +67,12 @@ def gather(
     """
     found = results.read(metrics)
     pictures = {split: read_pictures(data / "pictures", split) for split in SPLITS}
-    vectors = {s: read_embeddings(data / "embeddings", s, pictures[s]) for s in SPLITS}
     encoder, gan, captioner = (data / name for name in ("encoder.pt", "gan.pt", "captioner.pt"))
-    mappings = load_mappings(encoder, gan, captioner, device)
-    scene = Scene(pictures, vectors, mappings, mixture.load(data / "gmm.npz"), seed)
+    mappings = load_mappings(encoder, gan, captioner, device, pictures["train"].digest)
+    digest, source = mappings.digests["encoder"], {"pictures": pictures["train"].digest}
+    vectors = {s: read_embeddings(data / "embeddings", s, pictures[s], digest) for s in SPLITS}
+    fitted = mixture.load(data / "gmm.npz", encoder=digest, gan=mappings.digests["gan"], **source)
+    scene = Scene(pictures, vectors, mappings, fitted, seed)
     pairs = made(data / "pictures", data / "synthetic", found)
     return Report(
         found,
@@ -82,7 +85,7 @@ def gather(
         drawn.nearness(scene, pairs.distances),
         list(drawn.maps(scene, *_mapped(data / "synthetic"))),
         list(drawn.cycles(scene)),
-        read_manifest(data / "synthetic"),
+        read_manifest(data / "synthetic", **source, **mappings.digests),
         params,
     )
 

@@ -18,10 +18,10 @@ import torch
 import typer
 
 from pairsynth import bench, config, evaluation, judges, likeness, seeds
-from pairsynth.artifacts import Pictures
 from pairsynth.bench import Bench, Drawn, EvaluationConfig
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import load_encoder
+from pairsynth.examples import Pictures
 from pairsynth.gan import load_gan
 from pairsynth.images import grid
 from pairsynth.likeness import Comparison

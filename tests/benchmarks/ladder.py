@@ -18,8 +18,8 @@ import typer
 from ruamel.yaml import YAML
 
 from pairsynth import config, gan_training, judges, seeds
-from pairsynth.artifacts import Embeddings, Pictures, read_embeddings, read_pictures
 from pairsynth.bench import spread
+from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
 from pairsynth.gan_training import GanConfig
 from pairsynth.images import center_crop, grid, network_size, to_pixels
 from pairsynth.metrics.agreement import Rivals, r_precision

@@ -13,10 +13,10 @@ import typer
 from torch.nn import functional as F
 
 from pairsynth import bench, cycling, evaluation, judges, likeness, originality, rowwise
-from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.bench import Bench, EvaluationConfig, Pairs
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan
 from pairsynth.images import to_tensor
 from pairsynth.mappings import Mappings

@@ -15,9 +15,9 @@ import typer
 from ruamel.yaml import YAML
 
 from pairsynth import config, devices, gan_training, seeds
-from pairsynth.artifacts import Embeddings, Pictures
 from pairsynth.batches import Batch, Batches
 from pairsynth.captioner import MAX_WORDS, Captioner, decode, decode_beam, likelihood_loss
+from pairsynth.examples import Embeddings, Pictures
 from pairsynth.finite import gradient_norm
 from pairsynth.gan import Gan
 from pairsynth.text import SPECIALS, Vocabulary

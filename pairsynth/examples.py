@@ -1,0 +1,150 @@
+"""The captioned pictures of one split, and their vectors, as the stages read them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards, remake
+from pairsynth.errors import InputError
+from pairsynth.images import center_crop, decode, to_tensor
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The captioned pictures of one split, in memory.
+
+    pixels: uint8 (N, 3, S, S). class_ids: int64 (N). captions: one list a picture.
+    attributes: what the garden drew, one mapping a picture; None elsewhere.
+    digests: one a picture, of its id, its pixels as they were read and its captions.
+    """
+
+    ids: list[str]
+    class_ids: Tensor
+    class_names: list[str]
+    pixels: Tensor
+    captions: list[list[str]]
+    attributes: list[dict[str, str]] | None
+    digests: list[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        rows = zip(self.ids, self.pixels, self.captions, strict=True)
+        object.__setattr__(self, "digests", [_row_digest(*row) for row in rows])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def first_caption(self) -> Tensor:
+        """int64 (N + 1): captions of picture i are rows first[i] to first[i + 1] when flattened."""
+        counts = torch.tensor([len(captions) for captions in self.captions])
+        return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+
+    @cached_property
+    def flat_captions(self) -> list[str]:
+        """All captions, picture by picture."""
+        return [caption for captions in self.captions for caption in captions]
+
+    def cut(self, size: int) -> "Pictures":
+        """The middle squares of `size` pixels, which go by the digests of the whole."""
+        middle = replace(self, pixels=center_crop(self.pixels, size))
+        object.__setattr__(middle, "digests", self.digests)
+        return middle
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of these pictures and captions, in their order."""
+        return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()[:16]
+
+
+def _row_digest(image_id: str, pixels: Tensor, captions: Sequence[str]) -> str:
+    told = json.dumps([image_id, list(pixels.shape), list(captions)]).encode()
+    return hashlib.sha256(told + pixels.contiguous().numpy().tobytes()).hexdigest()[:16]
+
+
+def read_pictures(folder: Path, split: str) -> Pictures:
+    """Read one split of data/pictures.
+
+    Raises:
+        InputError: where shards are missing or damaged, are of another split, or have a picture
+            that stands there twice or in another split as well.
+    """
+    _check_ids(folder, split)
+    table = read_shards(folder, split).to_pydict()
+    pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in table["image"]])
+    attributes = [json.loads(row) for row in table["attributes"] if row is not None]
+    return Pictures(
+        table["image_id"],
+        torch.tensor(table["class_id"], dtype=torch.long),
+        table["class_name"],
+        pixels,
+        table["captions"],
+        attributes if len(attributes) == len(pixels) else None,
+    )
+
+
+def _check_ids(folder: Path, split: str) -> None:
+    """The rows of `split` say so themselves, and no picture is in `folder` twice."""
+    seen: dict[str, str] = {}
+    there = [one for one in SPLITS if one == split or list(folder.glob(f"{one}-*-of-*.parquet"))]
+    for stem in there:
+        table = read_shards(folder, stem, ["image_id", "split"])
+        for image_id, told in zip(*table.to_pydict().values(), strict=True):
+            if told != stem:
+                raise InputError(
+                    f"{folder}: {image_id} of the split {told!r} lies in a shard of {stem}; "
+                    f"{remake(folder)}"
+                )
+            if image_id in seen:
+                raise InputError(
+                    f"{folder}: {image_id} stands in {seen[image_id]} and again in {stem}; "
+                    f"{remake(folder)}"
+                )
+            seen[image_id] = stem
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors of one split: image (N, D), psi (captions, D), both float32 of unit length."""
+
+    image: Tensor
+    psi: Tensor
+
+
+def read_embeddings(folder: Path, split: str, pictures: Pictures, encoder: str) -> Embeddings:
+    """Read one split of data/embeddings: the vectors of `pictures` by the encoder of that digest.
+
+    Raises:
+        InputError: where they are of other pictures, captions or another encoder, or no vectors.
+    """
+    table = read_shards(folder, split)
+    check_source(folder, made_from(table), encoder=encoder)
+    if table["image_id"].to_pylist() != pictures.ids:
+        raise InputError(f"{folder}: {split} is of other pictures; {remake(folder)}")
+    told = table["source_digest"].to_pylist()
+    changed = [i for i, one in enumerate(told) if one != pictures.digests[i]]
+    if changed:
+        raise InputError(
+            f"{folder}: {split} has vectors of another picture or other captions for "
+            f"{pictures.ids[changed[0]]} ({len(changed):,} in all); {remake(folder)}"
+        )
+    image = _vectors(table["image"].combine_chunks())
+    psi = _vectors(table["psi"].combine_chunks().flatten())
+    if len(psi) != int(pictures.first_caption[-1]):
+        raise InputError(f"{folder}: {split} is of other captions; {remake(folder)}")
+    for vectors in (image, psi):
+        if not torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-3):
+            raise InputError(f"{folder}: {split} has no vectors of unit length; {remake(folder)}")
+    return Embeddings(image, psi)
+
+
+def _vectors(column: pa.FixedSizeListArray) -> Tensor:
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return torch.from_numpy(np.array(flat).reshape(len(column), -1))
