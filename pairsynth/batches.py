@@ -9,7 +9,7 @@ from torch import Tensor
 from pairsynth import parallel
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.images import random_crop_flip, to_network
-from pairsynth.text import one_caption
+from pairsynth.sampling import one_caption
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,17 @@ from torch import Tensor
 from pairsynth import parallel
 from pairsynth.artifacts import ShardWriter, embeddings_schema
 from pairsynth.config import check
+from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
-from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, contrastive_loss
+from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
 from pairsynth.examples import Pictures
 from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.images import center_crop, network_size, random_crop_flip, to_network
 from pairsynth.pretrained import load_pretrained
 from pairsynth.resume import NEVER, Resume
+from pairsynth.sampling import one_caption
 from pairsynth.seeds import torch_stream
-from pairsynth.text import Vocabulary, one_caption, trim
+from pairsynth.text import Vocabulary, trim
 
 
 @dataclass(frozen=True)

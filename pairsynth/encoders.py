@@ -202,19 +202,3 @@ def rebuild_encoder(options: dict[str, Any]) -> JointEncoder:
     options = dict(options)
     vocabulary = Vocabulary(options.pop("unit"), tuple(options.pop("tokens")))
     return JointEncoder(vocabulary=vocabulary, **options)
-
-
-def contrastive_loss(
-    left: Tensor, right: Tensor, class_ids: Tensor, scale: Tensor | float
-) -> Tensor:
-    """Symmetric InfoNCE (van den Oord et al., arXiv 1807.03748) between unit vectors (N, D).
-
-    Row i of `left` belongs to row i of `right`. Other rows of the same class are neither right
-    nor wrong and are left out of the sum; class -1 (unknown) is a class of its own each time.
-    """
-    logits = scale * left.float() @ right.float().T
-    same = (class_ids[:, None] == class_ids) & (class_ids[:, None] >= 0)
-    same.fill_diagonal_(False)
-    logits = logits.masked_fill(same, -torch.inf)
-    target = torch.arange(len(left), device=left.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

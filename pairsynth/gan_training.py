@@ -17,8 +17,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from pairsynth import parallel
 from pairsynth.batches import Batch, Batches
 from pairsynth.config import check
+from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast, need_compiler
-from pairsynth.encoders import contrastive_loss
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.gan import OBJECTIVES, Gan

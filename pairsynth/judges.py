@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
-from pairsynth.encoders import contrastive_loss
 from pairsynth.examples import Pictures
 from pairsynth.images import random_crop_flip, to_network
 from pairsynth.inference import inference
+from pairsynth.sampling import one_caption
 from pairsynth.seeds import torch_stream
-from pairsynth.text import PAD, Vocabulary, one_caption
+from pairsynth.text import PAD, Vocabulary
 
 DIMENSION = 64
 LENGTH = 48

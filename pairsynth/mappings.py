@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairsynth.artifacts import file_digest
-from pairsynth.captioner import Captioner, decode, decode_beam, load_captioner
+from pairsynth.captioner import Captioner, load_captioner
+from pairsynth.decoding import decode, decode_beam
 from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.gan import Gan, load_gan
 from pairsynth.images import to_network, to_pixels

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairsynth.captioner import Captioner, likelihood_loss
+from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
-from pairsynth.encoders import contrastive_loss
 from pairsynth.errors import InputError
 from pairsynth.images import random_crop_flip, to_network
 from pairsynth.inference import inference
 from pairsynth.metrics.lexicon import LEXICON, SAME, said
-from pairsynth.text import PAD, Vocabulary, one_caption, trim
+from pairsynth.sampling import one_caption
+from pairsynth.text import PAD, Vocabulary, trim
 
 SIDE, MARGIN = 32, 2
 CHANNELS, DIMENSION = 96, 64

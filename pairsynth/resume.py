@@ -30,6 +30,7 @@ Report = TypeVar("Report")
 
 # Keeping the state may take this share of the time; a kill loses at most what lies between.
 SHARE = 0.02
+PRESENTATION = "doors.py"
 
 
 class Stateful(Protocol):
@@ -149,11 +150,14 @@ def fingerprint(inputs: Sequence[Path], **facts: object) -> str:
 
 
 def _sources() -> list[Path]:
-    """The files of all our modules that this process has loaded, the command itself included."""
+    """The files of all our modules that this process has loaded, the command itself included.
+
+    But for the one that shows progress: what passes through it comes out as it went in.
+    """
     ours = {__package__, "stages", "__main__"}
     loaded = [module for name, module in sys.modules.items() if name.partition(".")[0] in ours]
     files = {Path(getattr(module, "__file__", None) or "") for module in loaded}
-    return sorted(file for file in files if file.suffix == ".py")
+    return sorted(file for file in files if file.suffix == ".py" and file.name != PRESENTATION)
 
 
 def _state(part: Stateful | torch.Generator) -> Mapping[str, Any]:

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from pairsynth import seeds
 from pairsynth.artifacts import read_shards
-from pairsynth.captioner import MAX_WORDS
 from pairsynth.config import check
 from pairsynth.dataset import Refusals
+from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.images import center_crop, encode, to_picture

@@ -89,13 +89,6 @@ def split(caption: str, unit: str) -> list[str]:
     return words if unit == "word" else list(detokenize(words))
 
 
-def one_caption(rows: Tensor, first: Tensor, randomness: torch.Generator) -> Tensor:
-    """For each picture of `rows` (N) the flat row of one of its captions, drawn evenly."""
-    draw = torch.rand(len(rows), generator=randomness, device=randomness.device).to(rows.device)
-    count = first[rows + 1] - first[rows]
-    return first[rows] + (draw * count).long().clamp(max=count - 1)
-
-
 def trim(tokens: Tensor) -> Tensor:
     """Token numbers (N, T) without the columns that are padding in every row.
 

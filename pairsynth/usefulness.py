@@ -28,7 +28,7 @@ from torch import Tensor
 from pairsynth import pupils, seeds
 from pairsynth.artifacts import write_csv
 from pairsynth.bench import Bench, Figure, Pairs, spread
-from pairsynth.captioner import decode
+from pairsynth.decoding import decode
 from pairsynth.inference import inference
 from pairsynth.metrics.agreement import retrieval
 from pairsynth.metrics.cider import CiderD

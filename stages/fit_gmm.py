@@ -4,11 +4,11 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import config, devices, doors, mixture, seeds
+from pairsynth import config, devices, doors, mixture, mixture_fitting, seeds
 from pairsynth.artifacts import file_digest, write_json, write_reports
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.gan import load_gan, phi_of
-from pairsynth.mixture import MixtureConfig
+from pairsynth.mixture_fitting import MixtureConfig
 
 app = typer.Typer()
 
@@ -36,12 +36,12 @@ def main(
     psi = read_embeddings(embeddings, "train", train, source["encoder"]).psi
     phi = phi_of(networks, train.pixels, where)
 
-    fits = mixture.fit_both(psi, phi, options, seeds.stream(seed, "fit_gmm"))
+    fits = mixture_fitting.fit_both(psi, phi, options, seeds.stream(seed, "fit_gmm"))
     found = list(doors.track(fits, 2, "fit_gmm", "mixtures"))
 
     mixture.save(mixtures, {fitted.over: fitted.mixture for fitted in found}, source)
     write_reports(tried, [one for fitted in found for one in fitted.tried])
-    write_json(metrics, mixture.figures(found))
+    write_json(metrics, mixture_fitting.figures(found))
     watch.say("fit_gmm", len(psi) + len(phi), "vectors")
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from pairsynth import encoder_training, judges, mixture, seeds
+from pairsynth import encoder_training, judges, mixture, mixture_fitting, seeds
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.bench import Bench, EvaluationConfig, Pairs
 from pairsynth.captioner import Captioner
@@ -21,7 +21,8 @@ from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import NoveltyIndex
-from pairsynth.mixture import Mixture, MixtureConfig
+from pairsynth.mixture import Mixture
+from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.synthesis import SynthesisConfig, World
 from pairsynth.text import Vocabulary
 from tests.workspace import make_checkout, write_pictures, write_synthetic
@@ -135,7 +136,7 @@ def mixtures(pictures: Pictures, embeddings: Embeddings, gan: Gan) -> dict[str, 
     """Small mixtures over psi and phi of the 24 pictures."""
     config = MixtureConfig(4, 4, 2, 100, 0.2)
     phi = phi_of(gan, pictures.pixels, CPU)
-    fits = mixture.fit_both(embeddings.psi, phi, config, np.random.default_rng(0))
+    fits = mixture_fitting.fit_both(embeddings.psi, phi, config, np.random.default_rng(0))
     return {fitted.over: fitted.mixture for fitted in fits}
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from pairsynth.captioner import JOINING, MAX_WORDS, Captioner
+from pairsynth.captioner import Captioner
+from pairsynth.decoding import JOINING, MAX_WORDS
 from pairsynth.text import END, PAD, START, UNKNOWN
 
 

@@ -16,18 +16,18 @@ from pairsynth.bench import EvaluationConfig
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.gan_training import GanConfig
-from pairsynth.mixture import MixtureConfig
+from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.report import page, results
 from pairsynth.synthesis import SynthesisConfig
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
-        "artifacts checkpoints config devices doors errors examples fetching figures finite images "
-        "inference parallel pretrained profile resume seeds text"
+        "artifacts checkpoints config contrastive devices doors errors examples fetching figures "
+        "finite images inference parallel pretrained profile resume sampling seeds text"
     ),
     "parts": "batches captioner dataset encoders gan metrics mixture sources watching",
-    "joints": "judges mappings pupils strips",
+    "joints": "decoding judges mappings mixture_fitting pupils strips",
     "acts": (
         "acquisition bench captioner_training cycling encoder_training evaluation exploration "
         "gan_training likeness originality report rowwise synthesis usefulness verification"
@@ -40,7 +40,10 @@ FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.sp
 NEIGHBOURS = {
     (name, "bench")
     for name in ("cycling", "evaluation", "likeness", "originality", "rowwise", "usefulness")
-} | {("originality", "rowwise"), ("report", "exploration")}
+} | {("originality", "rowwise"), ("report", "exploration"), ("mappings", "decoding")}
+# An edit of it makes no stage stale: it shows progress and turns errors into exit codes, and what
+# passes through it comes out as it went in.
+PRESENTATION = "pairsynth/doors.py"
 CONFIGS: dict[str, Any] = {
     "download": DownloadConfig,
     "embed": EncoderConfig,
@@ -123,7 +126,34 @@ def test_dvc_yaml_is_valid() -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_code_deps_are_the_import_closure(stage: str) -> None:
     deps = {dep for dep in pipeline()["stages"][stage]["deps"] if dep.endswith(".py")}
-    assert deps == closure(ROOT / f"stages/{stage}.py")
+    assert deps == closure(ROOT / f"stages/{stage}.py") - {PRESENTATION}
+
+
+def test_presentation_has_nothing_that_work_could_come_from() -> None:
+    """Of ours it knows the errors alone, so nothing it does can depend on data or networks."""
+    assert closure(ROOT / PRESENTATION) == {PRESENTATION, "pairsynth/errors.py"}
+
+
+EDITS = {
+    # what is edited -> the stages that go stale by themselves (what depends on them follows)
+    "pairsynth/encoders.py": {"embed", "synthesize", "evaluate", "report"},
+    "pairsynth/decoding.py": {"synthesize", "evaluate", "report"},
+    "pairsynth/mixture_fitting.py": {"fit_gmm"},
+    "pairsynth/doors.py": set(),
+    "pairsynth/captioner_training.py": {"train_captioner"},
+    "pairsynth/gan_training.py": {"train_gan"},
+    "pairsynth/synthesis.py": {"synthesize"},
+    "pairsynth/verification.py": set(),
+    "pairsynth/cli.py": set(),
+}
+
+
+@pytest.mark.parametrize("edited", EDITS)
+def test_an_edit_makes_stale_what_it_touches_and_nothing_else(edited: str) -> None:
+    """A text encoder, a beam, the fitting of mixtures, a line of progress, a loop, the filter."""
+    assert (ROOT / edited).exists()
+    stale = {stage for stage in STAGES if edited in pipeline()["stages"][stage]["deps"]}
+    assert stale == EDITS[edited]
 
 
 def outputs(stage: str) -> list[str]:

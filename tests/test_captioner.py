@@ -9,17 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from pairsynth.captioner import (
+from pairsynth.captioner import Captioner, likelihood_loss, load_captioner
+from pairsynth.decoding import (
     CHOICES,
     JOINING,
     MAX_WORDS,
-    Captioner,
     Reading,
     choose_nucleus,
     decode,
     decode_beam,
-    likelihood_loss,
-    load_captioner,
 )
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures

@@ -9,8 +9,9 @@ import torch
 
 from pairsynth import captioner_training, seeds
 from pairsynth.artifacts import file_digest
-from pairsynth.captioner import Captioner, decode, decode_beam, likelihood_loss
+from pairsynth.captioner import Captioner, likelihood_loss
 from pairsynth.captioner_training import CaptionerConfig, CaptionerReport, val_loss
+from pairsynth.decoding import decode, decode_beam
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
 from pairsynth.gan import Gan, phi_of

@@ -21,7 +21,8 @@ from pairsynth.encoders import JointEncoder
 from pairsynth.errors import InputError
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
-from pairsynth.mixture import Mixture, MixtureConfig
+from pairsynth.mixture import Mixture
+from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.contract import DownloadConfig
 from pairsynth.synthesis import SynthesisConfig
 

@@ -13,7 +13,7 @@ from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
 from pairsynth.gan_training import GanConfig
-from pairsynth.mixture import MixtureConfig
+from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.contract import DownloadConfig
 from pairsynth.synthesis import SynthesisConfig
 

@@ -7,13 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pairsynth.encoders import (
-    TEXT_ENCODERS,
-    JointEncoder,
-    contrastive_loss,
-    load_encoder,
-    rebuild_encoder,
-)
+from pairsynth.contrastive import contrastive_loss
+from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder, rebuild_encoder
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
 from pairsynth.images import SIZES

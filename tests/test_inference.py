@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from pairsynth import captioner_training, gan_training, judges
-from pairsynth.captioner import Captioner, decode, decode_beam
+from pairsynth.captioner import Captioner
+from pairsynth.decoding import decode, decode_beam
 from pairsynth.encoders import JointEncoder
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan, phi_of

@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from pairsynth.artifacts import file_digest
-from pairsynth.captioner import Captioner, decode, decode_beam
+from pairsynth.captioner import Captioner
+from pairsynth.decoding import decode, decode_beam
 from pairsynth.encoders import JointEncoder
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures

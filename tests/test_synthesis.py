@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from pairsynth import seeds, synthesis
 from pairsynth.artifacts import ShardWriter
-from pairsynth.captioner import MAX_WORDS
 from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals
+from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
 from pairsynth.images import decode, to_network, to_tensor

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pairsynth.sampling import one_caption
 from pairsynth.text import (
     END,
     PAD,
@@ -17,7 +18,6 @@ from pairsynth.text import (
     Vocabulary,
     detokenize,
     normalize,
-    one_caption,
     split,
     tokenize,
     trim,

@@ -13,8 +13,8 @@ from torch import nn
 
 from pairsynth import captioner_training, encoder_training, gan_training, parallel, seeds
 from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.contrastive import contrastive_loss
 from pairsynth.encoder_training import EncoderConfig
-from pairsynth.encoders import contrastive_loss
 from pairsynth.examples import Embeddings
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig

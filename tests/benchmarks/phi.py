@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from pairsynth import captioner_training, config, seeds
 from pairsynth.bench import spread
-from pairsynth.captioner import Captioner, decode_beam
+from pairsynth.captioner import Captioner
 from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.decoding import decode_beam
 from pairsynth.encoders import load_encoder
 from pairsynth.evaluation import by_batch, scores
 from pairsynth.examples import read_pictures

@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 
 from pairsynth import config, devices, gan_training, seeds
 from pairsynth.batches import Batch, Batches
-from pairsynth.captioner import MAX_WORDS, Captioner, decode, decode_beam, likelihood_loss
+from pairsynth.captioner import Captioner, likelihood_loss
+from pairsynth.decoding import MAX_WORDS, decode, decode_beam
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.finite import gradient_norm
 from pairsynth.gan import Gan

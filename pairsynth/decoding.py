@@ -1,0 +1,201 @@
+"""A captioner writes: greedily, by nucleus sampling or with beams, all rows at once.
+
+Shapes: N batch, P places of the grid, C channels, H hidden, V vocabulary, K beams.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pairsynth.captioner import Captioner
+from pairsynth.inference import inference
+from pairsynth.text import END, PAD, START, UNKNOWN, Vocabulary
+
+MAX_WORDS = 40
+JOINING = (",", "and", "or")
+
+
+def _joining(vocabulary: Vocabulary, device: torch.device) -> Tensor:
+    """Numbers (J) of `JOINING`; those it lacks are <unknown>, which is never written anyway."""
+    return torch.tensor([vocabulary.numbers.get(word, UNKNOWN) for word in JOINING], device=device)
+
+
+def _allowed(logits: Tensor, last: Tensor, before: Tensor, joining: Tensor) -> Tensor:
+    """Logits (N, V) of each next token, those that may not follow being minus infinity in place.
+
+    Never a special one but <end>, never the last token again, nor the one `before` a joining
+    last one ("thin and thin"), and a word first: no caption is empty.
+    """
+    logits[:, [PAD, START, UNKNOWN]] = -torch.inf
+    logits[last == START, END] = -torch.inf
+    logits[last == START, joining[0]] = -torch.inf
+    again = torch.where(torch.isin(last, joining), before, last)
+    return logits.scatter_(1, torch.stack([last, again], 1), -torch.inf)
+
+
+def choose_greedy(logits: Tensor, draws: Tensor) -> Tensor:
+    """The likeliest token by logits (N, V)."""
+    del draws
+    return logits.argmax(1)
+
+
+def choose_nucleus(logits: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
+    """One token of the smallest set that holds `share` of p (Holtzman et al., arXiv 1904.09751).
+
+    logits: of p (N, V). draws: one uniform number (N) a row, so that a row's token depends on
+    nothing but its own number.
+    """
+    sorted_logits, order = logits.sort(1, descending=True)
+    p = sorted_logits.softmax(1)
+    before = p.cumsum(1) - p
+    p = p * (before < share)
+    cumulated = p.cumsum(1)
+    place = (cumulated < draws[:, None] * cumulated[:, -1:]).sum(1, keepdim=True)
+    return order.gather(1, place.clamp(max=logits.shape[1] - 1)).squeeze(1)
+
+
+CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
+
+
+def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Rows (N, K, H) times weight (V, H): (N, K, V), like `F.linear`.
+
+    On a CPU as a convolution of one pixel: that is oneDNN's work, a product of matrices MKL's,
+    which on AMD takes twice as long.
+    """
+    if rows.device.type != "cpu":
+        return F.linear(rows, weight, bias)
+    pixels = rows.reshape(1, 1, -1, rows.shape[2]).permute(0, 3, 1, 2)  # channels last, no copy
+    out = F.conv2d(pixels, weight[:, :, None, None], bias)
+    return out.permute(0, 2, 3, 1).reshape(*rows.shape[:2], -1)
+
+
+class Reading:
+    """`Captioner.read`, word by word for K beams of each of N pictures.
+
+    What does not depend on the words is multiplied out beforehand: a step is three products of
+    matrices instead of six. In training the weights move, so it would not pay there.
+    """
+
+    def __init__(self, captioner: Captioner, phi: Tensor, beams: int) -> None:
+        self.captioner = captioner
+        with inference(captioner):
+            grid, (hidden, cell) = captioner.see(phi)
+        self.hidden, self.cell = (part[0][:, None].repeat(1, beams, 1) for part in (hidden, cell))
+        # Attention compares W h + b with the grid, and hands on a mean of it, here in its new form.
+        self.keys = (grid @ captioner.attend.weight).transpose(1, 2)
+        self.offsets = (grid @ captioner.attend.bias)[:, None]
+        own, seen = captioner.combine.weight.chunk(2, 1)
+        self.own, self.values = own.contiguous(), grid @ seen.T + captioner.combine.bias
+        self.enter, self.recur, *biases = captioner.lstm.all_weights[0]
+        self.bias = biases[0] + biases[1]
+        table = captioner.embedding.weight
+        # A product for every word of the vocabulary pays where more words will be read than that.
+        self.all_words = len(phi) * beams * 10 > len(table)
+        self.words = _linear(table[None], self.enter, self.bias)[0] if self.all_words else table
+
+    def step(self, last: Tensor) -> Tensor:
+        """Words (N, K) to logits (N, K, V) of the next ones."""
+        gates = self.words[last]
+        if not self.all_words:
+            gates = F.linear(gates, self.enter, self.bias)
+        gates += _linear(self.hidden, self.recur)
+        enter, forget, new, leave = gates.chunk(4, 2)
+        self.cell = forget.sigmoid() * self.cell + enter.sigmoid() * new.tanh()
+        self.hidden = leave.sigmoid() * self.cell.tanh()
+        nearness = (self.hidden @ self.keys + self.offsets) / self.hidden.shape[2] ** 0.5
+        combined = torch.baddbmm(
+            _linear(self.hidden, self.own), nearness.softmax(2), self.values
+        ).tanh_()
+        return _linear(combined, self.captioner.out.weight, self.captioner.out.bias)
+
+    def take(self, beam: Tensor) -> None:
+        """Go on from beam (N, K) of each picture's."""
+        origin = beam[:, :, None].expand_as(self.hidden)
+        self.hidden, self.cell = self.hidden.gather(1, origin), self.cell.gather(1, origin)
+
+    def keep(self, pictures: Tensor) -> None:
+        """Go on with some of the pictures."""
+        self.hidden, self.cell = self.hidden[pictures], self.cell[pictures]
+        self.keys, self.offsets = self.keys[pictures], self.offsets[pictures]
+        self.values = self.values[pictures]
+
+
+@torch.no_grad()
+def decode(
+    captioner: Captioner, phi: Tensor, choice: str = "greedy", draws: Tensor | None = None
+) -> list[str]:
+    """One caption for each phi (N, C, 4, 4), word by word for all rows that have not ended.
+
+    choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
+    """
+    reading = Reading(captioner, phi, 1)
+    last = before = torch.full((len(phi),), START, device=phi.device)
+    joining = _joining(captioner.vocabulary, phi.device)
+    if draws is None:
+        draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
+    tokens = torch.full((len(phi), MAX_WORDS), PAD, device=phi.device)
+    rows = torch.arange(len(phi), device=phi.device)
+    for step in range(MAX_WORDS):
+        logits = _allowed(reading.step(last[:, None])[:, 0], last, before, joining)
+        before, last = last, CHOICES[choice](logits, draws[rows, step])
+        tokens[rows, step] = last
+        going = (last != END).nonzero().flatten()
+        if not len(going):
+            break
+        if len(going) < len(rows):
+            rows, last, before = rows[going], last[going], before[going]
+            reading.keep(going)
+    return captioner.vocabulary.decode(tokens)
+
+
+@torch.no_grad()
+def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
+    """The best caption for each phi (N, C, 4, 4) by mean log p a word, over `beams` beams.
+
+    An unfinished beam competes with the finished ones, so there is always a caption. A picture
+    whose beams have all ended is left out of what follows.
+    """
+    count, device = len(phi), phi.device
+    reading = Reading(captioner, phi, beams)
+    joining = _joining(captioner.vocabulary, device)
+    last = before = torch.full((count, beams), START, device=device)
+    total = torch.full((count, beams), -torch.inf, device=device)
+    total[:, 0] = 0
+    written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
+    totals, pictures = total.clone(), torch.arange(count, device=device)
+    for step in range(MAX_WORDS):
+        logits = reading.step(last).flatten(0, 1)
+        logits = _allowed(logits, last.flatten(), before.flatten(), joining)
+        scores, words = _best_words(logits, last.flatten(), beams)
+        reached = (total.flatten()[:, None] + scores).view(len(total), -1)
+        total, best = reached.topk(beams, 1)
+        beam = best // scores.shape[1]
+        before, last = last.gather(1, beam), words.view_as(reached).gather(1, best)
+        reading.take(beam)
+        so_far = written[pictures[:, None], beam]
+        so_far[:, :, step] = last
+        written[pictures], totals[pictures] = so_far, total
+        going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()
+        if not len(going):
+            break
+        if len(going) < len(pictures):
+            pictures, total = pictures[going], total[going]
+            last, before = last[going], before[going]
+            reading.keep(going)
+    winner = (totals / (written != PAD).sum(2)).argmax(1)
+    return captioner.vocabulary.decode(written[torch.arange(count, device=device), winner])
+
+
+def _best_words(logits: Tensor, last: Tensor, beams: int) -> tuple[Tensor, Tensor]:
+    """log p and numbers (N, K) of the best next words by logits (N, V); others cannot win.
+
+    A beam that ended goes on with padding alone, at no cost.
+    """
+    best, words = logits.topk(min(beams, logits.shape[1]), 1)
+    scores = best - logits.logsumexp(1, keepdim=True)
+    ended = (last == END) | (last == PAD)
+    scores[ended] = -torch.inf
+    scores[ended, 0] = 0
+    words[ended] = PAD
+    return scores, words

@@ -1,0 +1,154 @@
+"""Fit densities over vectors: PCA, then the Gaussian mixture that held-out rows like best.
+
+Shapes: N rows, D dimension of the vectors, C channels of phi.
+"""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
+
+from pairsynth.config import check
+from pairsynth.errors import InputError
+from pairsynth.mixture import Array, Mixture
+
+COVARIANCES = ("diag", "full")
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """Section `fit_gmm` of params.yaml.
+
+    psi_dimensions: principal components of psi that the mixture over captions sees.
+    phi_dimensions: principal components of phi that the mixture over pictures sees.
+    max_components: 1, 2, 4, 8 ... components are tried up to this many, diagonal and full.
+    rows: vectors the mixtures are fitted to at most, drawn evenly.
+    held_out: share of these rows that chooses components and covariance by its likelihood.
+    """
+
+    psi_dimensions: int
+    phi_dimensions: int
+    max_components: int
+    rows: int
+    held_out: float
+
+    def __post_init__(self) -> None:
+        for key in ("psi_dimensions", "phi_dimensions", "max_components"):
+            check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        check(self.rows >= 20, "rows", self.rows, "20 or more")
+        check(0 < self.held_out < 1, "held_out", self.held_out, "between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One mixture that was tried; log-likelihoods are nats a row, BIC is the fitted rows'."""
+
+    over: str
+    components: int
+    covariance: str
+    log_likelihood: float
+    held_out: float
+    bic: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came of fitting: over "psi" or "phi", the mixture kept, and all that were tried."""
+
+    over: str
+    mixture: Mixture
+    tried: list[Candidate]
+
+
+def fit_both(
+    psi: Tensor, phi: Tensor, config: MixtureConfig, randomness: np.random.Generator
+) -> Iterator[Fit]:
+    """The mixtures over psi (N, D) and over phi (N, C, 4, 4)."""
+    yield fit("psi", psi.double().numpy(), config.psi_dimensions, config, randomness)
+    yield fit("phi", phi.flatten(1).double().numpy(), config.phi_dimensions, config, randomness)
+
+
+def fit(
+    over: str,
+    vectors: Array,
+    dimensions: int,
+    config: MixtureConfig,
+    randomness: np.random.Generator,
+) -> Fit:
+    """Fit PCA and mixtures to vectors (N, D) and keep the one that held-out rows like best.
+
+    Raises:
+        InputError: where there are fewer than 20 vectors, or all are alike.
+    """
+    if len(vectors) < 20:
+        raise InputError(f"fit_gmm: {len(vectors)} vectors of {over} are too few; 20 are needed")
+    rows = randomness.permutation(len(vectors))[: config.rows]
+    kept = min(max(1, int(config.held_out * len(rows))), len(rows) - 10)
+    held_out, fitted = np.split(vectors[rows], [kept])
+    if not fitted.std(0).any():
+        raise InputError(f"fit_gmm: all vectors of {over} are alike; train_gan or embed collapsed")
+    pca = PCA(min(dimensions, *fitted.shape), svd_solver="full").fit(fitted)
+    train, test = pca.transform(fitted), pca.transform(held_out)
+    tried = [
+        _try(over, train, test, components, covariance, int(randomness.integers(2**31)))
+        for components in _doublings(min(config.max_components, len(train) // 5))
+        for covariance in COVARIANCES
+    ]
+    best, _ = max(tried, key=lambda pair: pair[1].held_out)
+    mixture = Mixture(
+        pca.mean_,
+        pca.components_,
+        pca.explained_variance_ratio_.sum(keepdims=True),
+        best.weights_ / best.weights_.sum(),
+        best.means_,
+        _factors(best),
+    )
+    return Fit(over, mixture, [candidate for _, candidate in tried])
+
+
+def figures(fits: list[Fit]) -> dict[str, float | int | str]:
+    """What `fit_gmm` reports of each mixture kept."""
+    told: dict[str, float | int | str] = {}
+    for one in fits:
+        kept = max(one.tried, key=lambda candidate: candidate.held_out)
+        told[f"{one.over}_components"] = kept.components
+        told[f"{one.over}_covariance"] = kept.covariance
+        told[f"{one.over}_held_out_log_likelihood"] = kept.held_out
+        told[f"{one.over}_explained_variance"] = float(one.mixture.explained[0])
+    return told
+
+
+def _doublings(top: int) -> list[int]:
+    return [2**i for i in range(top.bit_length())]
+
+
+def _try(
+    over: str, train: Array, test: Array, components: int, covariance: str, seed: int
+) -> tuple[GaussianMixture, Candidate]:
+    model = GaussianMixture(
+        components, covariance_type=covariance, reg_covar=1e-5, max_iter=60, random_state=seed
+    )
+    with warnings.catch_warnings():
+        # 60 rounds settle the likelihood to a hundredth of a nat; held-out rows judge the rest.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(train)
+    candidate = Candidate(
+        over,
+        components,
+        covariance,
+        float(model.score(train)),
+        float(model.score(test)),
+        float(model.bic(train)),
+    )
+    return model, candidate
+
+
+def _factors(model: GaussianMixture) -> Array:
+    if model.covariance_type == "diag":
+        return np.stack([np.diag(np.sqrt(row)) for row in model.covariances_])
+    return np.linalg.cholesky(model.covariances_)
