@@ -5,6 +5,7 @@ The same charts are written as one PNG for `dvc plots show`, which then needs no
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
@@ -24,7 +25,12 @@ from pairsynth.figures import as_picture
 # Stands for the page's own ink in an SVG: `currentColor` follows light and dark.
 INK = "#010203"
 COLOURS = ("#2f7ed8", "#d9722b", "#2f9a68", "#9a63cf", "#c2455c", "#8a8f3c")
-SIZE = (4.2, 2.9)
+# Inches of one panel, and the place of its axes in it: room on the left for numbers, on the right
+# for what the lines are called.
+SIZE = (5.0, 2.9)
+LEFT, RIGHT, BOTTOM, TOP = 0.175, 0.735, 0.19, 0.95
+HEAD = 0.3  # above a panel on a sheet, for its title
+LETTERS, LINE = 15, 0.155  # of a name in a line, at most; inches from line to line
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "pairsynth",
@@ -33,8 +39,8 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
     **{
         key: INK
         for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
@@ -73,8 +79,8 @@ class Chart:
     def svg(self) -> str:
         """As an <svg> element without a name from anywhere else; equal charts, equal bytes."""
         with matplotlib.rc_context(STYLE):
-            sheet = Sheet(figsize=SIZE, layout="constrained")
-            self.draw(sheet.subplots())
+            sheet = Sheet(figsize=SIZE)
+            self.draw(_axes(sheet, 0, 0))
             buffer = io.StringIO()
             nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
             sheet.savefig(buffer, format="svg", transparent=True, metadata=nothing)
@@ -91,16 +97,27 @@ def _embeddable(svg: str, name: str) -> str:
 
 def sheet_of(charts: Sequence[Chart], columns: int = 3) -> Image.Image:
     """All the charts on one white sheet."""
-    rows = max(1, -(-len(charts) // columns))
     with matplotlib.rc_context({**STYLE, "text.color": "#222222"}):
-        sheet = Sheet((SIZE[0] * columns, (SIZE[1] + 0.3) * rows), layout="constrained", dpi=90)
-        axes = np.asarray(sheet.subplots(rows, columns, squeeze=False)).ravel()
-        for axis in axes[len(charts) :]:
-            axis.set_axis_off()
-        for axis, chart in zip(axes, charts, strict=False):
-            chart.draw(axis)
-            axis.set_title(chart.title)
-        return as_picture(sheet)
+        return as_picture(laid_out(charts, columns))
+
+
+def laid_out(charts: Sequence[Chart], columns: int = 3) -> Sheet:
+    """The charts in rows, each in a panel of its own with its title above it."""
+    rows = max(1, -(-len(charts) // columns))
+    sheet = Sheet((SIZE[0] * columns, (SIZE[1] + HEAD) * rows), dpi=90)
+    for i, chart in enumerate(charts):
+        axis = _axes(sheet, i % columns * SIZE[0], (rows - 1 - i // columns) * (SIZE[1] + HEAD))
+        chart.draw(axis)
+        axis.set_title(chart.title)
+    return sheet
+
+
+def _axes(sheet: Sheet, left: float, bottom: float) -> Axes:
+    """The axes of the panel whose lower left corner is there, in inches."""
+    width, height = sheet.get_size_inches()
+    corner = ((left + LEFT * SIZE[0]) / width, (bottom + BOTTOM * SIZE[1]) / height)
+    spans = ((RIGHT - LEFT) * SIZE[0] / width, (TOP - BOTTOM) * SIZE[1] / height)
+    return sheet.add_axes((*corner, *spans))
 
 
 # ---------------------------------------------------------------- kinds of chart
@@ -117,52 +134,112 @@ def lines(
     doublings: bool = False,
     lowest: float | None = None,
 ) -> Chart:
-    """Lines over x, with a legend where there is more than one.
+    """Lines over x, each named at its end where there is more than one.
 
     unit: from 0 to 1, whatever the numbers (less, where one is below 0). doublings: x goes 1, 2, 4.
     lowest: what lies lower is out of the picture.
     """
+    places = sorted({x for one in series for x in one.xs})
+    few = len(places) < 6 and not doublings  # then each has a place of its own, one as wide as all
 
     def draw(axis: Axes) -> None:
         heights = [y for one in series for y in one.ys if isfinite(y)]
         for one in series:
-            look: dict[str, Any] = {"color": COLOURS[one.colour], "label": one.name}
+            xs = [places.index(x) for x in one.xs] if few else one.xs
+            look: dict[str, Any] = {"color": COLOURS[one.colour]}
             look |= {"ls": "--", "lw": 1.2} if one.control else {"lw": 1.9}
-            if len(one.xs) < 12 and not one.control:
+            if len(xs) < 12 and not one.control:
                 look |= {"marker": "o", "ms": 4}
-            axis.plot(one.xs, one.ys, **look)
+            axis.plot(xs, one.ys, **look)
             if len(one.errors):
                 low, high = (np.subtract(one.ys, one.errors), np.add(one.ys, one.errors))
-                axis.fill_between(one.xs, low, high, color=COLOURS[one.colour], alpha=0.15, lw=0)
+                axis.fill_between(xs, low, high, color=COLOURS[one.colour], alpha=0.15, lw=0)
         if unit:
             axis.set_ylim(min([0.0, *heights]) - 0.02, 1.02)
         highest = max(heights, default=-inf)
         if lowest is not None and axis.get_ylim()[0] < lowest < highest:
-            axis.set_ylim(lowest, highest)
-        places = sorted({x for one in series for x in one.xs})
+            axis.set_ylim(lowest, highest + 0.05 * (highest - lowest))
         if doublings:
             axis.set_xscale("log", base=2)
-            axis.xaxis.set_major_formatter("{x:g}")
-        elif len(places) < 6:
-            axis.set_xticks(places)
+        if few or doublings:
+            axis.set_xticks(range(len(places)) if few else places, [f"{x:g}" for x in places])
         else:
             axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _finish(axis, x, y, len(series))
+        _finish(axis, x, y)
+        _name(axis, _ends(series))
 
     return Chart(name, title, says, draw)
 
 
-def _finish(axis: Axes, x: str, y: str, named: int) -> None:
+def told(value: float) -> str:
+    """A number of a chart as people write it: 2,360 and 0.0432, not 2.36e+03."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _ends(series: Sequence[Series]) -> list[tuple[str, str, float]]:
+    """Name, colour and last height of each line; several that stand for chance share a note."""
+    controls = [one for one in series if one.control]
+    named = [one for one in series if not one.control or len(controls) == 1]
+    if len(series) == 1:
+        return []
+    ends = [
+        (one.name.rpartition(", ")[2] if one.control else one.name, COLOURS[one.colour], height)
+        for one in named
+        if (height := next((y for y in reversed(one.ys) if isfinite(y)), None)) is not None
+    ]
+    return ends + ([("dashed: by chance", INK, -inf)] if len(controls) > 1 else [])
+
+
+def _name(axis: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
+    """Write names (name, colour, height) on the right of the axes, none over another.
+
+    Each as near to its height as the others leave room for, in their order from below.
+    """
+    order = sorted(ends, key=lambda end: end[2])
+    lines = [textwrap.wrap(name, LETTERS) for name, _, _ in order]
+    low, high = axis.get_ylim()
+    tall = (TOP - BOTTOM) * SIZE[1] / LINE  # lines that have room beside the axes
+    wanted = [min(1.0, max(0.0, (height - low) / (high - low))) * tall for _, _, height in order]
+    sizes = [float(len(own)) for own in lines]
+    places = apart(wanted, sizes, tall)
+    for place, own, (_, colour, _) in zip(places, lines, order, strict=True):
+        middle, beside = place / tall, axis.transAxes
+        if colour != INK:  # a stroke of the line's colour: words of it would be hard to read
+            axis.plot([1.02, 1.06], [middle] * 2, color=colour, transform=beside, clip_on=False)
+        words = "\n".join(own)
+        axis.text(1.08, middle, words, fontsize=9, linespacing=1.0, va="center", transform=beside)
+
+
+def apart(wanted: Sequence[float], sizes: Sequence[float], room: float) -> list[float]:
+    """Middles of boxes of `sizes`, stacked in order from 0 to `room`, each near the one `wanted`.
+
+    Where all of them are higher than the room, they stick out evenly above and below.
+    """
+    places, edge = [], 0.0
+    for middle, size in zip(wanted, sizes, strict=True):
+        places.append(max(middle, edge + size / 2))
+        edge = places[-1] + size / 2
+    edge = max(room, sum(sizes))
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], edge - sizes[i] / 2)
+        edge = places[i] - sizes[i] / 2
+    shift = max(0.0, sum(sizes) - room) / 2
+    return [place - shift for place in places]
+
+
+def _finish(axis: Axes, x: str, y: str) -> None:
     axis.set_xlabel(x)
     axis.set_ylabel(y)
+    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.yaxis.set_major_formatter(lambda value, _: _tick(value))
     axis.grid(axis="y", color=INK, alpha=0.12, lw=0.7)
     axis.set_axisbelow(True)
-    if named > 1:
-        low, high = axis.get_ylim()
-        axis.set_ylim(low, high + (0.16 if named < 3 else 0.28) * (high - low))
-        axis.legend(
-            loc="upper center", ncols=2 if named < 7 else 3, handlelength=1.8, markerscale=1.4
-        )
+
+
+def _tick(value: float) -> str:
+    """Short enough to stand beside an axis: 0.05, 2,400, 20k."""
+    short = f"{value / 1000:,.10g}k" if abs(value) >= 10_000 else f"{value:,.10g}"
+    return short.replace("-", "\N{MINUS SIGN}")
 
 
 def histogram(
@@ -178,14 +255,16 @@ def histogram(
     def draw(axis: Axes) -> None:
         every = np.concatenate([np.asarray(numbers, float) for _, numbers, _ in sets])
         bins = np.linspace(min(0.0, every.min()), every.max() + 1e-9, 41).tolist()
-        for label, numbers, colour in sets:
+        for _, numbers, colour in sets:
             weights = np.full(len(numbers), 100 / max(1, len(numbers)))
-            look: dict[str, Any] = {"color": COLOURS[colour], "label": label}
+            look: dict[str, Any] = {"color": COLOURS[colour]}
             axis.hist(numbers, bins, weights=weights, alpha=0.25, color=COLOURS[colour])
             axis.hist(numbers, bins, weights=weights, histtype="step", lw=1.6, **look)
         if line is not None:
-            axis.axvline(line[1], ymax=0.78, color=INK, lw=1.2, ls=":", label=line[0])
-        _finish(axis, x, "% of pictures", len(sets) + 1)
+            axis.axvline(line[1], color=INK, lw=1.2, ls=":")
+        _finish(axis, x, "% of pictures")
+        names = [(label, COLOURS[colour]) for label, _, colour in sets]
+        _list(axis, [*names, *([(f"dotted: {line[0]}", INK)] if line else [])])
 
     return Chart(name, title, says, draw)
 
@@ -201,13 +280,20 @@ def points(
     """Points (N, 2) of each set (name, points, colour), the first below the others."""
 
     def draw(axis: Axes) -> None:
-        for label, where, colour in sets:
-            look: dict[str, Any] = {"color": COLOURS[colour], "label": label, "alpha": 0.65}
+        for _, where, colour in sets:
+            look: dict[str, Any] = {"color": COLOURS[colour], "alpha": 0.65}
             axis.plot(where[:, 0], where[:, 1], "o", ms=2.6, mew=0, **look)
-        _finish(axis, x, y, len(sets))
+        _finish(axis, x, y)
         axis.grid(axis="x", color=INK, alpha=0.12, lw=0.7)
+        _list(axis, [(label, COLOURS[colour]) for label, _, colour in sets])
 
     return Chart(name, title, says, draw)
+
+
+def _list(axis: Axes, names: Sequence[tuple[str, str]]) -> None:
+    """Names and their colours on the right of the axes, the first at the top."""
+    top = axis.get_ylim()[1]
+    _name(axis, [(name, colour, top - i * 1e-9) for i, (name, colour) in enumerate(names)])
 
 
 def mean_and_half(numbers: Sequence[float]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from pairsynth.report.charts import Chart, Series, lines, mean_and_half
+from pairsynth.report.charts import Chart, Series, lines, mean_and_half, told
 from pairsynth.report.results import Results, Row, column, number
 
 
@@ -61,7 +61,9 @@ def training(results: Results) -> Iterator[Chart]:
 
 def _ends(series: Sequence[Series]) -> str:
     known = [one for one in series if isfinite(one.ys[0]) and isfinite(one.ys[-1])]
-    return "; ".join(f"{one.name} from {one.ys[0]:.3g} to {one.ys[-1]:.3g}" for one in known) + "."
+    return (
+        "; ".join(f"{one.name} from {told(one.ys[0])} to {told(one.ys[-1])}" for one in known) + "."
+    )
 
 
 def _mixtures(rows: list[Row]) -> Iterator[Chart]:
