@@ -1,6 +1,9 @@
 """The one reader of params.yaml: a section becomes a frozen dataclass, or a clear refusal."""
 
+import importlib
 import math
+import reprlib
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -11,6 +14,45 @@ from ruamel.yaml.error import YAMLError
 from pairsynth.errors import InputError
 
 Config = TypeVar("Config")
+
+# Section -> the dataclass that it becomes, named and not imported: no stage is to depend on the
+# code of another, which it only asks whether its parameters are in order.
+SECTIONS = {
+    "download": "pairsynth.sources.contract:DownloadConfig",
+    "embed": "pairsynth.encoder_training:EncoderConfig",
+    "train_gan": "pairsynth.gan_training:GanConfig",
+    "train_captioner": "pairsynth.captioner_training:CaptionerConfig",
+    "fit_gmm": "pairsynth.mixture_fitting:MixtureConfig",
+    "synthesize": "pairsynth.synthesis:SynthesisConfig",
+    "evaluate": "pairsynth.bench:EvaluationConfig",
+}
+# Modules that are loaded for nothing else: no result depends on them.
+ONLY_CHECKED: set[str] = set()
+
+MOST, LONGEST = 10**9, 1000  # of a whole number; letters of a word or a path
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = _shown.maxlong = 100
+_shown.maxlevel = 2
+
+
+def check_all(path: Path) -> None:
+    """Refuse a bad parameter of any stage before one of them works for an hour.
+
+    Raises:
+        InputError: as `load` does, for the first section that is not in order, and for a section
+            that is not known.
+    """
+    before, tree = set(sys.modules), read(path)
+    for section in tree:
+        if section not in ("seed", *SECTIONS):
+            raise InputError(
+                f"{path}: {_shown.repr(section)} is not a known section; known are seed, "
+                f"{', '.join(SECTIONS)}"
+            )
+    for section, place in SECTIONS.items():
+        module, name = place.split(":")
+        load(getattr(importlib.import_module(module), name), section, path)
+    ONLY_CHECKED.update(set(sys.modules) - before)
 
 
 def load(kind: type[Config], section: str, path: Path) -> Config:
@@ -32,7 +74,8 @@ def load(kind: type[Config], section: str, path: Path) -> Config:
     for key in given:
         if key not in names:
             raise InputError(
-                f"{path}: {section}.{key} is not a known parameter; known are {', '.join(names)}"
+                f"{path}: {section}.{_name(key)} is not a known parameter; known are "
+                f"{', '.join(names)}"
             )
     for name in names:
         if name not in given:
@@ -48,14 +91,16 @@ def load_seed(path: Path) -> int:
     """Read the one `seed`, a non-negative integer, of the YAML file at `path`."""
     seed = read(path).get("seed")
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise InputError(f"{path}: seed is {seed!r}; give a whole number from 0 to 2**63 - 1")
+        raise InputError(
+            f"{path}: seed is {_shown.repr(seed)}; give a whole number from 0 to 2**63 - 1"
+        )
     return seed
 
 
 def check(holds: bool, key: str, value: object, allowed: str) -> None:
     """Refuse `value` of `key` unless `holds`; `load` adds file and section to the message."""
     if not holds:
-        raise ValueError(f"{key} is {value!r}; allowed is {allowed}")
+        raise ValueError(f"{key} is {_shown.repr(value)}; allowed is {allowed}")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -64,8 +109,11 @@ def read(path: Path) -> dict[str, Any]:
         tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run from the project's folder") from error
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: not readable as YAML: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: not readable as YAML: nested too deeply") from error
+    except (YAMLError, ValueError, OverflowError, OSError, MemoryError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: not readable as YAML: {reason}") from error
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected sections of parameters, found {type(tree).__name__}")
     return tree
@@ -73,12 +121,24 @@ def read(path: Path) -> dict[str, Any]:
 
 def _typed(value: Any, wanted: Any, key: str, path: Path) -> Any:
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) <= MOST else math.inf
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{path}: {key} is {value}; give a finite number")
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise InputError(
-            f"{path}: {key} is {value!r}, of type {type(value).__name__}; "
+            f"{path}: {key} is {_shown.repr(value)}, of type {type(value).__name__}; "
             f"give a value of type {wanted.__name__}"
         )
+    if isinstance(value, int) and abs(value) > MOST:
+        raise InputError(f"{path}: {key} is {_shown.repr(value)}; allowed is {MOST:,} at most")
+    if isinstance(value, str) and (len(value) > LONGEST or not value.isprintable()):
+        raise InputError(
+            f"{path}: {key} is {_shown.repr(value)}; allowed are {LONGEST:,} letters at most, none "
+            "of which is a control character"
+        )
     return value
+
+
+def _name(key: object) -> str:
+    plain = isinstance(key, str) and key.isprintable() and len(key) < 100
+    return str(key) if plain else _shown.repr(key)

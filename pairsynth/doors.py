@@ -33,8 +33,9 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[Arguments, None]]:
     """Register a function as a command of `app`.
 
-    An `InputError` or a full disk ends it with one line on stderr and exit code 2, Ctrl-C with
-    130, SIGTERM with 143; anything else is a defect of ours and keeps its traceback.
+    An `InputError`, and what the machine refuses (a file, a folder, space, memory), ends it with
+    one line on stderr and exit code 2, Ctrl-C with 130, SIGTERM with 143; anything else is a
+    defect of ours and keeps its traceback.
     """
 
     def register(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
@@ -46,9 +47,11 @@ def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[
             except InputError as error:
                 _end(f"error: {error}", 2)
             except OSError as error:
-                if error.errno not in NO_SPACE:
+                _end(f"error: {_refused(error)}", 2)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_memory(error):
                     raise
-                _end(f"error: no space left for {error.filename or 'output'}; free some", 2)
+                _end("error: out of memory; lower batch_size or sizes, or free some", 2)
             except KeyboardInterrupt:
                 _end("interrupted", 130)
             except _Terminated:
@@ -57,6 +60,23 @@ def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[
         return app.command()(told)
 
     return register
+
+
+def _refused(error: OSError) -> str:
+    """What the machine did not let us do, in a line."""
+    if error.errno in NO_SPACE:
+        return f"no space left for {error.filename or 'output'}; free some"
+    named = [str(name)[:300] for name in (error.filename, error.filename2) if name is not None]
+    reason = error.strerror or " ".join(str(error).split())[:300]
+    return (
+        f"{' -> '.join(named) or 'the operating system'}: {reason}; give another path, or mend it"
+    )
+
+
+def _is_memory(error: Exception) -> bool:
+    """Python's own error, or one of torch's, which has no name of its own on the CPU."""
+    named = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
+    return named or "can't allocate memory" in str(error)
 
 
 class _Terminated(BaseException):

@@ -57,7 +57,9 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         known = tuple(TEXT_ENCODERS)
         check(self.text_encoder in known, "text_encoder", self.text_encoder, f"one of {known}")
-        for key in ("dimension", "hidden", "channels", "min_count", "epochs"):
+        for key in ("dimension", "hidden", "channels"):
+            check(1 <= getattr(self, key) <= 4096, key, getattr(self, key), "1 to 4,096")
+        for key in ("min_count", "epochs"):
             check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
         check(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
         check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")

@@ -74,8 +74,10 @@ class GanConfig:
     def __post_init__(self) -> None:
         known = tuple(OBJECTIVES)
         check(self.objective in known, "objective", self.objective, f"one of {known}")
-        for key in ("epochs", "noise", "generator_channels", "discriminator_channels"):
-            check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        check(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        check(1 <= self.noise <= 4096, "noise", self.noise, "1 to 4,096")
+        for key in ("generator_channels", "discriminator_channels"):
+            check(1 <= getattr(self, key) <= 512, key, getattr(self, key), "1 to 512")
         check(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
         for key in ("generator_rate", "discriminator_rate"):
             check(getattr(self, key) > 0, key, getattr(self, key), "above 0")

@@ -21,7 +21,7 @@ import torch
 import typer
 from torch.optim import Optimizer
 
-from pairsynth import parallel
+from pairsynth import config, parallel
 from pairsynth.artifacts import FORMAT, file_digest
 from pairsynth.checkpoints import load_checkpoint, save_checkpoint
 from pairsynth.errors import InputError
@@ -152,10 +152,12 @@ def fingerprint(inputs: Sequence[Path], **facts: object) -> str:
 def _sources() -> list[Path]:
     """The files of all our modules that this process has loaded, the command itself included.
 
-    But for the one that shows progress: what passes through it comes out as it went in.
+    But for the one that shows progress, since what passes through it comes out as it went in, and
+    for those that were asked for nothing but whether their parameters are in order.
     """
     ours = {__package__, "stages", "__main__"}
-    loaded = [module for name, module in sys.modules.items() if name.partition(".")[0] in ours]
+    names = sys.modules.keys() - config.ONLY_CHECKED
+    loaded = [sys.modules[name] for name in names if name.partition(".")[0] in ours]
     files = {Path(getattr(module, "__file__", None) or "") for module in loaded}
     return sorted(file for file in files if file.suffix == ".py" and file.name != PRESENTATION)
 

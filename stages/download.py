@@ -20,6 +20,7 @@ def main(
 ) -> None:
     """Fetch or draw the captioned pictures, check them, split them, write Parquet shards."""
     watch = doors.Stopwatch()
+    config.check_all(params)
     options = config.load(DownloadConfig, "download", params)
     seed = config.load_seed(params)
 

@@ -24,6 +24,7 @@ def main(
 ) -> None:
     """Train psi and the image tower in one space, then embed every caption and picture."""
     watch = doors.Stopwatch()
+    config.check_all(params)
     options = config.load(EncoderConfig, "embed", params)
     seed = config.load_seed(params)
 

@@ -49,8 +49,8 @@ def main(
 ) -> None:
     """Measure captions, pictures, pairs, cycles and use, each beside its floor and its ceiling."""
     watch = doors.Stopwatch()
-    options = config.load(EvaluationConfig, "evaluate", params)
-    seed = config.load_seed(params)
+    config.check_all(params)
+    options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
 
     splits, vectors = bench.read_splits(pictures, embeddings, checked_digest(encoder, "encoder"))
     where, source = devices.choose(device), splits["train"].digest

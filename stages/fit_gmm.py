@@ -26,6 +26,7 @@ def main(
 ) -> None:
     """Fit Gaussian mixtures over psi(t) and over phi(v) of the train split."""
     watch = doors.Stopwatch()
+    config.check_all(params)
     options = config.load(MixtureConfig, "fit_gmm", params)
     seed = config.load_seed(params)
 

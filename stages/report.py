@@ -22,6 +22,7 @@ def main(
 ) -> None:
     """Draw the report: one HTML file with all that was made and measured, and its curves as PNG."""
     watch = doors.Stopwatch()
+    config.check_all(params)
     options = config.read(params)
     seed = config.load_seed(params)
 

@@ -30,6 +30,7 @@ def main(
 ) -> None:
     """Make novel pairs by {prototype, density} x {text, image} and write them as a dataset."""
     watch = doors.Stopwatch()
+    config.check_all(params)
     options = config.load(SynthesisConfig, "synthesize", params)
     seed = config.load_seed(params)
 

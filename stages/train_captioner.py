@@ -25,6 +25,7 @@ def main(
 ) -> None:
     """Train the LSTM that reads phi(v), the frozen last convolution of the discriminator."""
     watch = doors.Stopwatch()
+    config.check_all(params)
     options = config.load(CaptionerConfig, "train_captioner", params)
     seed = config.load_seed(params)
 

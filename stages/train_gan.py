@@ -28,6 +28,7 @@ def main(
 ) -> None:
     """Train the generator and the discriminator on psi and pictures of the train split."""
     stopwatch = doors.Stopwatch()
+    config.check_all(params)
     options = config.load(GanConfig, "train_gan", params)
     seed = config.load_seed(params)
 

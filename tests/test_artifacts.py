@@ -286,6 +286,72 @@ def test_embeddings_of_other_pictures_or_captions_are_refused(
         read_embeddings(tmp_path, "train", more, "psi")
 
 
+# ---------------------------------------------------------------- folders
+
+
+def fill(path: Path, content: str) -> None:
+    with artifacts.new_folder(path) as folder:
+        (folder / "file").write_text(content)
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_a_folder_is_replaced_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can: bool
+) -> None:
+    if not can:
+        monkeypatch.setattr(artifacts, "_exchange", lambda one, other: False)
+    for content in ("old", "new"):
+        fill(tmp_path / "data/out", content)
+        assert (tmp_path / "data/out/file").read_text() == content
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="exchanging two names is Linux's")
+def test_killed_while_a_folder_is_replaced_old_or_new_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the exchange touches the place: no moment at which it is empty or half full."""
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    fill(tmp_path / "out", "old")
+    monkeypatch.setattr(artifacts, "_exchange", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path / "out", "new")
+    assert (tmp_path / "out/file").read_text() == "old"
+    monkeypatch.undo()
+    one, other = tmp_path / "out", tmp_path / "other"
+    shutil.copytree(one, other)
+    (other / "file").write_text("other")
+    assert artifacts._exchange(one, other)
+    assert [(path / "file").read_text() for path in (one, other)] == ["other", "old"]
+    assert not artifacts._exchange(one, tmp_path / "gone")
+
+
+def test_a_file_where_the_folder_should_come_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(NotADirectoryError):
+        fill(tmp_path / "out", "new")
+    assert (tmp_path / "out").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_temporaries_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for process in (dead.pid, os.getppid()):
+        (tmp_path / f".out.{process}.tmp").mkdir()
+        (tmp_path / f".file.{process}.tmp").write_text("")
+    (tmp_path / ".out.mine.tmp").write_text("")
+    fill(tmp_path / "out", "new")
+    write_whole(tmp_path / "file", b"new")
+    left = sorted(path.name for path in tmp_path.glob(".*"))
+    assert left == sorted(
+        [f".file.{os.getppid()}.tmp", ".out.mine.tmp", f".out.{os.getppid()}.tmp"]
+    )
+
+
 # ---------------------------------------------------------------- shards
 
 

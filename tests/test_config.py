@@ -1,5 +1,9 @@
 """params.yaml: every section is its dataclass, and what is wrong is told with its place."""
 
+import importlib
+import itertools
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -181,6 +185,51 @@ def test_a_share_for_one_strategy_at_least(tmp_path: Path) -> None:
         config.load(SynthesisConfig, "synthesize", changed(tmp_path, "synthesize", **none))
 
 
+# ---------------------------------------------------------------- all of it at once
+
+
+def test_the_parameters_of_the_repository_are_in_order() -> None:
+    config.check_all(REPOSITORY / "params.yaml")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_bad_parameter_of_any_section_is_refused_by_all(tmp_path: Path, section: str) -> None:
+    key = next(key for owner, key in KEYS if owner == section)
+    path = write(tmp_path, {**TREE, section: {**TREE[section], key: None}})
+    with pytest.raises(InputError, match=rf"params.yaml: {section}\.{key} is None, of type"):
+        config.check_all(path)
+
+
+def test_the_sections_are_those_of_the_stages() -> None:
+    for section, place in config.SECTIONS.items():
+        module, name = place.split(":")
+        assert getattr(importlib.import_module(module), name) is SECTIONS[section]
+    assert list(config.SECTIONS) == list(SECTIONS)
+
+
+@pytest.mark.parametrize("name", ["train_gam", "x" * 5000, 3, None])
+def test_an_unknown_section_is_refused_with_the_known_ones(tmp_path: Path, name: Any) -> None:
+    path = write(tmp_path, {**TREE, name: {"epochs": 3}})
+    with pytest.raises(
+        InputError, match="is not a known section; known are seed, download"
+    ) as told:
+        config.check_all(path)
+    assert len(str(told.value)) < 500
+
+
+def test_checking_others_makes_no_result_depend_on_their_code() -> None:
+    """Neither by an import that dvc.yaml would have to name nor in a training's fingerprint."""
+    code = (
+        "import stages.embed; from pathlib import Path; from pairsynth import config, resume;"
+        "before = resume._sources(); config.check_all(Path('params.yaml'));"
+        "import sys; print('pairsynth.gan_training' in sys.modules, before == resume._sources())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert done.stdout == "True True\n"
+
+
 # ---------------------------------------------------------------- what is read
 
 
@@ -237,6 +286,58 @@ def test_what_is_no_yaml_is_told(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"params.yaml: "):
         config.load(GanConfig, "train_gan", path)
+
+
+HOSTILE = {
+    "a date that is none": "seed: 2024-99-99",
+    "a number of 5,000 digits": "seed: " + "9" * 5000,
+    "no number": "seed: !!int abc",
+    "no float": "seed: !!float abc",
+    "2,000 brackets": "seed: " + "[" * 2000 + "]" * 2000,
+    "2,000 braces": "seed: " + "{a: " * 2000 + "}" * 2000,
+    "a key twice": "seed: 1\nseed: 2",
+    "a list as a key": "? [1, 2]\n: 3",
+    "an alias to nothing": "seed: *nothing",
+    "binary that is none": "seed: !!binary '?'",
+    "a control character": "seed: \x07",
+    "laughs": "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    + "".join(
+        f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in itertools.pairwise("abcdefghijk")
+    )
+    + "seed: *k",
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_whatever_the_file_holds_is_refused_in_a_line(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"params.yaml: ") as told:
+        config.load_seed(path)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 700
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("download", "garden_species", 10**20),
+        ("download", "folder", "x" * 5000),
+        ("download", "folder", "a\0b"),
+        ("download", "mirror", "a\nb"),
+        ("embed", "dimension", 10**9),
+        ("embed", "epochs", 10**12),
+        ("embed", "learning_rate", 10**400),
+        ("train_gan", "generator_channels", 100_000),
+        ("fit_gmm", "rows", 10**4000),
+    ],
+)
+def test_no_size_is_without_bounds(tmp_path: Path, section: str, key: str, value: Any) -> None:
+    path = write(tmp_path, {**TREE, section: {**TREE[section], key: value}})
+    with pytest.raises(InputError, match=rf"params.yaml: {section}\.{key} is ") as told:
+        config.check_all(path)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 500
 
 
 @pytest.mark.parametrize("content", ["", "- a\n- b\n", "just words", "3"])

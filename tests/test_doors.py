@@ -50,6 +50,30 @@ def test_an_input_error_is_a_plain_exception_with_its_message() -> None:
     assert InputError.__bases__ == (Exception,)
 
 
+MACHINE = [errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG]
+
+
+@pytest.mark.parametrize("number", MACHINE)
+def test_what_the_machine_refuses_is_one_line_and_exit_code_2(number: int) -> None:
+    code, _, err, escaped = run(OSError(number, os.strerror(number), "data/gan.pt"))
+    assert (code, type(escaped)) == (2, SystemExit)
+    assert err == f"error: data/gan.pt: {os.strerror(number)}; give another path, or mend it\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"),
+    ],
+)
+def test_memory_that_is_not_there_is_one_line_and_exit_code_2(error: Exception) -> None:
+    code, _, err, _ = run(error)
+    assert code == 2
+    assert err == "error: out of memory; lower batch_size or sizes, or free some\n"
+
+
 @pytest.mark.parametrize("number", NO_SPACE)
 def test_a_full_disk_is_one_line_and_exit_code_2(number: int) -> None:
     code, _, err, _ = run(OSError(number, "no space", "data/gan.pt"))
@@ -94,7 +118,7 @@ def test_the_first_process_alone_draws_a_bar(rank: str, monkeypatch: pytest.Monk
     assert ("counting" in screen.getvalue()) == (rank == "0")
 
 
-@pytest.mark.parametrize("error", [ValueError("a defect"), OSError(errno.EIO, "broken disk")])
+@pytest.mark.parametrize("error", [ValueError("a defect"), RuntimeError("another")])
 def test_our_own_defects_keep_their_traceback(error: Exception) -> None:
     code, _, _, escaped = run(error)
     assert code == 1

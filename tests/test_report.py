@@ -399,8 +399,58 @@ def test_a_damaged_table_names_its_stage(tmp_path: Path) -> None:
     (tmp_path / "evaluate.csv").write_text(
         "group,subject,measure,value,low,high,count\na,b,c,x,,,1\n"
     )
-    with pytest.raises(InputError, match=r"evaluate.csv is damaged .* dvc repro --force evaluate"):
+    with pytest.raises(InputError, match=r"evaluate.csv is damaged .*--single-item evaluate"):
+        InputError, match=r"evaluate.csv is damaged .* dvc repro --force .* evaluate"
+    ):
         results.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in results.files() if name.endswith("csv")])
+@pytest.mark.parametrize("cut", [1, 20, 0.5])
+def test_a_table_cut_short_is_named_with_its_stage(
+    checkout: Path, tmp_path: Path, name: str, cut: float
+) -> None:
+    text = (checkout / "metrics" / name).read_text()
+    kept = text[:-cut] if isinstance(cut, int) else text[: int(cut * len(text))]
+    (tmp_path / name).write_text(kept.removesuffix("\n"))
+    stage = Path(name).stem
+    stage = "evaluate" if stage in ("cycles", "use", "pairs") else stage
+    with pytest.raises(InputError, match=rf"{name} is damaged \(.*--force --single-item {stage}"):
+        results.read(tmp_path)
+
+
+HARM = {
+    "half of it": lambda data: data[: len(data) // 2],
+    "nothing": lambda data: b"",
+    "a list": lambda data: b"[1]",
+    "no UTF-8": lambda data: b"\xff\xfe{}",
+    "nested": lambda data: b'{"a": {"b": 1}}',
+    "deep": lambda data: b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("stage", results.TOLD)
+def test_damaged_numbers_are_named_with_their_stage(
+    checkout: Path, tmp_path: Path, stage: str, harm: str
+) -> None:
+    data = (checkout / f"metrics/{stage}.json").read_bytes()
+    (tmp_path / f"{stage}.json").write_bytes(HARM[harm](data))
+    with pytest.raises(InputError, match=rf"{stage}.json is damaged .*--single-item {stage}$"):
+        results.read(tmp_path)
+
+
+def test_a_damaged_sheet_is_named_with_its_stage(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    data = (checkout / "metrics/figures/samples.png").read_bytes()
+    (tmp_path / "figures/samples.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"samples.png is damaged .*--single-item train_gan"):
+        results.read(tmp_path)
+
+
+def test_a_word_where_a_number_should_stand_is_told() -> None:
+    with pytest.raises(InputError, match="metrics: 'x' stands where a number should"):
+        results.number("x")
 
 
 def test_nothing_measured_is_nothing_shown(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pairsynth.errors import InputError
+from pairsynth.images import decode
 
 TOLD = ("download", "embed", "train_gan", "train_captioner", "fit_gmm", "synthesize", "evaluate")
 CURVES = ("embed", "train_gan", "train_captioner", "fit_gmm", "cycles", "use", "pairs")
@@ -79,42 +80,90 @@ def read(folder: Path) -> Results:
     Raises:
         InputError: where a file is not what its stage writes.
     """
-    told = {name: json.loads(text) for name, text in _texts(folder, TOLD, ".json")}
-    curves = {name: _rows(text) for name, text in _texts(folder, (*CURVES, FIGURES), ".csv")}
+    told = {name: _object(path, text) for name, path, text in _texts(folder, TOLD, ".json")}
+    curves = {
+        name: _rows(path, text) for name, path, text in _texts(folder, (*CURVES, FIGURES), ".csv")
+    }
     sheets = {name: folder / f"figures/{name}.png" for name in SHEETS}
     try:
         figures = dict(_measured(curves.pop(FIGURES, [])))
     except (KeyError, ValueError) as error:
-        raise InputError(
-            f"{folder}/{FIGURES}.csv is damaged ({error!r}); run: dvc repro --force evaluate"
-        ) from error
-    return Results(
-        told, curves, figures, {n: path.read_bytes() for n, path in sheets.items() if path.exists()}
+        raise _damaged(folder / f"{FIGURES}.csv", repr(error)) from error
+    return Results(told, curves, figures, {n: _sheet(p) for n, p in sheets.items() if p.exists()})
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    stage = "train_gan" if path.suffix == ".png" else path.stem
+    stage = stage if stage in TOLD else FIGURES
+    return InputError(
+        f"{path} is damaged ({reason}); remake it: dvc repro --force --single-item {stage}"
     )
 
 
-def _texts(folder: Path, names: tuple[str, ...], suffix: str) -> Iterator[tuple[str, str]]:
+def _texts(folder: Path, names: tuple[str, ...], suffix: str) -> Iterator[tuple[str, Path, str]]:
     for name in names:
         path = folder / f"{name}{suffix}"
         if path.exists():
-            yield name, path.read_text(encoding="utf-8")
+            try:
+                yield name, path, path.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise _damaged(path, "no UTF-8") from error
 
 
-def _rows(text: str) -> list[Row]:
-    return list(csv.DictReader(io.StringIO(text)))
+def _object(path: Path, text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"no JSON: {error}") from error
+    plain = str | int | float | bool | None
+    if not isinstance(found, dict) or not all(isinstance(one, plain) for one in found.values()):
+        raise _damaged(path, "not the flat numbers and words that its stage writes")
+    return found
+
+
+def _rows(path: Path, text: str) -> list[Row]:
+    try:
+        rows: list[Any] = list(csv.DictReader(io.StringIO(text), strict=True))
+    except csv.Error as error:
+        raise _damaged(path, str(error)) from error
+    if text and not text.endswith("\n"):
+        raise _damaged(path, "its last line is cut off")
+    for i, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise _damaged(path, f"line {i} has not as many cells as the first")
+    return rows
+
+
+def _sheet(path: Path) -> bytes:
+    data = path.read_bytes()
+    try:
+        decode(data)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
+    return data
 
 
 def _measured(rows: list[Row]) -> Iterator[tuple[Key, Measured]]:
     for row in rows:
-        value, low, high = (number(row[key]) for key in ("value", "low", "high"))
+        value, low, high = (float(row[k]) if row[k] else None for k in ("value", "low", "high"))
         if value is not None:
             key = (row["group"], row["subject"], row["measure"])
             yield key, Measured(value, low, high, int(row["count"]))
 
 
 def number(text: str | None) -> float | None:
-    """A cell of a CSV file as a number; None where it is empty."""
-    return float(text) if text else None
+    """A cell of a CSV file as a number; None where it is empty.
+
+    Raises:
+        InputError: where it is no number.
+    """
+    try:
+        return float(text) if text else None
+    except ValueError as error:
+        raise InputError(
+            f"metrics: {str(text)[:40]!r} stands where a number should; "
+            "remake it: dvc repro --force"
+        ) from error
 
 
 def column(rows: list[Row], name: str) -> list[float]:

@@ -41,8 +41,9 @@ class DownloadConfig:
         check(self.image_size in SIZES, "image_size", self.image_size, f"one of {SIZES}")
         check(self.split in ("class", "image"), "split", self.split, "class or image")
         check(self.broken in ("skip", "refuse"), "broken", self.broken, "skip or refuse")
-        check(self.garden_species >= 6, "garden_species", self.garden_species, "6 or more")
-        check(self.garden_pictures >= 1, "garden_pictures", self.garden_pictures, "1 or more")
+        species, each = self.garden_species, self.garden_pictures
+        check(6 <= species <= 20_000, "garden_species", species, "6 to 20,000")
+        check(1 <= each <= 1000, "garden_pictures", each, "1 to 1,000")
 
 
 @dataclass(frozen=True)
