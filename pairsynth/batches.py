@@ -43,26 +43,26 @@ class Batches:
         self.start, self.count = (t.to(device) for t in class_ranges(pictures.class_ids[order]))
         self.position = order.argsort().to(device)
 
-    def epoch(self, randomness: torch.Generator) -> Iterator[Batch]:
+    def epoch(self, rng: torch.Generator) -> Iterator[Batch]:
         """All pictures in a new order, one caption each; the incomplete last batch is left out.
 
         Where several processes train, each gets its share of every batch.
         """
         count = len(self.order)
-        order = torch.randperm(count, generator=randomness, device=self.order.device)
+        order = torch.randperm(count, generator=rng, device=self.order.device)
         order = parallel.same(order)
         for batch in order[: count // self.size * self.size].split(self.size):
             rows = parallel.own(batch)
-            images = random_crop_flip(self.pixels[rows], self.image_size, randomness)
-            psi = self.psi[one_caption(rows, self.first, randomness)]
-            wrong = self.psi[one_caption(self.wrong_rows(rows, randomness), self.first, randomness)]
+            images = random_crop_flip(self.pixels[rows], self.image_size, rng)
+            psi = self.psi[one_caption(rows, self.first, rng)]
+            wrong = self.psi[one_caption(self.wrong_rows(rows, rng), self.first, rng)]
             yield Batch(to_network(images), psi, wrong, self.class_ids[rows])
 
-    def wrong_rows(self, rows: Tensor, randomness: torch.Generator) -> Tensor:
+    def wrong_rows(self, rows: Tensor, rng: torch.Generator) -> Tensor:
         """For each picture of `rows` (N) one of another class, drawn evenly from all of those."""
         place = self.position[rows]
         start, count = self.start[place], self.count[place]
-        draw = torch.rand(len(rows), generator=randomness, device=rows.device)
+        draw = torch.rand(len(rows), generator=rng, device=rows.device)
         others = len(self.order) - count
         skipped = (draw * others).long().clamp(max=others - 1)
         return self.order[torch.where(skipped < start, skipped, skipped + count)]

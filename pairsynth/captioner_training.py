@@ -12,9 +12,9 @@ from pairsynth.config import check
 from pairsynth.devices import autocast
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
-from pairsynth.finite import check_finite
 from pairsynth.gan import Gan, phi_of
 from pairsynth.inference import inference
+from pairsynth.nonfinite import check_finite
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.text import PAD, SPECIALS, Vocabulary, trim
@@ -85,7 +85,7 @@ def train(
     Raises:
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
-    randomness = torch_stream(seed, "train_captioner", device=device)
+    rng = torch_stream(seed, "train_captioner", device=device)
     sides = (pictures.pixels, pictures.pixels.flip(3))
     views = torch.stack([phi_of(gan, pixels, device) for pixels in sides])
     captioner.standardize(views[0])
@@ -101,17 +101,17 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps * config.epochs
     )
-    parts = (captioner, optimizer, schedule, randomness)
+    parts = (captioner, optimizer, schedule, rng)
     reports = resume.restore(CaptionerReport, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
         captioner.train()
-        parallel.draw_apart(randomness, seed, "train_captioner", epoch)
-        order = parallel.same(torch.randperm(len(tokens), generator=randomness, device=device))
+        parallel.draw_apart(rng, seed, "train_captioner", epoch)
+        order = parallel.same(torch.randperm(len(tokens), generator=rng, device=device))
         figures, words = [], torch.zeros((), dtype=torch.long, device=device)
         for whole in order[: steps * batch].split(batch):
             rows = parallel.own(whole)
-            mirrored = torch.randint(2, (len(rows),), generator=randomness, device=device)
+            mirrored = torch.randint(2, (len(rows),), generator=rng, device=device)
             captions = trim(tokens[rows])
             with autocast(device):
                 logits = captioner(views[mirrored, owner[rows]], captions)

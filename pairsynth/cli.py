@@ -10,7 +10,7 @@ import typer
 from PIL import Image
 from torch import Tensor
 
-from pairsynth import devices, doors, exploration, images, mixture, verification
+from pairsynth import console, devices, exploration, images, mixture, verification
 from pairsynth.artifacts import write_picture
 from pairsynth.errors import InputError
 from pairsynth.mappings import Mappings, load_mappings
@@ -38,7 +38,7 @@ class Over(StrEnum):
     phi = "phi"
 
 
-@doors.command(app)
+@console.command(app)
 def draw(
     sentence: Annotated[str, typer.Argument(help="What the pictures shall show.")],
     count: Annotated[int, typer.Option(min=1, help="Pictures to draw.")] = 8,
@@ -55,7 +55,7 @@ def draw(
     _save(output, images.grid(pixels, min(count, 8), enlarge))
 
 
-@doors.command(app)
+@console.command(app)
 def caption(
     pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
     count: Annotated[int, typer.Option(min=0, help="Freer captions for each.")] = 3,
@@ -72,7 +72,7 @@ def caption(
             typer.echo(f"  free  {free}")
 
 
-@doors.command(app)
+@console.command(app)
 def blend(
     left: Annotated[str, typer.Argument(help="A sentence or a picture file.")],
     right: Annotated[str, typer.Argument(help="Another of the same kind.")],
@@ -104,7 +104,7 @@ def blend(
     _save(output, strip(pixels, labels, f"{left}  ->  {right}"))
 
 
-@doors.command(app)
+@console.command(app)
 def cycle(
     source: Annotated[str, typer.Argument(help="A sentence or a picture file.")],
     turns: Annotated[int, typer.Option(min=1, max=64, help="Times around.")] = 3,
@@ -131,7 +131,7 @@ def cycle(
     _save(output, strip(pixels, labels, source))
 
 
-@doors.command(app)
+@console.command(app)
 def components(
     over: Annotated[Over, typer.Option(help="Mixture of captions or of pictures.")] = Over.psi,
     rows: Annotated[int, typer.Option(min=1, help="Components, the heaviest first.")] = 8,
@@ -159,7 +159,7 @@ def components(
     _save(output, images.grid(pixels, columns, 2))
 
 
-@doors.command(app)
+@console.command(app)
 def profile(
     name: Annotated[str, typer.Argument(help="One of the profiles; none: list them.")] = "",
     params: Annotated[Path, typer.Option(help="File to change.")] = Path("params.yaml"),
@@ -175,7 +175,7 @@ def profile(
     typer.echo(f"{params}: {len(changes)} values changed; see: git diff {params}")
 
 
-@doors.command(app)
+@console.command(app)
 def verify(data: Data = Path("data")) -> None:
     """Read every artifact whole and check that they belong together."""
     if not data.is_dir():
@@ -242,7 +242,7 @@ def _save(output: Path, picture: Image.Image) -> None:
     try:
         write_picture(output, picture)
     except OSError as error:
-        if error.errno in doors.NO_SPACE:
+        if error.errno in console.NO_SPACE:
             raise
         raise InputError(f"--output {output}: {error.strerror or error}") from error
     typer.echo(output)

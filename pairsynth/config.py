@@ -24,8 +24,16 @@ SECTIONS = {
     "train_captioner": "pairsynth.captioner_training:CaptionerConfig",
     "fit_gmm": "pairsynth.mixture_fitting:MixtureConfig",
     "synthesize": "pairsynth.synthesis:SynthesisConfig",
-    "evaluate": "pairsynth.bench:EvaluationConfig",
+    "evaluate": "pairsynth.evaluation.context:EvaluationConfig",
 }
+# Old names of parameters, by which older copies of params.yaml may still call them.
+RENAMED = {
+    "generator_rate": "generator_lr",
+    "discriminator_rate": "discriminator_lr",
+    "momentum": "beta1",
+    "average": "ema_decay",
+}
+
 # Modules that are loaded for nothing else: no result depends on them.
 ONLY_CHECKED: set[str] = set()
 
@@ -72,6 +80,8 @@ def load(kind: type[Config], section: str, path: Path) -> Config:
     types = get_type_hints(kind)
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for key in given:
+        if RENAMED.get(key) in names:
+            raise InputError(f"{path}: {section}.{key} is called {RENAMED[key]} now; rename it")
         if key not in names:
             raise InputError(
                 f"{path}: {section}.{_name(key)} is not a known parameter; known are "

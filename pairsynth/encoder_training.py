@@ -15,8 +15,8 @@ from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
 from pairsynth.examples import Pictures
-from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.images import center_crop, network_size, random_crop_flip, to_network
+from pairsynth.nonfinite import check_finite, gradient_norm
 from pairsynth.pretrained import load_pretrained
 from pairsynth.resume import NEVER, Resume
 from pairsynth.sampling import one_caption
@@ -115,7 +115,7 @@ def train(
     tokens = encoder.encode(pictures.flat_captions).to(device)
     first = pictures.first_caption.to(device)
     pixels = pictures.pixels.to(device)
-    randomness = torch_stream(seed, "embed", device=device)
+    rng = torch_stream(seed, "embed", device=device)
     batch = parallel.whole_batch(config.batch_size, len(pictures))
     steps = len(pictures) // batch
     optimizer = torch.optim.AdamW(
@@ -124,18 +124,18 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps * config.epochs
     )
-    parts = (encoder, optimizer, schedule, randomness)
+    parts = (encoder, optimizer, schedule, rng)
     reports = resume.restore(EncoderReport, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
         encoder.train()
-        parallel.draw_apart(randomness, seed, "embed", epoch)
-        order = parallel.same(torch.randperm(len(pictures), generator=randomness, device=device))
+        parallel.draw_apart(rng, seed, "embed", epoch)
+        order = parallel.same(torch.randperm(len(pictures), generator=rng, device=device))
         figures = []
         for whole in order[: steps * batch].split(batch):
             rows = parallel.own(whole)
-            images = to_network(random_crop_flip(pixels[rows], encoder.size, randomness))
-            captions = [one_caption(rows, first, randomness) for _ in range(2)]
+            images = to_network(random_crop_flip(pixels[rows], encoder.size, rng))
+            captions = [one_caption(rows, first, rng) for _ in range(2)]
             with autocast(device):
                 joint = encoder.joint(images)
                 one, other = encoder.psi(trim(tokens[torch.cat(captions)])).chunk(2)

@@ -4,7 +4,7 @@
 class InputError(Exception):
     """Something the user gave cannot be used; `message` says what, where and how to mend it.
 
-    A command of `doors.command` prints the message and exits with code 2, no traceback.
+    A command of `console.command` prints the message and exits with code 2, no traceback.
     """
 
     @property

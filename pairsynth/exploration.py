@@ -92,9 +92,9 @@ def component_psi(
 def _samples(
     mixture: Mixture, over: str, component: int, count: int, seed: int
 ) -> Iterator[NDArray[np.float64]]:
-    randomness = seeds.stream(seed, "components", over, component)
+    rng = seeds.stream(seed, "components", over, component)
     for _ in range(count):
-        yield mixture.sample_of(component, randomness)
+        yield mixture.sample_of(component, rng)
 
 
 def _floats(values: NDArray[np.float64]) -> Tensor:

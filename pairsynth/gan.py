@@ -140,7 +140,7 @@ class Generator(nn.Module):
         return torch.tanh(self.layers(grid))
 
 
-class Rectifier(nn.LeakyReLU):
+class ScaledLeakyReLU(nn.LeakyReLU):
     """Leaky, and made up for what it takes (He et al., arXiv 1502.01852).
 
     Spectral norm lets no convolution do so: what tells real from fake would fade layer by layer.
@@ -160,7 +160,7 @@ class Discriminator(nn.Module):
         width = 3
         for i in range(_levels(size)):
             wider = channels * min(8, 2**i)
-            layers += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), Rectifier(0.2)]
+            layers += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), ScaledLeakyReLU(0.2)]
             width = wider
         self.trunk = nn.Sequential(*layers)
         self.phi_channels = width

@@ -16,11 +16,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pairsynth import parallel
 from pairsynth.batches import Batch, Batches
+from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.config import check
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast, need_compiler
 from pairsynth.examples import Embeddings, Pictures
-from pairsynth.finite import check_finite, gradient_norm
 from pairsynth.gan import OBJECTIVES, Gan
 from pairsynth.images import (
     center_crop,
@@ -29,9 +29,9 @@ from pairsynth.images import (
     to_pixels,
 )
 from pairsynth.inference import inference
+from pairsynth.nonfinite import check_finite, gradient_norm
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
-from pairsynth.watching import Watch
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class GanConfig:
     noise: Z, normal numbers the generator takes besides psi.
     generator_channels: width of the generator's last block.
     discriminator_channels: width of the discriminator's first convolution.
-    generator_rate: Adam's learning rate for the generator.
-    discriminator_rate: Adam's learning rate for the discriminator.
-    momentum: Adam's first beta.
-    average: share of the old average kept in a step by the averaged generator; 0: none.
+    generator_lr: Adam's learning rate for the generator.
+    discriminator_lr: Adam's learning rate for the discriminator.
+    beta1: Adam's first beta.
+    ema_decay: share of the old average kept in a step by the averaged generator; 0: none.
     interpolation: weight of the generator's loss on psi between two captions (GAN-INT).
     contrastive: weight of the image-text contrastive term on phi; 0: none, as in the paper.
     translation: largest shift of real and fake pictures, as a share of their side.
@@ -61,10 +61,10 @@ class GanConfig:
     noise: int
     generator_channels: int
     discriminator_channels: int
-    generator_rate: float
-    discriminator_rate: float
-    momentum: float
-    average: float
+    generator_lr: float
+    discriminator_lr: float
+    beta1: float
+    ema_decay: float
     interpolation: float
     contrastive: float
     translation: float
@@ -79,9 +79,9 @@ class GanConfig:
         for key in ("generator_channels", "discriminator_channels"):
             check(1 <= getattr(self, key) <= 512, key, getattr(self, key), "1 to 512")
         check(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
-        for key in ("generator_rate", "discriminator_rate"):
+        for key in ("generator_lr", "discriminator_lr"):
             check(getattr(self, key) > 0, key, getattr(self, key), "above 0")
-        for key in ("momentum", "average", "translation", "cooldown"):
+        for key in ("beta1", "ema_decay", "translation", "cooldown"):
             check(0 <= getattr(self, key) < 1, key, getattr(self, key), "0 to below 1")
         for key in ("interpolation", "contrastive"):
             check(getattr(self, key) >= 0, key, getattr(self, key), "0 or more")
@@ -126,7 +126,7 @@ def train(
     config: GanConfig,
     seed: int,
     device: torch.device,
-    watch: Watch,
+    watch: CollapseMonitor,
     resume: Resume = NEVER,
 ) -> Iterator[GanReport]:
     """Train `gan` in place; one report an epoch. After the last, its generator is the average.
@@ -135,36 +135,36 @@ def train(
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
     parallel.agree(gan.generator, gan.discriminator)
-    randomness = torch_stream(seed, "train_gan", device=device)
+    rng = torch_stream(seed, "train_gan", device=device)
     batches = Batches(pictures, embeddings, config.batch_size, gan.size, device)
-    step = Step(gan, config, randomness)
-    average = Average(gan.generator, config.average)
+    step = Step(gan, config, rng)
+    ema = EMA(gan.generator, config.ema_decay)
     optimizers = (step.generator_optimizer, step.discriminator_optimizer)
     for optimizer in optimizers:
         parallel.average_before(optimizer)
-    parts = (gan.generator, gan.discriminator, average, *optimizers, randomness, watch)
+    parts = (gan.generator, gan.discriminator, ema, *optimizers, rng, watch)
     reports = resume.restore(GanReport, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
         step.slow_to(rate_share(epoch, config.epochs, config.cooldown))
         gan.generator.train()
         gan.discriminator.train()
-        parallel.draw_apart(randomness, seed, "train_gan", epoch)
+        parallel.draw_apart(rng, seed, "train_gan", epoch)
         figures = []
-        for batch in batches.epoch(randomness):
+        for batch in batches.epoch(rng):
             figures.append(torch.cat([step(batch), _gradients(gan)]))
-            average.update(gan.generator)
+            ema.update(gan.generator)
         means = _finite(parallel.mean(torch.stack(figures)), epoch)[:, :5].mean(0).tolist()
-        parallel.average_buffers(gan.generator, gan.discriminator, average.module)
+        parallel.average_buffers(gan.generator, gan.discriminator, ema.module)
         images = len(figures) * batches.size
-        means += watch(average.module, epoch)
+        means += watch(ema.module, epoch)
         reports.append(GanReport(epoch, images, *means))
         resume.keep(reports)
         yield reports[-1]
-    gan.generator.load_state_dict(average.module.state_dict())
+    gan.generator.load_state_dict(ema.module.state_dict())
 
 
-class Average:
+class EMA:
     """The generator averaged over its steps, each keeping `share` of the average so far.
 
     Less in the first steps (n of n + 9): pictures of the untrained generator would stay in it for a
@@ -216,43 +216,43 @@ def _finite(figures: Tensor, epoch: int) -> Tensor:
         "losses, scores and gradients",
         "train_gan",
         epoch,
-        "lower train_gan.generator_rate and train_gan.discriminator_rate",
+        "lower train_gan.generator_lr and train_gan.discriminator_lr",
     )
 
 
 class Step:
     """One step of GAN-CLS; its state is the two optimizers."""
 
-    def __init__(self, gan: Gan, config: GanConfig, randomness: torch.Generator) -> None:
-        self.gan, self.config, self.randomness = gan, config, randomness
+    def __init__(self, gan: Gan, config: GanConfig, rng: torch.Generator) -> None:
+        self.gan, self.config, self.rng = gan, config, rng
         if config.compile:
             need_compiler("train_gan.compile")
             # dynamo asks normalised weights, which are no leaves, for their gradients.
             warnings.filterwarnings("ignore", "The .grad attribute")
             for part in (gan.generator, gan.discriminator.trunk, gan.discriminator.join):
                 part.compile()
-        betas = (config.momentum, 0.999)
+        betas = (config.beta1, 0.999)
         self.generator_optimizer = torch.optim.Adam(
-            gan.generator.parameters(), config.generator_rate, betas, fused=True
+            gan.generator.parameters(), config.generator_lr, betas, fused=True
         )
         self.discriminator_optimizer = torch.optim.Adam(
-            gan.discriminator.parameters(), config.discriminator_rate, betas, fused=True
+            gan.discriminator.parameters(), config.discriminator_lr, betas, fused=True
         )
 
     def slow_to(self, share: float) -> None:
         """Learn with `share` of the learning rates from now on."""
         for group in self.generator_optimizer.param_groups:
-            group["lr"] = share * self.config.generator_rate
+            group["lr"] = share * self.config.generator_lr
         for group in self.discriminator_optimizer.param_groups:
-            group["lr"] = share * self.config.discriminator_rate
+            group["lr"] = share * self.config.discriminator_lr
 
     def __call__(self, batch: Batch) -> Tensor:
         """Learn from one batch; returns both losses and the mean scores: real, wrong, fake (5)."""
         generator, discriminator = self.gan.generator, self.gan.discriminator
         count, device = len(batch.images), batch.images.device
         between = int(self.config.interpolation * count)
-        psi = interpolate_some(batch.psi, between, self.randomness)
-        noise = torch.randn(count, self.gan.noise, generator=self.randomness, device=device)
+        psi = interpolate_some(batch.psi, between, self.rng)
+        noise = torch.randn(count, self.gan.noise, generator=self.rng, device=device)
         # Both passes of a step share one spectral norm of each weight.
         with autocast(device), parametrize.cached():
             fake_images = generator(noise, psi)
@@ -299,14 +299,14 @@ class Step:
         return self.config.contrastive * contrastive_loss(joint, psi, class_ids, 10.0)
 
 
-def interpolate_some(psi: Tensor, count: int, randomness: torch.Generator) -> Tensor:
+def interpolate_some(psi: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """psi (N, D) whose first `count` rows lie between themselves and the row after (GAN-INT)."""
-    share = torch.rand(len(psi), 1, generator=randomness, device=psi.device)
+    share = torch.rand(len(psi), 1, generator=rng, device=psi.device)
     share[count:] = 1
     return F.normalize(share * psi + (1 - share) * psi.roll(-1, 0), dim=1)
 
 
-def translate(images: Tensor, share: float, randomness: torch.Generator) -> Tensor:
+def translate(images: Tensor, share: float, rng: torch.Generator) -> Tensor:
     """Shift images (N, 3, S, S), an eighth of them at a time, by up to `share` of S; grey moves in.
 
     Such a shift is a plain copy; one for each image is a gather whose gradient costs as much as a
@@ -316,7 +316,7 @@ def translate(images: Tensor, share: float, randomness: torch.Generator) -> Tens
     if not reach:
         return images
     parts = images.chunk(8)
-    shifts = torch.randint(-reach, reach + 1, (len(parts), 2), generator=randomness)
+    shifts = torch.randint(-reach, reach + 1, (len(parts), 2), generator=rng)
     moves = zip(parts, shifts.tolist(), strict=True)
     return torch.cat([F.pad(part, (x, -x, y, -y)) for part, (x, y) in moves])
 
@@ -335,7 +335,7 @@ def sample_sheet(
     return grid(torch.cat([real[:, None], drawn.unflatten(0, (rows, 7))], 1).flatten(0, 1), 8, 2)
 
 
-def figures(reports: Sequence[GanReport], watch: Watch) -> dict[str, float | int]:
+def figures(reports: Sequence[GanReport], watch: CollapseMonitor) -> dict[str, float | int]:
     """What `train_gan` reports: the last epoch, how much real pictures differ, the processes."""
     last = {key: value for key, value in asdict(reports[-1]).items() if key != "images"}
     return {**last, "real_spread": watch.real_spread, "processes": parallel.size()}

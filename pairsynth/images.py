@@ -110,13 +110,13 @@ def center_crop(pixels: Tensor, size: int) -> Tensor:
     return pixels[..., top : top + size, left : left + size]
 
 
-def random_crop_flip(pixels: Tensor, size: int, randomness: torch.Generator) -> Tensor:
+def random_crop_flip(pixels: Tensor, size: int, rng: torch.Generator) -> Tensor:
     """One random window (N, 3, size, size) and one coin for a mirror image per picture.
 
     All pictures are cut in one gather: nothing runs per picture in Python.
     """
     count, channels, height, width = pixels.shape
-    draw = torch.rand(3, count, generator=randomness, device=randomness.device).to(pixels.device)
+    draw = torch.rand(3, count, generator=rng, device=rng.device).to(pixels.device)
     top = (draw[0] * (height - size + 1)).long()
     left = (draw[1] * (width - size + 1)).long()
     steps = torch.arange(size, device=pixels.device)

@@ -40,14 +40,14 @@ class Mixture:
     means: Array
     factors: Array
 
-    def sample(self, randomness: np.random.Generator) -> tuple[Array, int]:
+    def sample(self, rng: np.random.Generator) -> tuple[Array, int]:
         """One vector (D) and the component it came from."""
-        component = int(randomness.choice(len(self.weights), p=self.weights))
-        return self.sample_of(component, randomness), component
+        component = int(rng.choice(len(self.weights), p=self.weights))
+        return self.sample_of(component, rng), component
 
-    def sample_of(self, component: int, randomness: np.random.Generator) -> Array:
+    def sample_of(self, component: int, rng: np.random.Generator) -> Array:
         """One vector (D) from one component."""
-        noise = randomness.standard_normal(self.means.shape[1])
+        noise = rng.standard_normal(self.means.shape[1])
         return (self.means[component] + self.factors[component] @ noise) @ self.basis + self.mean
 
 

@@ -66,11 +66,11 @@ class Fit:
 
 
 def fit_both(
-    psi: Tensor, phi: Tensor, config: MixtureConfig, randomness: np.random.Generator
+    psi: Tensor, phi: Tensor, config: MixtureConfig, rng: np.random.Generator
 ) -> Iterator[Fit]:
     """The mixtures over psi (N, D) and over phi (N, C, 4, 4)."""
-    yield fit("psi", psi.double().numpy(), config.psi_dimensions, config, randomness)
-    yield fit("phi", phi.flatten(1).double().numpy(), config.phi_dimensions, config, randomness)
+    yield fit("psi", psi.double().numpy(), config.psi_dimensions, config, rng)
+    yield fit("phi", phi.flatten(1).double().numpy(), config.phi_dimensions, config, rng)
 
 
 def fit(
@@ -78,7 +78,7 @@ def fit(
     vectors: Array,
     dimensions: int,
     config: MixtureConfig,
-    randomness: np.random.Generator,
+    rng: np.random.Generator,
 ) -> Fit:
     """Fit PCA and mixtures to vectors (N, D) and keep the one that held-out rows like best.
 
@@ -87,7 +87,7 @@ def fit(
     """
     if len(vectors) < 20:
         raise InputError(f"fit_gmm: {len(vectors)} vectors of {over} are too few; 20 are needed")
-    rows = randomness.permutation(len(vectors))[: config.rows]
+    rows = rng.permutation(len(vectors))[: config.rows]
     kept = min(max(1, int(config.held_out * len(rows))), len(rows) - 10)
     held_out, fitted = np.split(vectors[rows], [kept])
     if not fitted.std(0).any():
@@ -95,7 +95,7 @@ def fit(
     pca = PCA(min(dimensions, *fitted.shape), svd_solver="full").fit(fitted)
     train, test = pca.transform(fitted), pca.transform(held_out)
     tried = [
-        _try(over, train, test, components, covariance, int(randomness.integers(2**31)))
+        _try(over, train, test, components, covariance, int(rng.integers(2**31)))
         for components in _doublings(min(config.max_components, len(train) // 5))
         for covariance in COVARIANCES
     ]

@@ -78,14 +78,14 @@ def agree(*networks: nn.Module) -> None:
             same(tensor)
 
 
-def draw_apart(randomness: torch.Generator, seed: int, stage: str, epoch: int) -> None:
+def draw_apart(rng: torch.Generator, seed: int, stage: str, epoch: int) -> None:
     """Let each process draw crops, noise and dropout of its own from this epoch on.
 
     The first goes on with its stream. Those of the others start again in every epoch, so that a
     resumed training need not know where they were.
     """
     if rank():
-        randomness.manual_seed(digest(seed, stage, "process", rank(), epoch))
+        rng.manual_seed(digest(seed, stage, "process", rank(), epoch))
         torch.manual_seed(digest(seed, stage, "dropout", rank(), epoch))
 
 
@@ -108,7 +108,7 @@ def average_gradients(*networks: nn.Module) -> None:
 
 
 def average_before(optimizer: torch.optim.Optimizer) -> None:
-    """Average the gradients of what `optimizer` moves, before each of its steps."""
+    """EMA the gradients of what `optimizer` moves, before each of its steps."""
 
     def hook(*_: Any) -> None:
         weights = [p for group in optimizer.param_groups for p in group["params"]]
@@ -120,7 +120,7 @@ def average_before(optimizer: torch.optim.Optimizer) -> None:
 
 @torch.no_grad()
 def average_buffers(*networks: nn.Module) -> None:
-    """Average what networks count without gradients: each saw the statistics of its own share."""
+    """EMA what networks count without gradients: each saw the statistics of its own share."""
     if size() > 1:
         _average([b for n in networks for b in n.buffers() if b.is_floating_point()])
 

@@ -30,7 +30,7 @@ Report = TypeVar("Report")
 
 # Keeping the state may take this share of the time; a kill loses at most what lies between.
 SHARE = 0.02
-PRESENTATION = "doors.py"
+PRESENTATION = "console.py"
 
 
 class Stateful(Protocol):
@@ -75,7 +75,7 @@ class Resume:
             return []
         for i, part in enumerate(parts):
             _load(part, state[str(i)])
-        _set_global_randomness(state["global randomness"])
+        _set_global_randomness(state["global rng"])
         self.done = len(options["reports"])
         self._say(f"going on after epoch {self.done} of an interrupted run")
         return [kind(**report) for report in options["reports"]]
@@ -86,7 +86,7 @@ class Resume:
         if self.folder is None or start < self.due or parallel.rank():
             return
         state = {str(i): _state(part) for i, part in enumerate(self.parts)}
-        state["global randomness"] = _global_randomness()
+        state["global rng"] = _global_randomness()
         try:
             kept = {"reports": [asdict(report) for report in reports]}
             save_checkpoint(self.path, self.stage, kept, state)

@@ -1,4 +1,4 @@
-"""Independent streams of randomness from the one seed, stable over machines and versions."""
+"""Independent streams of rng from the one seed, stable over machines and versions."""
 
 import hashlib
 

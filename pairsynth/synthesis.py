@@ -1,6 +1,6 @@
 """Novel pairs by the full 2 x 2: {prototype, density} x {text, image} (Xie and Bao, 2017).
 
-Every pair draws from its own stream of randomness and is made in the block of pairs that its
+Every pair draws from its own stream of rng and is made in the block of pairs that its
 number falls in, so pair i is the same whatever the number of pairs.
 
 Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
@@ -89,7 +89,7 @@ class SynthesisConfig:
 
 
 @dataclass(frozen=True)
-class World:
+class SynthesisInputs:
     """What synthesis draws from: train pictures, their psi, the mixtures, the networks.
 
     made_from: digests, by name, of all of these.
@@ -129,11 +129,11 @@ class Latent:
     class_id: int | None = None
 
 
-def text_prototype(world: World, randomness: np.random.Generator) -> Latent:
+def text_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """lambda psi(t_i) + (1 - lambda) psi(t_j)."""
-    rows = _two_pictures(world, randomness)
-    places = [int(randomness.integers(len(world.pictures.captions[row]))) for row in rows]
-    share = _share(world, randomness)
+    rows = _two_pictures(world, rng)
+    places = [int(rng.integers(len(world.pictures.captions[row]))) for row in rows]
+    share = _share(world, rng)
     first = world.pictures.first_caption
     left, right = (
         world.embeddings.psi[int(first[r]) + p] for r, p in zip(rows, places, strict=True)
@@ -143,16 +143,16 @@ def text_prototype(world: World, randomness: np.random.Generator) -> Latent:
     return Latent(vector, sources, share, class_id=_common_class(world, rows))
 
 
-def text_density(world: World, randomness: np.random.Generator) -> Latent:
+def text_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """psi* from the mixture over captions."""
-    vector, component = world.mixtures["psi"].sample(randomness)
+    vector, component = world.mixtures["psi"].sample(rng)
     return Latent(F.normalize(torch.from_numpy(vector).float(), dim=0), [], component=component)
 
 
-def image_prototype(world: World, randomness: np.random.Generator) -> Latent:
+def image_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """lambda phi(v_i) + (1 - lambda) phi(v_j)."""
-    rows = _two_pictures(world, randomness)
-    share = _share(world, randomness)
+    rows = _two_pictures(world, rng)
+    share = _share(world, rng)
     pixels = center_crop(world.pictures.pixels[rows], world.mappings.gan.size)
     left, right = world.mappings.phi(pixels).cpu()
     sources = [world.pictures.ids[row] for row in rows]
@@ -160,13 +160,13 @@ def image_prototype(world: World, randomness: np.random.Generator) -> Latent:
     return Latent(vector, sources, share, class_id=_common_class(world, rows))
 
 
-def image_density(world: World, randomness: np.random.Generator) -> Latent:
+def image_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """phi* from the mixture over pictures, mapped back through its PCA."""
-    vector, component = world.mixtures["phi"].sample(randomness)
+    vector, component = world.mixtures["phi"].sample(rng)
     return Latent(torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)), [], None, component)
 
 
-STRATEGIES: Mapping[str, Callable[[World, np.random.Generator], Latent]] = {
+STRATEGIES: Mapping[str, Callable[[SynthesisInputs, np.random.Generator], Latent]] = {
     "text_prototype": text_prototype,
     "text_density": text_density,
     "image_prototype": image_prototype,
@@ -174,26 +174,26 @@ STRATEGIES: Mapping[str, Callable[[World, np.random.Generator], Latent]] = {
 }
 
 
-def _share(world: World, randomness: np.random.Generator) -> float:
+def _share(world: SynthesisInputs, rng: np.random.Generator) -> float:
     margin = world.config.margin
-    return float(randomness.uniform(margin, 1 - margin))
+    return float(rng.uniform(margin, 1 - margin))
 
 
-def _common_class(world: World, rows: list[int]) -> int | None:
+def _common_class(world: SynthesisInputs, rows: list[int]) -> int | None:
     left, right = (int(world.pictures.class_ids[row]) for row in rows)
     return left if left == right >= 0 else None
 
 
-def _two_pictures(world: World, randomness: np.random.Generator) -> list[int]:
+def _two_pictures(world: SynthesisInputs, rng: np.random.Generator) -> list[int]:
     """Two rows, by the rule of `classes`; any other where the class has no other picture."""
     count = len(world.pictures)
-    left = int(randomness.integers(count))
+    left = int(rng.integers(count))
     siblings = world.by_class[int(world.pictures.class_ids[left])]
     if world.config.classes == "same" and len(siblings) > 1:
-        right = siblings[int(randomness.integers(len(siblings) - 1))]
+        right = siblings[int(rng.integers(len(siblings) - 1))]
         return [left, right if right != left else siblings[-1]]
     while True:
-        right = int(randomness.integers(count))
+        right = int(rng.integers(count))
         other = world.config.classes != "other" or len(siblings) == count
         if right != left and (other or right not in siblings):
             return [left, right]
@@ -248,7 +248,7 @@ class Draft:
     draws: Tensor
 
 
-def synthesize(world: World, refusals: Refusals | None = None) -> Iterator[Pair]:
+def synthesize(world: SynthesisInputs, refusals: Refusals | None = None) -> Iterator[Pair]:
     """The pairs 0 to `config.pairs` - 1 in order, but for those of which no candidate is new.
 
     Block by block: memory does not grow with their number. refusals: told of all the others.
@@ -268,19 +268,19 @@ def _account(refusals: Refusals, choice: Choice) -> None:
         refusals.add(reason, functools.partial(_refused_row, pair, reason, why))
 
 
-def draft(world: World, number: int) -> Draft:
+def draft(world: SynthesisInputs, number: int) -> Draft:
     """Everything about pair `number` that is left to chance."""
-    randomness = seeds.stream(world.seed, "pair", number)
+    rng = seeds.stream(world.seed, "pair", number)
     shares = np.array(world.config.shares)
-    strategy = list(STRATEGIES)[int(randomness.choice(len(shares), p=shares / shares.sum()))]
-    latent = STRATEGIES[strategy](world, randomness)
+    strategy = list(STRATEGIES)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+    latent = STRATEGIES[strategy](world, rng)
     tries = world.config.candidates
-    noise = torch.from_numpy(randomness.standard_normal((tries, world.mappings.gan.noise))).float()
-    draws = torch.from_numpy(randomness.random((tries, MAX_WORDS))).float()
+    noise = torch.from_numpy(rng.standard_normal((tries, world.mappings.gan.noise))).float()
+    draws = torch.from_numpy(rng.random((tries, MAX_WORDS))).float()
     return Draft(number, strategy, latent, noise, draws)
 
 
-def close(world: World, drafts: list[Draft]) -> list[Choice]:
+def close(world: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
     """Carry each latent into the other domain and back, and choose among the candidates."""
     chosen: dict[int, Choice] = {}
     for source, carry in (("text", _from_text), ("image", _from_image)):
@@ -328,7 +328,7 @@ def _from_image(
     return mappings.draw(mappings.psi(captions), noise), captions
 
 
-def _candidates(world: World, group: list[Draft], carry: Carry) -> list[Pair]:
+def _candidates(world: SynthesisInputs, group: list[Draft], carry: Carry) -> list[Pair]:
     """All candidates of the drafts, draft by draft."""
     tries = world.config.candidates
     owners = [one for one in group for _ in range(tries)]
@@ -347,7 +347,7 @@ def _candidates(world: World, group: list[Draft], carry: Carry) -> list[Pair]:
 # ---------------------------------------------------------------- the dataset
 
 
-def rows(world: World, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
+def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
     """Pairs as rows of `dataset.PAIRS`."""
     names = dict(zip(world.pictures.class_ids.tolist(), world.pictures.class_names, strict=True))
     for pair in pairs:
@@ -399,7 +399,7 @@ def _image(pair: Pair) -> dict[str, Any]:
     return {"bytes": encode(to_picture(pair.pixels)), "path": f"{_pair_id(pair)}.png"}
 
 
-def facts(world: World) -> dict[str, Any]:
+def facts(world: SynthesisInputs) -> dict[str, Any]:
     """What card and manifest tell of the dataset besides its counts."""
     return {
         "source_pictures": len(world.pictures),

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import acquisition, config, doors
+from pairsynth import config, console
 from pairsynth.artifacts import new_folder, write_json
+from pairsynth.sources import acquisition
 from pairsynth.sources.contract import Account, DownloadConfig
 
 app = typer.Typer()
 
 
-@doors.command(app)
+@console.command(app)
 def main(
     pictures: Path,
     metrics: Path,
@@ -19,7 +20,7 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     """Fetch or draw the captioned pictures, check them, split them, write Parquet shards."""
-    watch = doors.Stopwatch()
+    watch = console.Stopwatch()
     config.check_all(params)
     options = config.load(DownloadConfig, "download", params)
     seed = config.load_seed(params)
@@ -28,7 +29,7 @@ def main(
     found = acquisition.examples(options, seed, cache, account)
 
     with new_folder(pictures) as folder:
-        counted = doors.track(found, None, "download", "pictures")
+        counted = console.track(found, None, "download", "pictures")
         report = acquisition.acquire(options, counted, account, folder)
 
     write_json(metrics, report.figures)

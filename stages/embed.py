@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import config, devices, doors, encoder_training, parallel, resume, seeds
+from pairsynth import config, console, devices, encoder_training, parallel, resume, seeds
 from pairsynth.artifacts import SPLITS, file_digest, new_folder, write_json, write_reports
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.examples import read_pictures
@@ -12,7 +12,7 @@ from pairsynth.examples import read_pictures
 app = typer.Typer()
 
 
-@doors.command(app)
+@console.command(app)
 def main(
     pictures: Path,
     encoder: Path,
@@ -23,7 +23,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Train psi and the image tower in one space, then embed every caption and picture."""
-    watch = doors.Stopwatch()
+    watch = console.Stopwatch()
     config.check_all(params)
     options = config.load(EncoderConfig, "embed", params)
     seed = config.load_seed(params)
@@ -38,7 +38,7 @@ def main(
 
     train, val = splits["train"], splits["val"]
     training = encoder_training.train(model, train, val, options, seed, where, kept)
-    reports = list(doors.track(training, options.epochs, "embed", "epochs"))
+    reports = list(console.track(training, options.epochs, "embed", "epochs"))
     parallel.leave()
     figures = encoder_training.figures(model, splits)
     typer.echo(encoder_training.verdict(figures))

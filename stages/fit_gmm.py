@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import config, devices, doors, mixture, mixture_fitting, seeds
+from pairsynth import config, console, devices, mixture, mixture_fitting, seeds
 from pairsynth.artifacts import file_digest, write_json, write_reports
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.gan import load_gan, phi_of
@@ -13,7 +13,7 @@ from pairsynth.mixture_fitting import MixtureConfig
 app = typer.Typer()
 
 
-@doors.command(app)
+@console.command(app)
 def main(
     pictures: Path,
     embeddings: Path,
@@ -25,7 +25,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Fit Gaussian mixtures over psi(t) and over phi(v) of the train split."""
-    watch = doors.Stopwatch()
+    watch = console.Stopwatch()
     config.check_all(params)
     options = config.load(MixtureConfig, "fit_gmm", params)
     seed = config.load_seed(params)
@@ -38,7 +38,7 @@ def main(
     phi = phi_of(networks, train.pixels, where)
 
     fits = mixture_fitting.fit_both(psi, phi, options, seeds.stream(seed, "fit_gmm"))
-    found = list(doors.track(fits, 2, "fit_gmm", "mixtures"))
+    found = list(console.track(fits, 2, "fit_gmm", "mixtures"))
 
     mixture.save(mixtures, {fitted.over: fitted.mixture for fitted in found}, source)
     write_reports(tried, [one for fitted in found for one in fitted.tried])

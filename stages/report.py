@@ -4,14 +4,14 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import config, devices, doors, seeds
+from pairsynth import config, console, devices, seeds
 from pairsynth.artifacts import write_picture, write_whole
 from pairsynth.report import charts, page
 
 app = typer.Typer()
 
 
-@doors.command(app)
+@console.command(app)
 def main(
     data: Path,
     metrics: Path,
@@ -21,7 +21,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Draw the report: one HTML file with all that was made and measured, and its curves as PNG."""
-    watch = doors.Stopwatch()
+    watch = console.Stopwatch()
     config.check_all(params)
     options = config.read(params)
     seed = config.load_seed(params)

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import config, devices, doors, mixture, seeds, synthesis
+from pairsynth import config, console, devices, mixture, seeds, synthesis
 from pairsynth.artifacts import file_digest, new_folder, write_json
 from pairsynth.dataset import Refusals, write_pairs
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
-from pairsynth.synthesis import SynthesisConfig, World
+from pairsynth.synthesis import SynthesisConfig, SynthesisInputs
 
 app = typer.Typer()
 
 
-@doors.command(app)
+@console.command(app)
 def main(
     pictures: Path,
     embeddings: Path,
@@ -29,7 +29,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Make novel pairs by {prototype, density} x {text, image} and write them as a dataset."""
-    watch = doors.Stopwatch()
+    watch = console.Stopwatch()
     config.check_all(params)
     options = config.load(SynthesisConfig, "synthesize", params)
     seed = config.load_seed(params)
@@ -45,11 +45,11 @@ def main(
     fitted = mixture.load(mixtures, **{k: source[k] for k in ("pictures", "encoder", "gan")})
     source["mixtures"] = file_digest(mixtures)
     novelty = NoveltyIndex(train, psi.psi, val, mappings.gan.size)
-    world = World(train, psi, fitted, mappings, novelty, options, seed, source)
+    world = SynthesisInputs(train, psi, fitted, mappings, novelty, options, seed, source)
 
     refusals = Refusals()
     made = synthesis.synthesize(world, refusals)
-    rows = synthesis.rows(world, doors.track(made, options.pairs, "synthesize", "pairs"))
+    rows = synthesis.rows(world, console.track(made, options.pairs, "synthesize", "pairs"))
     with new_folder(synthetic) as folder:
         write_pairs(folder, rows, synthesis.facts(world), refusals)
         figures = synthesis.figures(folder, refusals)

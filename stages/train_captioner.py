@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import captioner_training, config, devices, doors, parallel, resume, seeds
+from pairsynth import captioner_training, config, console, devices, parallel, resume, seeds
 from pairsynth.artifacts import file_digest, write_json, write_reports
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.examples import read_pictures
@@ -13,7 +13,7 @@ from pairsynth.gan import load_gan
 app = typer.Typer()
 
 
-@doors.command(app)
+@console.command(app)
 def main(
     pictures: Path,
     gan: Path,
@@ -24,7 +24,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Train the LSTM that reads phi(v), the frozen last convolution of the discriminator."""
-    watch = doors.Stopwatch()
+    watch = console.Stopwatch()
     config.check_all(params)
     options = config.load(CaptionerConfig, "train_captioner", params)
     seed = config.load_seed(params)
@@ -41,7 +41,7 @@ def main(
     model = captioner_training.build(options, train, networks, file_digest(gan)).to(where)
 
     training = captioner_training.train(model, networks, train, val, options, seed, where, kept)
-    reports = list(doors.track(training, options.epochs, "train_captioner", "epochs"))
+    reports = list(console.track(training, options.epochs, "train_captioner", "epochs"))
     parallel.leave()
 
     model.save(captioner)

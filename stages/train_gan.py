@@ -4,7 +4,16 @@ from pathlib import Path
 
 import typer
 
-from pairsynth import config, devices, doors, gan_training, parallel, resume, seeds, watching
+from pairsynth import (
+    collapse_monitor,
+    config,
+    console,
+    devices,
+    gan_training,
+    parallel,
+    resume,
+    seeds,
+)
 from pairsynth.artifacts import write_json, write_picture, write_reports
 from pairsynth.checkpoints import checked_digest
 from pairsynth.examples import read_embeddings, read_pictures
@@ -13,7 +22,7 @@ from pairsynth.gan_training import GanConfig
 app = typer.Typer()
 
 
-@doors.command(app)
+@console.command(app)
 def main(
     pictures: Path,
     embeddings: Path,
@@ -27,7 +36,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Train the generator and the discriminator on psi and pictures of the train split."""
-    stopwatch = doors.Stopwatch()
+    stopwatch = console.Stopwatch()
     config.check_all(params)
     options = config.load(GanConfig, "train_gan", params)
     seed = config.load_seed(params)
@@ -43,13 +52,13 @@ def main(
 
     seeds.fix(seed, "train_gan")
     model = gan_training.build(options, train, psi, digest).to(where)
-    watch = watching.Watch(val, val_psi, model.size, model.noise, seed, where)
+    watch = collapse_monitor.CollapseMonitor(val, val_psi, model.size, model.noise, seed, where)
 
     training = gan_training.train(model, train, psi, options, seed, where, watch, kept)
-    training = watch.alarmed(doors.track(training, options.epochs, "train_gan", "epochs"))
+    training = watch.alarmed(console.track(training, options.epochs, "train_gan", "epochs"))
     reports = list(training)
     parallel.leave()
-    typer.echo(watching.verdict(reports[-1], watch.real_spread))
+    typer.echo(collapse_monitor.verdict(reports[-1], watch.real_spread))
 
     model.eval().save(gan)
     write_reports(curve, reports)

@@ -11,11 +11,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from pairsynth import encoder_training, judges, mixture, mixture_fitting, seeds
+from pairsynth import encoder_training, mixture, mixture_fitting, seeds
 from pairsynth.artifacts import SPLITS, file_digest
-from pairsynth.bench import Bench, EvaluationConfig, Pairs
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
+from pairsynth.evaluation import judges
+from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
@@ -23,7 +24,7 @@ from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import MixtureConfig
-from pairsynth.synthesis import SynthesisConfig, World
+from pairsynth.synthesis import SynthesisConfig, SynthesisInputs
 from pairsynth.text import Vocabulary
 from tests.workspace import make_checkout, write_pictures, write_synthetic
 
@@ -46,15 +47,15 @@ settings.load_profile("slow machine")
 
 def draw(seed: int, each: int) -> Pictures:
     """Discs on green: the class is the colour, place and width differ from picture to picture."""
-    randomness = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     ys, xs = np.mgrid[:32, :32]
     ids, class_ids, names, pixels, captions = [], [], [], [], []
     for class_id, (name, colour) in enumerate(COLOURS.items()):
         for i in range(each):
-            x, y = randomness.uniform(10, 22, 2)
-            radius = randomness.uniform(4, 10)
+            x, y = rng.uniform(10, 22, 2)
+            radius = rng.uniform(4, 10)
             disc = (xs - x) ** 2 + (ys - y) ** 2 < radius**2
-            field = np.array([20, 110, 30]) + randomness.integers(-15, 15, (32, 32, 3))
+            field = np.array([20, 110, 30]) + rng.integers(-15, 15, (32, 32, 3))
             pixels.append(np.where(disc[:, :, None], np.array(colour), field).astype(np.uint8))
             size = "large" if radius > 7 else "small"
             told = [f"a {size} {name} flower", f"this flower is {name}, and it is {size}"]
@@ -147,17 +148,19 @@ def world(
     embeddings: Embeddings,
     mixtures: dict[str, Mixture],
     mappings: Mappings,
-) -> World:
+) -> SynthesisInputs:
     """All that synthesis draws from; 70 pairs, all strategies alike, two candidates."""
     config = SynthesisConfig(70, 0.25, 0.25, 0.25, 0.25, "any", 0.1, 2)
     novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
-    return World(
+    return SynthesisInputs(
         pictures, embeddings, mixtures, mappings, novelty, config, 7, {"pictures": pictures.digest}
     )
 
 
 @pytest.fixture(scope="session")
-def scene(pictures: Pictures, val: Pictures, encoder: JointEncoder, mappings: Mappings) -> Bench:
+def scene(
+    pictures: Pictures, val: Pictures, encoder: JointEncoder, mappings: Mappings
+) -> EvaluationContext:
     """What evaluation works on: test pictures with an attribute known, an untrained judge."""
     test = draw(3, 4)
     test = replace(
@@ -176,7 +179,7 @@ def scene(pictures: Pictures, val: Pictures, encoder: JointEncoder, mappings: Ma
     judge = judges.build(test, 32).eval()
     novelty = NoveltyIndex(pictures, vectors["train"].psi, val, 32)
     config = EvaluationConfig(12, 20, 8, 2, 1, "", 2, 3)
-    return Bench(mappings, judge, splits, vectors, novelty, config, 5)
+    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 5)
 
 
 @pytest.fixture(scope="session")
@@ -202,7 +205,9 @@ def gan_config() -> GanConfig:
 @pytest.fixture(scope="session")
 def plain_config(gan_config: GanConfig) -> GanConfig:
     """The same for the paper's objective, without what the paper does not have."""
-    return replace(gan_config, objective="gan-cls", average=0.0, interpolation=0.0, contrastive=0.0)
+    return replace(
+        gan_config, objective="gan-cls", ema_decay=0.0, interpolation=0.0, contrastive=0.0
+    )
 
 
 @pytest.fixture

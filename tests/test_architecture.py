@@ -11,39 +11,35 @@ import pytest
 from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
 from ruamel.yaml import YAML
 
-from pairsynth.acquisition import DownloadConfig
-from pairsynth.bench import EvaluationConfig
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
+from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.report import page, results
+from pairsynth.sources.acquisition import DownloadConfig
 from pairsynth.synthesis import SynthesisConfig
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
-        "artifacts checkpoints config contrastive devices doors errors examples fetching figures "
-        "finite images inference parallel pretrained profile resume sampling seeds text"
+        "artifacts checkpoints config console contrastive devices errors examples figures images "
+        "inference nonfinite parallel pretrained profile resume sampling seeds text"
     ),
-    "parts": "batches captioner dataset encoders gan metrics mixture sources watching",
-    "joints": "decoding judges mappings mixture_fitting pupils strips",
+    "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
+    "joints": "decoding mappings mixture_fitting strips",
     "acts": (
-        "acquisition bench captioner_training cycling encoder_training evaluation exploration "
-        "gan_training likeness originality report rowwise synthesis usefulness verification"
+        "captioner_training encoder_training evaluation exploration gan_training report synthesis "
+        "verification"
     ),
-    "doors": "cli stages",
+    "commands": "cli stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
-# What acts may take from their neighbours: the bench is the table all kinds of measure work at;
-# the report shows what people can also draw for themselves.
-NEIGHBOURS = {
-    (name, "bench")
-    for name in ("cycling", "evaluation", "likeness", "originality", "rowwise", "usefulness")
-} | {("originality", "rowwise"), ("report", "exploration"), ("mappings", "decoding")}
+# The mappings write by decoding; the report shows what people can also draw for themselves.
+NEIGHBOURS = {("mappings", "decoding"), ("report", "exploration")}
 # An edit of it makes no stage stale: it shows progress and turns errors into exit codes, and what
 # passes through it comes out as it went in.
-PRESENTATION = "pairsynth/doors.py"
+PRESENTATION = "pairsynth/console.py"
 CONFIGS: dict[str, Any] = {
     "download": DownloadConfig,
     "embed": EncoderConfig,
@@ -139,7 +135,7 @@ EDITS = {
     "pairsynth/encoders.py": {"embed", "synthesize", "evaluate", "report"},
     "pairsynth/decoding.py": {"synthesize", "evaluate", "report"},
     "pairsynth/mixture_fitting.py": {"fit_gmm"},
-    "pairsynth/doors.py": set(),
+    "pairsynth/console.py": set(),
     "pairsynth/captioner_training.py": {"train_captioner"},
     "pairsynth/gan_training.py": {"train_gan"},
     "pairsynth/synthesis.py": {"synthesize"},

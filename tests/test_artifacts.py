@@ -456,8 +456,8 @@ def test_one_flipped_bit_in_the_pages_of_a_shard_is_found(tmp_path: Path, four: 
     with pq.ParquetFile(path) as file:
         columns = [file.metadata.row_group(0).column(i) for i in range(len(table.schema) + 1)]
     ends = [c.data_page_offset + c.total_compressed_size for c in columns]
-    randomness = np.random.default_rng(0)
-    for bit in randomness.integers(4 * 8, max(ends) * 8, 150).tolist():
+    rng = np.random.default_rng(0)
+    for bit in rng.integers(4 * 8, max(ends) * 8, 150).tolist():
         path.write_bytes(flipped(whole, bit))
         try:
             same = read_shards(tmp_path, "train").equals(table)
@@ -568,9 +568,9 @@ def test_flipped_bits_in_a_checkpoint_are_found(tmp_path: Path) -> None:
     path = tmp_path / "gan.pt"
     save_checkpoint(path, "gan", OPTIONS, state())
     whole = path.read_bytes()
-    randomness = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     refused = 0
-    for bit in randomness.integers(0, len(whole) * 8, 250).tolist():
+    for bit in rng.integers(0, len(whole) * 8, 250).tolist():
         path.write_bytes(flipped(whole, bit))
         try:
             options, loaded = load_checkpoint(path, "gan")

@@ -27,9 +27,9 @@ def test_wrong_rows_are_of_any_other_class_evenly(
     mixed = torch.randperm(24, generator=chance())
     shuffled = replace(pictures, class_ids=pictures.class_ids[mixed])
     source = batches(shuffled, embeddings)
-    randomness = chance()
+    rng = chance()
     rows = torch.arange(24).repeat(200)
-    wrong = source.wrong_rows(rows, randomness)
+    wrong = source.wrong_rows(rows, rng)
     assert not bool((shuffled.class_ids[wrong] == shuffled.class_ids[rows]).any())
     for row in (0, 11, 23):
         drawn = Counter(wrong[rows == row].tolist())

@@ -129,11 +129,11 @@ def slow_nucleus(scores: np.ndarray, draw: float, share: float) -> int:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1.0])
 def test_nucleus_against_a_slow_oracle(share: float) -> None:
-    randomness = np.random.default_rng(0)
-    scores = torch.from_numpy(randomness.normal(size=(200, 12)) * 2).log_softmax(1)
+    rng = np.random.default_rng(0)
+    scores = torch.from_numpy(rng.normal(size=(200, 12)) * 2).log_softmax(1)
     scores[:, 3] = -torch.inf
     scores = scores.log_softmax(1)
-    draws = torch.from_numpy(randomness.random(200))
+    draws = torch.from_numpy(rng.random(200))
     chosen = choose_nucleus(scores, draws, share)
     wanted = [
         slow_nucleus(row, draw, share)

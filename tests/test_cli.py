@@ -12,13 +12,13 @@ from typer.testing import CliRunner, Result
 
 from pairsynth import config, mixture, profile, strips
 from pairsynth.artifacts import file_digest
-from pairsynth.bench import EvaluationConfig
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.checkpoints import save_checkpoint
 from pairsynth.cli import app
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.encoders import JointEncoder
 from pairsynth.errors import InputError
+from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.mixture import Mixture

@@ -12,9 +12,9 @@ import torch
 from torchvision.transforms import functional as transforms
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from pairsynth import evaluation, likeness
-from pairsynth.bench import Bench, Pairs, draw_again
 from pairsynth.errors import InputError
+from pairsynth.evaluation import fidelity, quality
+from pairsynth.evaluation.context import EvaluationContext, Pairs, draw_again
 from pairsynth.examples import Pictures
 from pairsynth.metrics.clip import DEVIATION, MEAN, load_clip
 
@@ -62,20 +62,22 @@ def test_a_row_does_not_depend_on_its_batch(folder: Path, val: Pictures) -> None
     assert torch.allclose(whole.norm(dim=1), torch.ones(len(val)), atol=1e-5)
 
 
-def test_it_judges_pairs_and_is_a_view(folder: Path, scene: Bench, pairs: Pairs) -> None:
+def test_it_judges_pairs_and_is_a_view(
+    folder: Path, scene: EvaluationContext, pairs: Pairs
+) -> None:
     wise = replace(scene, config=replace(scene.config, judge_weights=str(folder)))
-    found = {f.key: f for f in evaluation.seen_by_clip(wise, draw_again(wise), pairs)}
+    found = {f.key: f for f in quality.seen_by_clip(wise, draw_again(wise), pairs)}
     clip = load_clip(folder, CPU)
     cosine = (clip.image_vectors(pairs.pixels) * clip.caption_vectors(pairs.captions)).sum(1)
     assert found["clip_pairs_cosine"].value == pytest.approx(float(cosine.mean()), abs=1e-5)
     subjects = ("drawn", "real_pictures", "pairs", "pairs_shuffled")
     assert {f"clip_{subject}_r_precision" for subject in subjects} <= found.keys()
-    assert "pretrained" in likeness.views(wise)
+    assert "pretrained" in fidelity.views(wise)
 
 
-def test_without_a_folder_there_is_no_clip(scene: Bench, pairs: Pairs) -> None:
+def test_without_a_folder_there_is_no_clip(scene: EvaluationContext, pairs: Pairs) -> None:
     assert scene.clip is None
-    assert not list(evaluation.seen_by_clip(scene, draw_again(scene), pairs))
+    assert not list(quality.seen_by_clip(scene, draw_again(scene), pairs))
 
 
 def test_a_folder_of_something_else_says_what_is_needed(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from pairsynth import config
-from pairsynth.bench import EvaluationConfig
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
+from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.contract import DownloadConfig
@@ -87,6 +87,14 @@ def test_unknown_keys_are_refused_with_the_known_ones(tmp_path: Path, section: s
     assert str(told.value) == wanted
 
 
+@pytest.mark.parametrize(("old", "new"), config.RENAMED.items())
+def test_an_old_name_is_refused_with_the_new_one(tmp_path: Path, old: str, new: str) -> None:
+    values = {old if key == new else key: value for key, value in TREE["train_gan"].items()}
+    path = write(tmp_path, {**TREE, "train_gan": values})
+    with pytest.raises(InputError, match=rf"train_gan\.{old} is called {new} now; rename it"):
+        config.load(GanConfig, "train_gan", path)
+
+
 @pytest.mark.parametrize(("section", "key"), KEYS)
 def test_missing_keys_are_refused(tmp_path: Path, section: str, key: str) -> None:
     tree = {**TREE, section: {k: v for k, v in TREE[section].items() if k != key}}
@@ -123,9 +131,9 @@ OUT_OF_RANGE = [
     *[("train_gan", k, 0) for k in ("epochs", "noise", "generator_channels")],
     ("train_gan", "discriminator_channels", -3),
     ("train_gan", "batch_size", 1),
-    ("train_gan", "generator_rate", 0.0),
-    ("train_gan", "discriminator_rate", -1e-3),
-    *[("train_gan", k, v) for k in ("momentum", "average", "translation") for v in (-0.1, 1.0)],
+    ("train_gan", "generator_lr", 0.0),
+    ("train_gan", "discriminator_lr", -1e-3),
+    *[("train_gan", k, v) for k in ("beta1", "ema_decay", "translation") for v in (-0.1, 1.0)],
     ("train_gan", "cooldown", 1.5),
     ("train_gan", "interpolation", -0.25),
     ("train_gan", "contrastive", -1.0),
@@ -237,7 +245,7 @@ def test_checking_others_makes_no_result_depend_on_their_code() -> None:
 def test_whole_numbers_are_read_as_float_where_one_is_wanted(
     tmp_path: Path, section: str, key: str
 ) -> None:
-    number = 0 if key in ("momentum", "average", "translation", "cooldown", "margin") else 1
+    number = 0 if key in ("beta1", "ema_decay", "translation", "cooldown", "margin") else 1
     if key == "held_out":
         return
     options = config.load(SECTIONS[section], section, changed(tmp_path, section, **{key: number}))

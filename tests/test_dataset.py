@@ -36,8 +36,8 @@ FACTS: dict[str, Any] = {
 
 
 def picture(i: int) -> torch.Tensor:
-    randomness = torch.Generator().manual_seed(i)
-    return torch.randint(256, (3, 32, 32), generator=randomness).to(torch.uint8)
+    rng = torch.Generator().manual_seed(i)
+    return torch.randint(256, (3, 32, 32), generator=rng).to(torch.uint8)
 
 
 def row(i: int) -> dict[str, Any]:
@@ -215,9 +215,9 @@ def test_where_keeps_the_rows_it_is_true_of(folder: Path, choice: str) -> None:
 
 
 def test_a_data_loader_shuffles_and_batches(folder: Path) -> None:
-    randomness = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     loader = DataLoader(
-        PairDataset(folder), batch_size=8, shuffle=True, collate_fn=collate, generator=randomness
+        PairDataset(folder), batch_size=8, shuffle=True, collate_fn=collate, generator=rng
     )
     seen = []
     for batch in loader:

@@ -26,8 +26,8 @@ from pairsynth.metrics.distributions import (
 
 
 def rows(count: int, seed: int, features: int = 6, shift: float = 0.0) -> Tensor:
-    randomness = torch.Generator().manual_seed(seed)
-    return torch.randn(count, features, generator=randomness) + shift
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(count, features, generator=rng) + shift
 
 
 def stream(seed: int = 0) -> torch.Generator:

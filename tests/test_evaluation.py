@@ -13,12 +13,12 @@ import pytest
 import torch
 from sacrebleu import corpus_bleu
 
-from pairsynth import bench, cycling, evaluation, judges
 from pairsynth.artifacts import read_shards
-from pairsynth.bench import Bench, Figure, Pairs
-from pairsynth.cycling import CyclePoint, Walk
 from pairsynth.dataset import write_pairs
 from pairsynth.errors import InputError
+from pairsynth.evaluation import context, cycle_consistency, judges, quality
+from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
+from pairsynth.evaluation.cycle_consistency import CyclePoint, Walk
 from pairsynth.examples import Pictures, read_pictures
 from pairsynth.mappings import Turn
 from pairsynth.metrics.captions import bleu, most_frequent
@@ -29,27 +29,27 @@ from tests.workspace import facts_of
 
 
 @pytest.fixture(scope="module")
-def found(scene: Bench, pairs: Pairs) -> dict[str, Figure]:
+def found(scene: EvaluationContext, pairs: Pairs) -> dict[str, Figure]:
     return {
         f.key: f
-        for group in evaluation.evaluate(scene, bench.draw_again(scene), pairs)
+        for group in quality.evaluate(scene, context.draw_again(scene), pairs)
         for f in group
     }
 
 
-def test_keys_are_flat_and_unique(scene: Bench, pairs: Pairs) -> None:
+def test_keys_are_flat_and_unique(scene: EvaluationContext, pairs: Pairs) -> None:
     figures = [
-        f for group in evaluation.evaluate(scene, bench.draw_again(scene), pairs) for f in group
+        f for group in quality.evaluate(scene, context.draw_again(scene), pairs) for f in group
     ]
     assert len({f.key for f in figures}) == len(figures)
-    told = json.loads(json.dumps(bench.figures(figures)))
+    told = json.loads(json.dumps(context.figures(figures)))
     assert all(isinstance(v, float | int | None) for v in told.values())
 
 
 def test_bleu_of_the_captioner_is_that_of_its_captions(
-    scene: Bench, found: dict[str, Figure]
+    scene: EvaluationContext, found: dict[str, Figure]
 ) -> None:
-    rows = bench.spread(16, 12)
+    rows = context.spread(16, 12)
     phi = scene.mappings.phi(scene.test.pixels[rows])
     written = [normalize(caption) for caption in scene.mappings.describe(phi)]
     own = [[normalize(c) for c in scene.test.captions[row]] for row in rows]
@@ -68,13 +68,13 @@ def test_a_persons_caption_is_measured_against_the_others(found: dict[str, Figur
     assert found["captions_most_frequent_bleu_1"].value is not None
 
 
-def test_most_frequent_is_of_the_train_captions(scene: Bench) -> None:
+def test_most_frequent_is_of_the_train_captions(scene: EvaluationContext) -> None:
     counts = Counter(map(normalize, scene.train.flat_captions))
     assert counts[most_frequent(scene.train.flat_captions)] == max(counts.values())
 
 
 def test_psi_tells_classes_by_the_vectors_of_the_encoder(
-    scene: Bench, found: dict[str, Figure]
+    scene: EvaluationContext, found: dict[str, Figure]
 ) -> None:
     """A picture's class is right where no other class's captions are nearer to it."""
     test, vectors = scene.test, scene.embeddings["test"]
@@ -89,7 +89,7 @@ def test_psi_tells_classes_by_the_vectors_of_the_encoder(
 
 
 def test_attributes_of_the_judge_are_counted_on_all_test_pictures(
-    scene: Bench, found: dict[str, Figure]
+    scene: EvaluationContext, found: dict[str, Figure]
 ) -> None:
     seen = scene.judge.look(scene.test.pixels).shown
     right = sum(
@@ -100,7 +100,7 @@ def test_attributes_of_the_judge_are_counted_on_all_test_pictures(
 
 
 def test_r_precision_of_pairs_is_told_for_each_strategy(
-    scene: Bench, pairs: Pairs, found: dict[str, Figure]
+    scene: EvaluationContext, pairs: Pairs, found: dict[str, Figure]
 ) -> None:
     judge = scene.judge
     others = {normalize(own[0]): judge.caption_vectors(own[:1])[0] for own in scene.test.captions}
@@ -123,7 +123,7 @@ def test_each_strategy_stands_beside_its_floors_and_the_ceiling(found: dict[str,
     assert found["retrieval_pairs_shifted_text_to_image_recall_at_1"].count == 12
 
 
-def test_without_attributes_nothing_is_said_of_them(scene: Bench, pairs: Pairs) -> None:
+def test_without_attributes_nothing_is_said_of_them(scene: EvaluationContext, pairs: Pairs) -> None:
     plain = replace(scene.test, attributes=None)
     torch.manual_seed(0)
     blind = replace(
@@ -133,7 +133,7 @@ def test_without_attributes_nothing_is_said_of_them(scene: Bench, pairs: Pairs) 
     )
     measures = {
         f.measure
-        for group in evaluation.evaluate(blind, bench.draw_again(blind), pairs)
+        for group in quality.evaluate(blind, context.draw_again(blind), pairs)
         for f in group
     }
     assert "petal_colour" not in measures
@@ -151,8 +151,8 @@ def test_variety_is_measured_on_as_many_captions_of_each(found: dict[str, Figure
     assert found["variety_train_vocabulary_coverage"].value is not None
 
 
-def test_pictures_drawn_again_do_not_depend_on_the_batch(scene: Bench) -> None:
-    drawn = bench.draw_again(scene)
+def test_pictures_drawn_again_do_not_depend_on_the_batch(scene: EvaluationContext) -> None:
+    drawn = context.draw_again(scene)
     psi = scene.mappings.psi(drawn.captions[3:4])
     alone = scene.mappings.draw(psi, scene.noise(12, "drawn")[3:4])
     assert (alone[0].int() - drawn.pixels[3].int()).abs().max() <= 1
@@ -163,21 +163,21 @@ def test_pictures_drawn_again_do_not_depend_on_the_batch(scene: Bench) -> None:
 
 @pytest.mark.parametrize(("total", "most", "wanted"), [(5, 9, [0, 1, 2, 3, 4]), (9, 3, [0, 4, 8])])
 def test_spread_is_even_and_from_end_to_end(total: int, most: int, wanted: list[int]) -> None:
-    assert bench.spread(total, most) == wanted
+    assert context.spread(total, most) == wanted
 
 
 def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
     folder, train = checkout / "data/synthetic", read_pictures(checkout / "data/pictures", "train")
-    pairs, digest = bench.read_pairs(folder, 10, pictures=train.digest)
+    pairs, digest = context.read_pairs(folder, 10, pictures=train.digest)
     table = pd.read_parquet(sorted(folder.glob("*.parquet")))
-    rows = bench.spread(64, 10)
+    rows = context.spread(64, 10)
     assert pairs.ids == table["pair_id"].iloc[rows].tolist()
     assert pairs.captions == table["caption"].iloc[rows].tolist()
     assert pairs.strategies == table["strategy"].iloc[rows].tolist()
     assert pairs.consistency == pytest.approx(table["consistency"].iloc[rows].tolist())
     assert pairs.pixels.shape == (10, 3, 32, 32)
     assert len(digest) == 16
-    sheet, captions, columns, title = bench.gallery(pairs, 2)
+    sheet, captions, columns, title = context.gallery(pairs, 2)
     assert len(sheet) == len(captions) <= 8
     assert columns == 2
     assert "pairs" in title
@@ -194,7 +194,7 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
     write_pairs(tmp_path, rows, facts_of(folder))
     assert len(list(tmp_path.glob("*.parquet"))) > 5
     (one, digest), (other, other_digest) = (
-        bench.read_pairs(where, 20, pictures=train.digest) for where in (folder, tmp_path)
+        context.read_pairs(where, 20, pictures=train.digest) for where in (folder, tmp_path)
     )
     assert one.ids == other.ids
     assert one.captions == other.captions
@@ -205,7 +205,7 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
 def test_pairs_of_other_pictures_are_refused(checkout: Path) -> None:
     other = read_pictures(checkout / "data/pictures", "val")
     with pytest.raises(InputError, match="from another pictures; remake it: dvc repro --force"):
-        bench.read_pairs(checkout / "data/synthetic", 10, pictures=other.digest)
+        context.read_pairs(checkout / "data/synthetic", 10, pictures=other.digest)
 
 
 def test_shards_that_the_manifest_does_not_tell_of_are_refused(
@@ -216,7 +216,7 @@ def test_shards_that_the_manifest_does_not_tell_of_are_refused(
     shard = next(folder.glob("*.parquet"))
     shard.write_bytes(shard.read_bytes() + b"0")
     with pytest.raises(InputError, match=r"is not the file that .* tells of; remake it: dvc"):
-        bench.read_pairs(folder, 10)
+        context.read_pairs(folder, 10)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -225,12 +225,12 @@ def test_fewer_than_two_pairs_are_refused(checkout: Path, tmp_path: Path, count:
     rows = read_shards(folder, "train").slice(0, count).to_pylist()
     write_pairs(tmp_path, rows, facts_of(folder))
     with pytest.raises(InputError, match=f"has {count} pairs; set synthesize.pairs to 2 or more"):
-        bench.read_pairs(tmp_path, 10)
+        context.read_pairs(tmp_path, 10)
 
 
 def test_a_missing_dataset_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dvc repro synthesize"):
-        bench.read_pairs(tmp_path / "data/synthetic", 10)
+        context.read_pairs(tmp_path / "data/synthetic", 10)
 
 
 def test_a_split_of_one_picture_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,9 +238,9 @@ def test_a_split_of_one_picture_is_refused(checkout: Path, monkeypatch: pytest.M
     alone = Pictures(
         one.ids[:1], one.class_ids[:1], one.class_names[:1], one.pixels[:1], one.captions[:1], None
     )
-    monkeypatch.setattr(bench, "read_pictures", lambda *_: alone)
+    monkeypatch.setattr(context, "read_pictures", lambda *_: alone)
     with pytest.raises(InputError, match=r"train has 1 pictures; evaluate needs 2 or more"):
-        bench.read_splits(checkout / "data/pictures", checkout / "data/embeddings", "")
+        context.read_splits(checkout / "data/pictures", checkout / "data/embeddings", "")
 
 
 def test_numbers_say_what_they_were_measured_on(checkout: Path) -> None:
@@ -248,7 +248,7 @@ def test_numbers_say_what_they_were_measured_on(checkout: Path) -> None:
     for split in ("train", "val", "test"):
         digest = read_pictures(checkout / "data/pictures", split).digest
         assert f"{split}:{digest}" in told["pictures_digest"]
-    assert told["pairs_digest"] == bench.read_pairs(checkout / "data/synthetic", 2)[1]
+    assert told["pairs_digest"] == context.read_pairs(checkout / "data/synthetic", 2)[1]
     assert told["bleu_signature"].startswith("nrefs:")
     assert told["cycle_verdict"]
     assert told["use_verdict"]
@@ -267,9 +267,9 @@ def test_the_table_and_the_numbers_of_a_run_agree(checkout: Path) -> None:
 # ---------------------------------------------------------------- cycles
 
 
-def test_cosines_of_cycles_against_numpy(scene: Bench) -> None:
-    walks = list(cycling.image_cycle(scene))
-    rows = bench.spread(16, 8)
+def test_cosines_of_cycles_against_numpy(scene: EvaluationContext) -> None:
+    walks = list(cycle_consistency.image_cycle(scene))
+    rows = context.spread(16, 8)
     pixels = scene.test.pixels[rows]
     turns = scene.mappings.image_cycle(pixels, scene.noise(8, "image_cycle"))
     before = scene.mappings.phi(pixels).flatten(1).numpy().astype(float)
@@ -289,7 +289,7 @@ def test_cosines_of_cycles_against_numpy(scene: Bench) -> None:
 
 def test_words_kept_by_hand() -> None:
     before = ["a red flower with thin petals", "a blue flower with thin petals"]
-    points = {p.measure: p for p in cycling._words_kept("text", 1, before, before)}
+    points = {p.measure: p for p in cycle_consistency._words_kept("text", 1, before, before)}
     assert points["bleu_4"].value == pytest.approx(100)
     for measure in ("petal_colour_kept", "colours_kept", "colours_f1"):
         assert points[measure].value == 1
@@ -297,8 +297,10 @@ def test_words_kept_by_hand() -> None:
     assert points["shapes_f1"].shuffled == 1
 
 
-def test_words_of_image_cycles_are_compared_with_those_of_turn_one(scene: Bench) -> None:
-    one, two = cycling.image_cycle(scene)
+def test_words_of_image_cycles_are_compared_with_those_of_turn_one(
+    scene: EvaluationContext,
+) -> None:
+    one, two = cycle_consistency.image_cycle(scene)
     assert not [point for point in one.points if point.measure == "bleu_4"]
     points = {point.measure: point for point in two.points}
     first = one.turn.captions
@@ -310,9 +312,9 @@ def test_words_of_image_cycles_are_compared_with_those_of_turn_one(scene: Bench)
         assert points["colours_kept"].value == pytest.approx(kept)
 
 
-def test_the_rank_of_the_first_caption_against_sorting(scene: Bench) -> None:
-    *_, walk = cycling.text_cycle(scene)
-    rows = bench.spread(16, 8)
+def test_the_rank_of_the_first_caption_against_sorting(scene: EvaluationContext) -> None:
+    *_, walk = cycle_consistency.text_cycle(scene)
+    rows = context.spread(16, 8)
     captions = [scene.test.captions[row][0] for row in rows]
     own = scene.mappings.psi(captions).double()
     back = scene.mappings.psi(walk.turn.captions).double()
@@ -345,7 +347,7 @@ def walked(gaps: list[float], start: str = "image") -> list[Walk]:
     [([0.8, 0.5, 0.4], 3), ([0.8, 0.41], None), ([0.0, 0.0], None), ([-0.1, -0.3], None)],
 )
 def test_half_life_by_hand(gaps: list[float], wanted: int | None) -> None:
-    assert cycling.half_life(walked(gaps), "image", "phi") == wanted
+    assert cycle_consistency.half_life(walked(gaps), "image", "phi") == wanted
 
 
 @pytest.mark.parametrize(
@@ -357,15 +359,15 @@ def test_half_life_by_hand(gaps: list[float], wanted: int | None) -> None:
     ],
 )
 def test_the_verdict_has_its_numbers(gaps: list[float], words: list[str]) -> None:
-    told = cycling.verdict(walked(gaps))
+    told = cycle_consistency.verdict(walked(gaps))
     for word in words:
         assert word in told
 
 
-def test_the_figures_name_turn_and_control(scene: Bench) -> None:
-    walks = list(cycling.walk(scene))
-    told = cycling.figures(walks)
+def test_the_figures_name_turn_and_control(scene: EvaluationContext) -> None:
+    walks = list(cycle_consistency.walk(scene))
+    told = cycle_consistency.figures(walks)
     assert {f"cycle_image_turn_{turn}_phi_cosine_shuffled" for turn in (1, 2)} <= told.keys()
     assert "cycle_text_turn_2_psi_cosine" in told
-    pixels, captions, columns, _ = cycling.gallery(scene, walks)
+    pixels, captions, columns, _ = cycle_consistency.gallery(scene, walks)
     assert len(pixels) == len(captions) == 8 * columns

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from pairsynth import fetching
 from pairsynth.errors import InputError
-from pairsynth.fetching import Missing, archive_members, checksum, fetch, read_checksums
+from pairsynth.sources import fetching
+from pairsynth.sources.fetching import Missing, archive_members, checksum, fetch, read_checksums
 
 BODY = random.Random(0).randbytes(100_000)
 GOOD = checksum("sha256", hashlib.sha256(BODY).hexdigest())

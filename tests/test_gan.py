@@ -12,7 +12,7 @@ from pairsynth.examples import Pictures
 from pairsynth.gan import (
     OBJECTIVES,
     Gan,
-    Rectifier,
+    ScaledLeakyReLU,
     Spread,
     gan_cls_discriminator_loss,
     gan_cls_generator_loss,
@@ -245,7 +245,7 @@ def test_another_checkpoint_is_no_gan(tmp_path: Path) -> None:
 
 def test_a_rectifier_takes_nothing_of_the_mean_square() -> None:
     features = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
-    assert Rectifier(0.2)(features).square().mean().item() == pytest.approx(1.04, abs=0.02)
+    assert ScaledLeakyReLU(0.2)(features).square().mean().item() == pytest.approx(1.04, abs=0.02)
 
 
 def test_text_of_unit_norm_does_not_outweigh_the_picture() -> None:

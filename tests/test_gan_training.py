@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from pairsynth import gan_training, seeds
 from pairsynth.artifacts import file_digest
 from pairsynth.batches import Batch, Batches
+from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import OBJECTIVES, Gan
 from pairsynth.gan_training import (
-    Average,
+    EMA,
     GanConfig,
     GanReport,
     Step,
@@ -27,7 +28,6 @@ from pairsynth.gan_training import (
     rate_share,
     translate,
 )
-from pairsynth.watching import Watch
 
 CPU = torch.device("cpu")
 
@@ -41,7 +41,7 @@ def learn(
 ) -> tuple[Gan, list[GanReport]]:
     torch.manual_seed(seeds.digest(seed, "train_gan"))
     gan = gan_training.build(config, pictures, embeddings, "digest").to(CPU)
-    watch = Watch(pictures, embeddings, 32, config.noise, seed, CPU)
+    watch = CollapseMonitor(pictures, embeddings, 32, config.noise, seed, CPU)
     return gan, list(gan_training.train(gan, pictures, embeddings, config, seed, CPU, watch))
 
 
@@ -114,7 +114,7 @@ def test_rates_fall_in_the_last_epochs_alone(
         return plain(step, batch)
 
     monkeypatch.setattr(Step, "__call__", watched)
-    config = replace(gan_config, epochs=4, cooldown=0.5, generator_rate=0.1, discriminator_rate=0.2)
+    config = replace(gan_config, epochs=4, cooldown=0.5, generator_lr=0.1, discriminator_lr=0.2)
     learn(config, pictures, embeddings)
     steps = len(seen) // 4
     wanted = [(0.1, 0.2)] * 3 + [(0.05, 0.1)]
@@ -170,31 +170,29 @@ def test_nan_in_psi_stops_and_names_epoch_and_step(
 def test_a_rate_that_explodes_stops_and_names_epoch_and_step(
     objective: str, plain_config: GanConfig, pictures: Pictures, embeddings: Embeddings
 ) -> None:
-    config = replace(
-        plain_config, objective=objective, generator_rate=1e36, discriminator_rate=1e36
-    )
-    with pytest.raises(InputError, match=r"in epoch \d+, step \d+; lower train_gan.generator_rate"):
+    config = replace(plain_config, objective=objective, generator_lr=1e36, discriminator_lr=1e36)
+    with pytest.raises(InputError, match=r"in epoch \d+, step \d+; lower train_gan.generator_lr"):
         learn(replace(config, epochs=4), pictures, embeddings)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
 def test_the_average_forgets_the_untrained_generator(share: float) -> None:
     layer = torch.nn.Linear(1, 1)
-    average, expected = Average(layer, share), 0.0
+    ema, expected = EMA(layer, share), 0.0
     for step in range(60):
         torch.nn.init.constant_(layer.weight, float(step > 0))
-        average.update(layer)
+        ema.update(layer)
         kept = min(share, step / (step + 9))
         expected = kept * expected + (1 - kept) * float(step > 0)
-        assert average.module.weight.item() == pytest.approx(expected, abs=1e-6)
+        assert ema.module.weight.item() == pytest.approx(expected, abs=1e-6)
     assert expected > 0.999
 
 
 def test_the_average_is_what_is_left_after_the_last_epoch(
     gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
 ) -> None:
-    now, _ = learn(replace(gan_config, average=0.0), pictures, embeddings)
-    late, _ = learn(replace(gan_config, average=0.999), pictures, embeddings)
+    now, _ = learn(replace(gan_config, ema_decay=0.0), pictures, embeddings)
+    late, _ = learn(replace(gan_config, ema_decay=0.999), pictures, embeddings)
     one, other = now.generator.seed.weight, late.generator.seed.weight
     torch.manual_seed(seeds.digest(1, "train_gan"))
     start = gan_training.build(gan_config, pictures, embeddings, "").generator.seed.weight
@@ -213,9 +211,9 @@ def test_four_pictures_are_learned(gan_config: GanConfig, four: Pictures) -> Non
         gan_config,
         epochs=200,
         batch_size=4,
-        generator_rate=4e-3,
-        discriminator_rate=4e-3,
-        average=0.8,
+        generator_lr=4e-3,
+        discriminator_lr=4e-3,
+        ema_decay=0.8,
         interpolation=0.0,
         translation=0.0,
         cooldown=0.0,
@@ -248,13 +246,13 @@ def test_no_step_waits_for_the_device(
     meta = torch.device("meta")
     config = replace(gan_config, objective=objective)
     gan = gan_training.build(config, pictures, embeddings, "").to(meta)
-    step, average = Step(gan, config, chance()), Average(gan.generator, 0.5)
+    step, ema = Step(gan, config, chance()), EMA(gan.generator, 0.5)
     for optimizer in (step.generator_optimizer, step.discriminator_optimizer):
         optimizer.param_groups[0]["fused"] = None  # which meta does not have
     seen = 0
     for batch in Batches(pictures, embeddings, 8, 32, meta).epoch(chance()):
         assert step(batch).device == meta
-        average.update(gan.generator)
+        ema.update(gan.generator)
         seen += 1
     assert seen == 3
 
@@ -272,7 +270,7 @@ def test_compiled_networks_learn_the_same(
         return compile_(forward, backend="aot_eager", **options)  # needs no C++ compiler
 
     compile_ = torch.compile
-    config = replace(gan_config, generator_rate=1e-5, discriminator_rate=1e-5)
+    config = replace(gan_config, generator_lr=1e-5, discriminator_lr=1e-5)
     eager, told = learn(config, pictures, embeddings)
     assert not compiled
     monkeypatch.setattr(torch, "compile", traced)
@@ -303,7 +301,7 @@ def test_figures_are_flat_and_finite(
     gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
 ) -> None:
     _, reports = learn(gan_config, pictures, embeddings)
-    watch = Watch(pictures, embeddings, 32, 6, 1, CPU)
+    watch = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
     told = gan_training.figures(reports, watch)
     assert told["epoch"] == 2
     assert told["discriminator_loss"] == reports[-1].discriminator_loss

@@ -35,9 +35,9 @@ def species() -> list[Species]:
 @pytest.fixture(scope="module")
 def written(species: list[Species]) -> list[tuple[dict[str, str], str, dict[str, str]]]:
     """Thousands of (attributes, caption, what the grammar says it named)."""
-    randomness = stream(1, "captions")
+    rng = stream(1, "captions")
     return [
-        (kind.attributes, *garden_captions.write(kind.attributes, randomness))
+        (kind.attributes, *garden_captions.write(kind.attributes, rng))
         for kind in species
         for _ in range(30)
     ]
@@ -291,6 +291,6 @@ def test_the_centre_has_the_named_colour(examples: list[Example]) -> None:
 
 def test_one_flower_can_be_described_in_hundreds_of_ways() -> None:
     attributes = grow(6, 0)[0].attributes
-    randomness = stream(0, "endless")
-    texts = {garden_captions.write(attributes, randomness)[0] for _ in range(500)}
+    rng = stream(0, "endless")
+    texts = {garden_captions.write(attributes, rng)[0] for _ in range(500)}
     assert len(texts) > 400

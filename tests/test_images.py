@@ -193,11 +193,11 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
 def test_damaged_files_are_pictures_or_reasons(kind: str) -> None:
     """Whatever the damage: an RGB picture or a ValueError, nothing else."""
     data = SAMPLES[kind]()
-    randomness = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     for _ in range(120):
         damaged = bytearray(data)
-        for place in randomness.integers(0, min(len(data), 400), randomness.integers(1, 6)):
-            damaged[place] = randomness.integers(256)
+        for place in rng.integers(0, min(len(data), 400), rng.integers(1, 6)):
+            damaged[place] = rng.integers(256)
         try:
             found = decode(bytes(damaged))
         except ValueError as error:

@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from pairsynth import captioner_training, gan_training, judges
+from pairsynth import captioner_training, gan_training
 from pairsynth.captioner import Captioner
+from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.decoding import decode, decode_beam
 from pairsynth.encoders import JointEncoder
+from pairsynth.evaluation import judges
+from pairsynth.evaluation.probes import Probe, small
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan, phi_of
 from pairsynth.inference import inference
 from pairsynth.mappings import Mappings
-from pairsynth.pupils import Pupil, small
-from pairsynth.watching import Watch
 
 CPU = torch.device("cpu")
 
@@ -59,7 +60,7 @@ USES: dict[str, Callable[..., tuple[list[nn.Module], Callable[[], Any]]]] = {
     "phi": lambda w: ([w.gan.discriminator], lambda: w.mappings.phi(w.pixels)),
     "judge looks": lambda w: ([w.judge], lambda: w.judge.look(w.pixels).vectors),
     "judge reads": lambda w: ([w.judge], lambda: w.judge.caption_vectors(["a red flower"])),
-    "pupil": lambda w: ([w.pupil], lambda: w.pupil.maps(small(w.pixels))),
+    "probe": lambda w: ([w.probe], lambda: w.probe.maps(small(w.pixels))),
 }
 
 
@@ -76,8 +77,8 @@ class Networks:
         self.captioner = Captioner(vocabulary, channels, 8)
         self.phi = torch.randn(4, channels, 4, 4)
         self.mappings = Mappings(self.encoder, self.gan, self.captioner, CPU)
-        self.watch = Watch(pictures, embeddings, 32, 6, 1, CPU)
-        self.judge, self.pupil = judges.build(pictures, 32), Pupil(vocabulary, 0)
+        self.watch = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
+        self.judge, self.probe = judges.build(pictures, 32), Probe(vocabulary, 0)
 
 
 @pytest.mark.parametrize("use", USES)

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pairsynth import judges, seeds
+from pairsynth import seeds
+from pairsynth.evaluation import judges
+from pairsynth.evaluation.judges import Judge
 from pairsynth.examples import Pictures
-from pairsynth.judges import Judge
 
 CPU = torch.device("cpu")
 

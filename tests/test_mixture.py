@@ -36,9 +36,9 @@ def log_density(mixture: Mixture, vectors: np.ndarray) -> np.ndarray:
 
 def clusters(count: int, rows: int = 400, seed: int = 0) -> np.ndarray:
     """Rows around `count` far apart centres in six dimensions, in mixed order."""
-    randomness = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     centres = np.random.default_rng(9).normal(size=(count, 6)) * 20
-    return centres[randomness.integers(count, size=rows)] + randomness.normal(size=(rows, 6))
+    return centres[rng.integers(count, size=rows)] + rng.normal(size=(rows, 6))
 
 
 def fitted(vectors: np.ndarray, config: MixtureConfig = CONFIG, dimensions: int = 3) -> Fit:
@@ -73,9 +73,9 @@ def test_density_is_that_of_scikit_learn(covariance: str) -> None:
 
 def test_samples_have_the_mean_and_covariance_of_their_component() -> None:
     own, pca, model = by_hand()
-    randomness = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for component in range(3):
-        drawn = np.stack([own.sample_of(component, randomness) for _ in range(4000)])
+        drawn = np.stack([own.sample_of(component, rng) for _ in range(4000)])
         reduced = pca.transform(drawn)
         assert np.allclose(reduced.mean(0), model.means_[component], atol=0.12)
         assert np.allclose(np.cov(reduced.T), model.covariances_[component], atol=0.25)
@@ -85,8 +85,8 @@ def test_samples_have_the_mean_and_covariance_of_their_component() -> None:
 
 def test_components_are_drawn_by_their_weights() -> None:
     own, _, model = by_hand()
-    randomness = np.random.default_rng(0)
-    drawn = [own.sample(randomness) for _ in range(3000)]
+    rng = np.random.default_rng(0)
+    drawn = [own.sample(rng) for _ in range(3000)]
     counts = np.bincount([component for _, component in drawn], minlength=3) / 3000
     assert np.allclose(counts, model.weights_, atol=0.04)
     nearest = model.predict((np.stack([v for v, _ in drawn]) - own.mean) @ own.basis.T)

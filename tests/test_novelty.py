@@ -50,8 +50,8 @@ def test_thumbnails_are_means_over_a_raster(pictures: Pictures) -> None:
 
 @pytest.mark.parametrize("block", [1, 3, 1024])
 def test_the_nearest_two_against_brute_force(block: int) -> None:
-    randomness = np.random.default_rng(0)
-    own, mirrored, references = (randomness.random((n, 30)) for n in (20, 20, 50))
+    rng = np.random.default_rng(0)
+    own, mirrored, references = (rng.random((n, 30)) for n in (20, 20, 50))
     distances = np.minimum(
         *(np.sqrt(((side[:, None] - references) ** 2).mean(2)) for side in (own, mirrored))
     )
@@ -178,10 +178,10 @@ def test_no_pairs_have_no_novelty(index: NoveltyIndex) -> None:
 
 
 def test_the_alarm_is_as_rare_as_it_claims() -> None:
-    randomness = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
 
     def noise(count: int) -> Pictures:
-        pixels = torch.randint(256, (count, 3, 32, 32), generator=randomness).to(torch.uint8)
+        pixels = torch.randint(256, (count, 3, 32, 32), generator=rng).to(torch.uint8)
         ids = [str(i) for i in range(count)]
         return Pictures(ids, torch.zeros(count).long(), ids, pixels, [["a"]] * count, None)
 

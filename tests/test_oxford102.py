@@ -18,9 +18,9 @@ import scipy.io
 from PIL import Image
 from torchvision.datasets import Flowers102
 
-from pairsynth import fetching
 from pairsynth.errors import InputError
 from pairsynth.images import encode
+from pairsynth.sources import fetching
 from pairsynth.sources import oxford102 as module
 from pairsynth.sources.contract import Account, DownloadConfig, Example
 from pairsynth.sources.oxford102 import oxford102

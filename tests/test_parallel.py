@@ -109,10 +109,10 @@ def test_one_process_leaves_all_as_it_is() -> None:
     for act in (parallel.own, parallel.same, parallel.total, parallel.mean, parallel.gather):
         assert torch.equal(act(rows), rows)
     parallel.leave()
-    randomness = torch.Generator().manual_seed(3)
-    before = randomness.get_state()
-    parallel.draw_apart(randomness, 1, "embed", 1)
-    assert torch.equal(randomness.get_state(), before)
+    rng = torch.Generator().manual_seed(3)
+    before = rng.get_state()
+    parallel.draw_apart(rng, 1, "embed", 1)
+    assert torch.equal(rng.get_state(), before)
     layer = torch.nn.BatchNorm1d(2)
     layer(torch.randn(4, 2)).sum().backward()
     told = [layer.weight.grad, layer.running_mean]

@@ -22,13 +22,13 @@ from typer.testing import CliRunner
 from pairsynth import captioner_training, encoder_training, gan_training, resume, seeds
 from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.resume import Resume
-from pairsynth.watching import Watch
 from tests.workspace import ROOT, smoke_params
 
 CPU = torch.device("cpu")
@@ -58,7 +58,7 @@ def start(
     def train_gan(kept: Resume, config: GanConfig = gan_config) -> Training:
         config = replace(config, epochs=5)
         model = gan_training.build(config, pictures, embeddings, "digest").to(CPU)
-        watch = Watch(pictures, embeddings, 32, config.noise, 1, CPU)
+        watch = CollapseMonitor(pictures, embeddings, 32, config.noise, 1, CPU)
         training = gan_training.train(model, pictures, embeddings, config, 1, CPU, watch, kept)
         return training, model.save
 
@@ -250,7 +250,7 @@ def test_the_sources_are_those_a_process_has_loaded() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     names = {Path(line).name for line in done.stdout.splitlines()}
     assert {"embed.py", "encoder_training.py", "encoders.py", "resume.py", "text.py"} <= names
-    assert not {"gan_training.py", "doors.py"} & names
+    assert not {"gan_training.py", "console.py"} & names
 
 
 # ---------------------------------------------------------------- the real commands, really killed

@@ -1,4 +1,4 @@
-"""Independent streams of randomness from the one seed."""
+"""Independent streams of rng from the one seed."""
 
 import hashlib
 import subprocess

@@ -28,10 +28,18 @@ from pairsynth.metrics.novelty import (
     RECOMBINATION,
     Novelty,
 )
-from pairsynth.synthesis import BLOCK, CLASSES, STRATEGIES, Latent, Pair, World, synthesize
+from pairsynth.synthesis import (
+    BLOCK,
+    CLASSES,
+    STRATEGIES,
+    Latent,
+    Pair,
+    SynthesisInputs,
+    synthesize,
+)
 
 
-def only(world: World, strategy: str, **changes: object) -> World:
+def only(world: SynthesisInputs, strategy: str, **changes: object) -> SynthesisInputs:
     shares = {name: float(name == strategy) for name in STRATEGIES}
     return replace(world, config=replace(world.config, **{**shares, **changes}))  # type: ignore
 
@@ -47,7 +55,7 @@ def told(pair: Pair) -> tuple[object, ...]:
 
 
 @pytest.fixture(scope="module")
-def seventy(world: World) -> list[Pair]:
+def seventy(world: SynthesisInputs) -> list[Pair]:
     """Seventy pairs of all strategies: more than one block."""
     assert BLOCK < 70
     return list(synthesize(world))
@@ -58,7 +66,7 @@ def seventy(world: World) -> list[Pair]:
 
 @pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_latents_are_well_formed(world: World, strategy: str, classes: str) -> None:
+def test_latents_are_well_formed(world: SynthesisInputs, strategy: str, classes: str) -> None:
     world = only(world, strategy, classes=classes)
     channels = world.mappings.gan.discriminator.phi_channels
     for number in range(12):
@@ -83,12 +91,12 @@ def test_latents_are_well_formed(world: World, strategy: str, classes: str) -> N
             assert latent.component in range(len(world.mixtures[over].weights))
 
 
-def rows_of(world: World, latent: Latent) -> list[int]:
+def rows_of(world: SynthesisInputs, latent: Latent) -> list[int]:
     return [world.pictures.ids.index(source.split("#")[0]) for source in latent.sources]
 
 
 @pytest.mark.parametrize("strategy", ["text_prototype", "image_prototype"])
-def test_classes_of_prototypes(world: World, strategy: str) -> None:
+def test_classes_of_prototypes(world: SynthesisInputs, strategy: str) -> None:
     class_ids = world.pictures.class_ids
     seen = {}
     for classes in CLASSES:
@@ -106,7 +114,7 @@ def test_classes_of_prototypes(world: World, strategy: str) -> None:
     assert 0 < seen["any"] < 40
 
 
-def test_partners_of_the_same_class_are_drawn_evenly(world: World) -> None:
+def test_partners_of_the_same_class_are_drawn_evenly(world: SynthesisInputs) -> None:
     chosen = only(world, "image_prototype", classes="same")
     pairs = Counter(
         tuple(synthesis._two_pictures(chosen, seeds.stream(3, number))) for number in range(6000)
@@ -117,7 +125,9 @@ def test_partners_of_the_same_class_are_drawn_evenly(world: World) -> None:
 
 @pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("kind", ["one class", "unknown", "all alone"])
-def test_classes_fall_back_where_they_cannot_be_had(world: World, classes: str, kind: str) -> None:
+def test_classes_fall_back_where_they_cannot_be_had(
+    world: SynthesisInputs, classes: str, kind: str
+) -> None:
     ids = {
         "one class": torch.zeros(24, dtype=torch.long),
         "unknown": torch.full((24,), -1),
@@ -132,7 +142,7 @@ def test_classes_fall_back_where_they_cannot_be_had(world: World, classes: str, 
         assert latent.class_id == (0 if kind == "one class" else None)
 
 
-def test_a_text_prototype_lies_where_its_sources_say(world: World) -> None:
+def test_a_text_prototype_lies_where_its_sources_say(world: SynthesisInputs) -> None:
     first = world.pictures.first_caption
     for number in range(20):
         latent = STRATEGIES["text_prototype"](world, seeds.stream(5, number))
@@ -148,7 +158,7 @@ def test_a_text_prototype_lies_where_its_sources_say(world: World) -> None:
         assert torch.allclose(latent.vector, wanted, atol=1e-5)
 
 
-def test_an_image_prototype_lies_where_its_sources_say(world: World) -> None:
+def test_an_image_prototype_lies_where_its_sources_say(world: SynthesisInputs) -> None:
     for number in range(10):
         latent = STRATEGIES["image_prototype"](world, seeds.stream(5, number))
         pixels = world.pictures.pixels[rows_of(world, latent)]
@@ -158,7 +168,7 @@ def test_an_image_prototype_lies_where_its_sources_say(world: World) -> None:
         assert torch.allclose(latent.vector, wanted, atol=1e-5)
 
 
-def test_the_margin_bounds_lambda(world: World) -> None:
+def test_the_margin_bounds_lambda(world: SynthesisInputs) -> None:
     half = only(world, "text_prototype", margin=0.5)
     assert STRATEGIES["text_prototype"](half, seeds.stream(0, 1)).share == 0.5
     wide = only(world, "text_prototype", margin=0.0)
@@ -170,7 +180,9 @@ def test_the_margin_bounds_lambda(world: World) -> None:
 # ---------------------------------------------------------------- pairs
 
 
-def test_pair_i_is_pair_i_however_many_are_asked_for(world: World, seventy: list[Pair]) -> None:
+def test_pair_i_is_pair_i_however_many_are_asked_for(
+    world: SynthesisInputs, seventy: list[Pair]
+) -> None:
     assert [pair.number for pair in seventy] == list(range(70))
     three = list(synthesize(replace(world, config=replace(world.config, pairs=3))))
     assert [told(pair) for pair in three] == [told(pair) for pair in seventy[:3]]
@@ -178,12 +190,12 @@ def test_pair_i_is_pair_i_however_many_are_asked_for(world: World, seventy: list
     assert [told(pair) for pair in more] == [told(pair) for pair in seventy[:65]]
 
 
-def test_another_seed_makes_other_pairs(world: World, seventy: list[Pair]) -> None:
+def test_another_seed_makes_other_pairs(world: SynthesisInputs, seventy: list[Pair]) -> None:
     other = list(synthesize(replace(world, seed=8, config=replace(world.config, pairs=64))))
     assert not any(told(a) == told(b) for a, b in zip(other, seventy, strict=False))
 
 
-def test_pairs_are_well_formed(world: World, seventy: list[Pair]) -> None:
+def test_pairs_are_well_formed(world: SynthesisInputs, seventy: list[Pair]) -> None:
     for pair in seventy:
         assert pair.pixels.shape == (3, 32, 32)
         assert pair.pixels.dtype == torch.uint8
@@ -193,7 +205,9 @@ def test_pairs_are_well_formed(world: World, seventy: list[Pair]) -> None:
     assert {pair.strategy for pair in seventy} == set(STRATEGIES)
 
 
-def test_consistency_is_that_of_the_finished_pair(world: World, seventy: list[Pair]) -> None:
+def test_consistency_is_that_of_the_finished_pair(
+    world: SynthesisInputs, seventy: list[Pair]
+) -> None:
     encoder = world.mappings.encoder
     psi = encoder.embed_captions([pair.caption for pair in seventy])
     joint = encoder.embed_images(torch.stack([pair.pixels for pair in seventy]))
@@ -202,7 +216,7 @@ def test_consistency_is_that_of_the_finished_pair(world: World, seventy: list[Pa
 
 
 def test_pictures_of_the_image_strategies_are_drawn_from_their_caption(
-    world: World, seventy: list[Pair]
+    world: SynthesisInputs, seventy: list[Pair]
 ) -> None:
     for pair in [pair for pair in seventy if pair.strategy.startswith("image")][:5]:
         noise = synthesis.draft(world, pair.number).noise
@@ -212,7 +226,7 @@ def test_pictures_of_the_image_strategies_are_drawn_from_their_caption(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_most_consistent_candidate_is_kept(world: World, strategy: str) -> None:
+def test_the_most_consistent_candidate_is_kept(world: SynthesisInputs, strategy: str) -> None:
     """The slow way: every candidate of one pair by itself, its own noise and its own draws."""
     world = only(world, strategy, pairs=3, candidates=5)
     mappings: Mappings = world.mappings
@@ -233,7 +247,7 @@ def test_the_most_consistent_candidate_is_kept(world: World, strategy: str) -> N
         assert len(set(scores)) > 1
 
 
-def test_more_candidates_agree_better(world: World) -> None:
+def test_more_candidates_agree_better(world: SynthesisInputs) -> None:
     one, many = (
         [p.consistency for p in synthesize(only(world, "text_density", pairs=64, candidates=n))]
         for n in (1, 6)
@@ -241,7 +255,7 @@ def test_more_candidates_agree_better(world: World) -> None:
     assert np.mean(many) > np.mean(one)
 
 
-def test_shares_of_strategies_are_respected(world: World) -> None:
+def test_shares_of_strategies_are_respected(world: SynthesisInputs) -> None:
     config = replace(
         world.config, text_prototype=3.0, text_density=1.0, image_prototype=0.0, image_density=0.0
     )
@@ -252,16 +266,16 @@ def test_shares_of_strategies_are_respected(world: World) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_one_strategy_alone_makes_a_whole_dataset(world: World, strategy: str) -> None:
+def test_one_strategy_alone_makes_a_whole_dataset(world: SynthesisInputs, strategy: str) -> None:
     pairs = list(synthesize(only(world, strategy, pairs=5)))
     assert [pair.strategy for pair in pairs] == [strategy] * 5
 
 
-def test_no_pairs_are_no_pairs(world: World) -> None:
+def test_no_pairs_are_no_pairs(world: SynthesisInputs) -> None:
     assert list(synthesize(replace(world, config=replace(world.config, pairs=0)))) == []
 
 
-def test_nothing_lies_between_one_picture(world: World) -> None:
+def test_nothing_lies_between_one_picture(world: SynthesisInputs) -> None:
     pictures = world.pictures
     alone = Pictures(
         pictures.ids[:1],
@@ -319,7 +333,7 @@ def test_a_refusal_says_why(seventy: list[Pair]) -> None:
     assert told == ["new image, seen caption; of the one kept both are new"]
 
 
-def test_every_candidate_is_kept_or_refused(world: World, seventy: list[Pair]) -> None:
+def test_every_candidate_is_kept_or_refused(world: SynthesisInputs, seventy: list[Pair]) -> None:
     refusals = Refusals()
     again = list(synthesize(world, refusals))
     assert [told(pair) for pair in again] == [told(pair) for pair in seventy]
@@ -331,7 +345,7 @@ def test_every_candidate_is_kept_or_refused(world: World, seventy: list[Pair]) -
 
 
 def test_a_pair_that_is_only_copies_is_left_out(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: SynthesisInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some pictures are called copies: the other pairs stay as they were, each by its number."""
     judge = world.novelty.judge
@@ -369,7 +383,7 @@ def test_the_sample_of_refusals_is_bounded() -> None:
 # ---------------------------------------------------------------- the dataset
 
 
-def test_rows_are_those_of_the_schema(world: World, seventy: list[Pair]) -> None:
+def test_rows_are_those_of_the_schema(world: SynthesisInputs, seventy: list[Pair]) -> None:
     found = list(synthesis.rows(world, seventy))
     assert all(list(row) == PAIRS.names for row in found)
     table = pa.Table.from_pylist(found, schema=PAIRS)
@@ -388,7 +402,7 @@ def test_rows_are_those_of_the_schema(world: World, seventy: list[Pair]) -> None
 
 
 def test_figures_count_what_the_shards_hold(
-    tmp_path: Path, world: World, seventy: list[Pair]
+    tmp_path: Path, world: SynthesisInputs, seventy: list[Pair]
 ) -> None:
     with ShardWriter(tmp_path, "train", PAIRS) as writer:
         for row in synthesis.rows(world, seventy):
@@ -416,7 +430,7 @@ def test_figures_count_what_the_shards_hold(
     json.dumps(figures, allow_nan=False)
 
 
-def test_facts_tell_where_the_pairs_come_from(world: World) -> None:
+def test_facts_tell_where_the_pairs_come_from(world: SynthesisInputs) -> None:
     facts = synthesis.facts(world)
     assert facts["source_pictures"] == 24
     assert facts["made_from"] == {"pictures": world.pictures.digest}

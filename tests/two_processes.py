@@ -13,12 +13,12 @@ from torch import nn
 
 from pairsynth import captioner_training, encoder_training, gan_training, parallel, seeds
 from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.examples import Embeddings
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
-from pairsynth.watching import Watch
 from tests.conftest import draw
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def train_gan(objective: str = "hinge") -> dict[str, Any]:
     psi = told.repeat_interleave(pictures.first_caption.diff(), 0)
     embeddings = Embeddings(told, psi)
     gan = gan_training.build(config, pictures, embeddings, "")
-    watch = Watch(pictures, embeddings, 32, 6, 1, CPU)
+    watch = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
     training = gan_training.train(gan.to(CPU), pictures, embeddings, config, 1, CPU, watch)
     reports = [asdict(report) for report in training]
     weights = {

@@ -38,7 +38,7 @@ class Spread:
     high: float
 
 
-def kid(real: Tensor, drawn: Tensor, randomness: torch.Generator) -> Spread:
+def kid(real: Tensor, drawn: Tensor, rng: torch.Generator) -> Spread:
     """Kernel distance, unbiased, cubic kernel (Binkowski et al., arXiv 1801.01401); 0 is alike.
 
     The value is that of all rows, which is what the mean over subsets estimates; the interval is
@@ -47,10 +47,7 @@ def kid(real: Tensor, drawn: Tensor, randomness: torch.Generator) -> Spread:
     size = min(SUBSET_SIZE, _enough(real, 2), _enough(drawn, 2))
     real, drawn = in_order(real), in_order(drawn)
     values = torch.stack(
-        [
-            _mmd(_subset(real, size, randomness), _subset(drawn, size, randomness))
-            for _ in range(SUBSETS)
-        ]
+        [_mmd(_subset(real, size, rng), _subset(drawn, size, rng)) for _ in range(SUBSETS)]
     )
     low, high = values.quantile(torch.tensor([0.025, 0.975]).double()).tolist()
     return Spread(float(_mmd(real, drawn)), low, high)
@@ -75,8 +72,8 @@ def _cubic(left: Tensor, right: Tensor) -> Tensor:
     return (left.double() @ right.double().T / left.shape[1] + 1) ** 3
 
 
-def _subset(features: Tensor, size: int, randomness: torch.Generator) -> Tensor:
-    return features[torch.randperm(len(features), generator=randomness)[:size]]
+def _subset(features: Tensor, size: int, rng: torch.Generator) -> Tensor:
+    return features[torch.randperm(len(features), generator=rng)[:size]]
 
 
 def frechet(real: Tensor, drawn: Tensor) -> float:
@@ -104,7 +101,7 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     return features.double().mean(0), torch.atleast_2d(torch.cov(features.double().T))
 
 
-def frechet_infinity(real: Tensor, drawn: Tensor, randomness: torch.Generator) -> float:
+def frechet_infinity(real: Tensor, drawn: Tensor, rng: torch.Generator) -> float:
     """The Fréchet distance of ever more rows (Chong and Forsyth, arXiv 1911.07023).
 
     Measured at several sizes, it is a line in one over the size; this is where the line ends.
@@ -118,9 +115,7 @@ def frechet_infinity(real: Tensor, drawn: Tensor, randomness: torch.Generator) -
     if most < 2 * least:
         raise ValueError(f"{most} rows; {real.shape[1]} features need {2 * least} or more")
     sizes = torch.linspace(least, most, FRECHET_SIZES).long().tolist()
-    values = [
-        frechet(_subset(real, size, randomness), _subset(drawn, size, randomness)) for size in sizes
-    ]
+    values = [frechet(_subset(real, size, rng), _subset(drawn, size, rng)) for size in sizes]
     return float(linregress([1 / size for size in sizes], values).intercept)
 
 

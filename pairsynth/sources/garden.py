@@ -2,7 +2,7 @@
 
 A species is a set of attributes, balanced over the garden; its pictures vary in pose, light and
 clutter. What is drawn is known, so `Example.attributes` holds the truth that captions are judged
-by. Every species and every picture has a stream of randomness of its own: growing more of either
+by. Every species and every picture has a stream of rng of its own: growing more of either
 does not change the ones there were.
 """
 
@@ -99,13 +99,13 @@ class _Deck:
 
     def __init__(self, values: tuple[str, ...], seed: int, name: str) -> None:
         self.values = values
-        self.randomness = stream(seed, "garden", "deck", name)
+        self.rng = stream(seed, "garden", "deck", name)
         self.left: list[str] = []
 
     def deal(self, barred: tuple[str, ...] = ()) -> str:
         """The next value that is not `barred`; those passed over come first next time."""
         if all(value in barred for value in self.left):
-            self.left += [str(value) for value in self.randomness.permutation(self.values)]
+            self.left += [str(value) for value in self.rng.permutation(self.values)]
         value = next(value for value in self.left if value not in barred)
         self.left.remove(value)
         return value

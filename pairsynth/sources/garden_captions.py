@@ -191,9 +191,7 @@ def rules() -> dict[str, tuple[list[float], list[tuple[str, ...]]]]:
     return choices
 
 
-def write(
-    attributes: dict[str, str], randomness: np.random.Generator
-) -> tuple[str, dict[str, str]]:
+def write(attributes: dict[str, str], rng: np.random.Generator) -> tuple[str, dict[str, str]]:
     """One true caption of a flower with `attributes`, and those of them that it names."""
     said: dict[str, str] = {}
     words: list[str] = []
@@ -202,10 +200,10 @@ def write(
         symbol = pending.pop()
         if symbol in rules():
             sums, expansions = rules()[symbol]
-            choice = min(bisect(sums, randomness.random()), len(sums) - 1)
+            choice = min(bisect(sums, rng.random()), len(sums) - 1)
             pending.extend(reversed(expansions[choice]))
         elif symbol.startswith("<"):
-            words.append(_worded(symbol[1:-1], attributes, said, randomness))
+            words.append(_worded(symbol[1:-1], attributes, said, rng))
         else:
             words.append(symbol)
     return " ".join(words).replace(" ,", ","), said
@@ -215,12 +213,12 @@ def _worded(
     name: str,
     attributes: dict[str, str],
     said: dict[str, str],
-    randomness: np.random.Generator,
+    rng: np.random.Generator,
 ) -> str:
     """Words for the attribute `name`, which is noted in `said`."""
     said[name] = attributes[name]
     ways = LEXICON[name][attributes[name]]
-    draw = randomness.random()
+    draw = rng.random()
     rank = 0 if draw < PLAIN else 1 + int((draw - PLAIN) / (1 - PLAIN) * (len(ways) - 1))
     way = ways[rank if len(ways) > 1 else 0]
     if name == "petal_count" and attributes["arrangement"] == "layered":
@@ -230,11 +228,11 @@ def _worded(
     return way
 
 
-def captions(attributes: dict[str, str], randomness: np.random.Generator) -> tuple[str, ...]:
+def captions(attributes: dict[str, str], rng: np.random.Generator) -> tuple[str, ...]:
     """Ten different true captions of a flower with `attributes`."""
     written: dict[str, None] = {}
     while len(written) < CAPTIONS:
-        written[write(attributes, randomness)[0]] = None
+        written[write(attributes, rng)[0]] = None
     return tuple(written)
 
 

@@ -119,53 +119,53 @@ class Canvas:
         self.picture.alpha_composite(turned, (int(low[0]), int(low[1])))
 
 
-def colour(ranges: Ranges, randomness: np.random.Generator) -> Colour:
+def colour(ranges: Ranges, rng: np.random.Generator) -> Colour:
     """A colour (3,) in 0..255 drawn evenly from `ranges` of hue, saturation and value."""
-    hue, saturation, value = (float(randomness.uniform(*bounds)) for bounds in ranges)
+    hue, saturation, value = (float(rng.uniform(*bounds)) for bounds in ranges)
     rgb = colorsys.hsv_to_rgb(hue % 360 / 360, saturation, value)
     return np.array(rgb, np.float32) * 255
 
 
-def look(attributes: dict[str, str], randomness: np.random.Generator) -> Look:
+def look(attributes: dict[str, str], rng: np.random.Generator) -> Look:
     """Draw what a species with `attributes` looks like in all its pictures."""
-    body = colour(PETAL_COLOURS[attributes["petal_colour"]], randomness)
-    pale = randomness.random() < 0.45
-    throat = body * 0.5 + 122 if pale else body * np.float32(randomness.uniform(0.62, 0.8))
+    body = colour(PETAL_COLOURS[attributes["petal_colour"]], rng)
+    pale = rng.random() < 0.45
+    throat = body * 0.5 + 122 if pale else body * np.float32(rng.uniform(0.62, 0.8))
     return Look(
         body=body,
         throat=throat.astype(np.float32),
-        centre=colour(CENTRE_COLOURS[attributes["centre_colour"]], randomness),
-        leaf=colour(LEAF_COLOUR, randomness),
-        width=float(randomness.uniform(0.94, 1.08)),
-        throat_reach=float(randomness.uniform(0.8, 1.3)),
-        tuft=bool(randomness.random() < 0.5),
+        centre=colour(CENTRE_COLOURS[attributes["centre_colour"]], rng),
+        leaf=colour(LEAF_COLOUR, rng),
+        width=float(rng.uniform(0.94, 1.08)),
+        throat_reach=float(rng.uniform(0.8, 1.3)),
+        tuft=bool(rng.random() < 0.5),
     )
 
 
 def draw(
-    attributes: dict[str, str], species: Look, size: int, randomness: np.random.Generator
+    attributes: dict[str, str], species: Look, size: int, rng: np.random.Generator
 ) -> Image.Image:
     """One RGB picture (size, size) of a flower in its own pose, light and clutter."""
     side = size * max(2, 128 // size)
-    canvas = Canvas(_background(attributes["background"], side, randomness))
-    pose = _pose(attributes["size"], side, randomness)
-    _stem(canvas, species, pose, randomness)
+    canvas = Canvas(_background(attributes["background"], side, rng))
+    pose = _pose(attributes["size"], side, rng)
+    _stem(canvas, species, pose, rng)
     if attributes["leaves"] != "no":
-        _leaves(canvas, attributes["leaves"], species, pose, randomness)
-    _petals(canvas, attributes, species, pose, randomness)
-    _centre(canvas, attributes["centre_size"], species, pose, randomness)
+        _leaves(canvas, attributes["leaves"], species, pose, rng)
+    _petals(canvas, attributes, species, pose, rng)
+    _centre(canvas, attributes["centre_size"], species, pose, rng)
     small = canvas.picture.convert("RGB").resize((size, size), Image.Resampling.BOX)
-    return _exposed(small, randomness)
+    return _exposed(small, rng)
 
 
-def _pose(size: str, side: int, randomness: np.random.Generator) -> Pose:
+def _pose(size: str, side: int, rng: np.random.Generator) -> Pose:
     """Near the middle of the canvas, foreshortened by up to a fifth in a random direction."""
-    radius = RADIUS[size] * side * float(randomness.uniform(0.95, 1.05))
+    radius = RADIUS[size] * side * float(rng.uniform(0.95, 1.05))
     room = 0.55 * (side / 2 - 0.9 * radius)
-    x, y = side / 2 + randomness.uniform(-room, room, 2)
-    turn = _rotation(randomness.uniform(0, math.pi))
-    tilt = turn @ np.diag([randomness.uniform(0.82, 1.0), 1.0]) @ turn.T
-    return Pose((float(x), float(y)), radius, tilt, float(randomness.uniform(0, 2 * math.pi)))
+    x, y = side / 2 + rng.uniform(-room, room, 2)
+    turn = _rotation(rng.uniform(0, math.pi))
+    tilt = turn @ np.diag([rng.uniform(0.82, 1.0), 1.0]) @ turn.T
+    return Pose((float(x), float(y)), radius, tilt, float(rng.uniform(0, 2 * math.pi)))
 
 
 def _rotation(angle: float) -> Matrix:
@@ -173,26 +173,24 @@ def _rotation(angle: float) -> Matrix:
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
-def _stem(canvas: Canvas, species: Look, pose: Pose, randomness: np.random.Generator) -> None:
+def _stem(canvas: Canvas, species: Look, pose: Pose, rng: np.random.Generator) -> None:
     texture = petal("stem", "smooth", 0, 0)
     part = texture.coloured(species.leaf * LEAF_SHADE, species.leaf * LEAF_SHADE, 0.95)
-    place = _rotation(float(randomness.uniform(-0.25, 0.25))) * (canvas.size / LENGTH)
+    place = _rotation(float(rng.uniform(-0.25, 0.25))) * (canvas.size / LENGTH)
     canvas.lay(part, texture.anchor, place, pose.origin)
 
 
-def _leaves(
-    canvas: Canvas, kind: str, species: Look, pose: Pose, randomness: np.random.Generator
-) -> None:
+def _leaves(canvas: Canvas, kind: str, species: Look, pose: Pose, rng: np.random.Generator) -> None:
     """Leaves of `kind` all around, long enough to look out from behind the petals."""
-    count = int(randomness.integers(*LEAVES[kind]))
+    count = int(rng.integers(*LEAVES[kind]))
     texture = petal("leaf", kind, 0, 0)
-    start = randomness.uniform(0, 2 * math.pi)
+    start = rng.uniform(0, 2 * math.pi)
     reach = max(1.42 * pose.radius, 0.52 * canvas.size)
     for i in range(count):
-        turn = _rotation(start + 2 * math.pi * (i + randomness.uniform(-0.2, 0.2)) / count)
-        light = float(randomness.uniform(0.85, 1.15))
+        turn = _rotation(start + 2 * math.pi * (i + rng.uniform(-0.2, 0.2)) / count)
+        light = float(rng.uniform(0.85, 1.15))
         part = texture.coloured(species.leaf * LEAF_SHADE, species.leaf, light)
-        place = pose.tilt @ turn * (reach * randomness.uniform(0.92, 1.08) / LENGTH)
+        place = pose.tilt @ turn * (reach * rng.uniform(0.92, 1.08) / LENGTH)
         canvas.lay(part, texture.anchor, place, pose.origin)
 
 
@@ -201,14 +199,14 @@ def _petals(
     attributes: dict[str, str],
     species: Look,
     pose: Pose,
-    randomness: np.random.Generator,
+    rng: np.random.Generator,
 ) -> None:
     """The rings of petals; none is quite like its neighbours."""
     shape, edge = attributes["petal_shape"], attributes["edge"]
     count = COUNTS[attributes["petal_count"]]
-    start = randomness.uniform(0, 2 * math.pi)
+    start = rng.uniform(0, 2 * math.pi)
     for reach, offset, brightness in RINGS[attributes["arrangement"]]:
-        wobble = randomness.uniform(-1, 1, (count, 4))
+        wobble = rng.uniform(-1, 1, (count, 4))
         for i in range(count):
             texture = petal(shape, edge, count, i % RUFFLES)
             angle = start + 2 * math.pi * (i + offset + 0.09 * wobble[i, 0]) / count
@@ -221,51 +219,49 @@ def _petals(
             canvas.lay(part, texture.anchor, place, pose.origin)
 
 
-def _centre(
-    canvas: Canvas, size: str, species: Look, pose: Pose, randomness: np.random.Generator
-) -> None:
-    radius = CENTRE_RADIUS[size] * canvas.size * randomness.uniform(0.96, 1.08)
+def _centre(canvas: Canvas, size: str, species: Look, pose: Pose, rng: np.random.Generator) -> None:
+    radius = CENTRE_RADIUS[size] * canvas.size * rng.uniform(0.96, 1.08)
     texture = centre(size, species.tuft)
-    light = float(randomness.uniform(0.97, 1.05))
+    light = float(rng.uniform(0.97, 1.05))
     part = texture.coloured(species.centre * np.float32(0.78), species.centre, light)
     # The texture is lit from above (-y): turn that side towards the light.
     place = pose.tilt @ _rotation(pose.light + math.pi / 2) * (radius / (LENGTH / 2))
     canvas.lay(part, texture.anchor, place, pose.origin)
 
 
-def _background(kind: str, side: int, randomness: np.random.Generator) -> Image.Image:
+def _background(kind: str, side: int, rng: np.random.Generator) -> Image.Image:
     """Out-of-focus surroundings: light from one side, foliage, spots and other, dimmer flowers."""
     first, second, spot = (np.array(rgb, np.float32) for rgb in BACKGROUNDS[kind])
     coarse = 40
-    angle = randomness.uniform(0, 2 * math.pi)
+    angle = rng.uniform(0, 2 * math.pi)
     y, x = np.mgrid[-1 : 1 : coarse * 1j, -1 : 1 : coarse * 1j]
     slope = 0.5 + 0.33 * (x * math.cos(angle) + y * math.sin(angle))
-    clouds = Image.fromarray(randomness.normal(0, 0.22, (7, 7)).astype(np.float32))
+    clouds = Image.fromarray(rng.normal(0, 0.22, (7, 7)).astype(np.float32))
     mix = slope + np.asarray(clouds.resize((coarse, coarse), Image.Resampling.BICUBIC))
     ground = second + (first - second) * np.clip(mix, 0, 1)[..., None].astype(np.float32)
     picture = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
     pen = ImageDraw.Draw(picture, "RGBA")
-    for _ in range(int(randomness.integers(5, 11))):
-        _blob(pen, coarse, spot, int(randomness.integers(24, 80)), randomness)
+    for _ in range(int(rng.integers(5, 11))):
+        _blob(pen, coarse, spot, int(rng.integers(24, 80)), rng)
     names = list(PETAL_COLOURS)
-    for _ in range(int(randomness.integers(0, 4))):
-        other = colour(PETAL_COLOURS[names[int(randomness.integers(len(names)))]], randomness)
+    for _ in range(int(rng.integers(0, 4))):
+        other = colour(PETAL_COLOURS[names[int(rng.integers(len(names)))]], rng)
         dim = (0.4 * other + 0.25 * (first + second)).astype(np.float32)
-        _blob(pen, coarse, dim, 150, randomness)
+        _blob(pen, coarse, dim, 150, rng)
     soft = picture.filter(ImageFilter.GaussianBlur(0.9))
     return soft.resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
 
 
 def _blob(
-    pen: ImageDraw.ImageDraw, side: int, rgb: Colour, alpha: int, randomness: np.random.Generator
+    pen: ImageDraw.ImageDraw, side: int, rgb: Colour, alpha: int, rng: np.random.Generator
 ) -> None:
-    x, y, radius = randomness.uniform((0, 0, side * 0.05), (side, side, side * 0.14))
+    x, y, radius = rng.uniform((0, 0, side * 0.05), (side, side, side * 0.14))
     red, green, blue = (int(value) for value in rgb)
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), (red, green, blue, alpha))
 
 
-def _exposed(picture: Image.Image, randomness: np.random.Generator) -> Image.Image:
+def _exposed(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """The day's light: a little brighter or darker, warmer or cooler."""
-    warmth = randomness.uniform(-0.03, 0.03)
-    gain = randomness.uniform(0.93, 1.06) * np.array([1 + warmth, 1, 1 - warmth], np.float32)
+    warmth = rng.uniform(-0.03, 0.03)
+    gain = rng.uniform(0.93, 1.06) * np.array([1 + warmth, 1, 1 - warmth], np.float32)
     return Image.fromarray(np.minimum(np.asarray(picture) * gain, 255).astype(np.uint8))

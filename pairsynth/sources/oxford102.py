@@ -10,10 +10,17 @@ from typing import Any
 import scipy.io
 
 from pairsynth.errors import InputError
-from pairsynth.fetching import Check, Missing, archive_members, checksum, fetch, read_checksums
 from pairsynth.images import decode
 from pairsynth.seeds import digest
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
+from pairsynth.sources.fetching import (
+    Check,
+    Missing,
+    archive_members,
+    checksum,
+    fetch,
+    read_checksums,
+)
 
 PICTURES, LABELS, SETID = "102flowers.tgz", "imagelabels.mat", "setid.mat"
 CAPTIONS = "cvpr2016_flowers.tar.gz"

@@ -17,14 +17,15 @@ from pathlib import Path
 import torch
 import typer
 
-from pairsynth import bench, config, evaluation, judges, likeness, seeds
-from pairsynth.bench import Bench, Drawn, EvaluationConfig
+from pairsynth import config, seeds
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import load_encoder
+from pairsynth.evaluation import context, fidelity, judges, quality
+from pairsynth.evaluation.context import Drawn, EvaluationConfig, EvaluationContext
+from pairsynth.evaluation.fidelity import Comparison
 from pairsynth.examples import Pictures
 from pairsynth.gan import load_gan
 from pairsynth.images import grid
-from pairsynth.likeness import Comparison
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.text import SPECIALS, Vocabulary
@@ -34,7 +35,7 @@ MEASURES = ("kid", "vendi", "vendi_real", "precision", "recall", "coverage")
 COLUMNS = 16
 
 
-def retrieved(scene: Bench, drawn: Drawn) -> Drawn:
+def retrieved(scene: EvaluationContext, drawn: Drawn) -> Drawn:
     """For each caption the training photograph nearest to it by the encoder that made psi."""
     nearness = scene.mappings.psi(drawn.captions) @ scene.embeddings["train"].image.T
     return replace(drawn, pixels=scene.train.pixels[nearness.argmax(1)])
@@ -66,12 +67,12 @@ def apart(splits: dict[str, Pictures]) -> tuple[Pictures, Pictures]:
     return lesson, some(test, range(0, len(test), 2))
 
 
-def tell(scene: Bench, name: str, drawn: Drawn) -> None:
+def tell(scene: EvaluationContext, name: str, drawn: Drawn) -> None:
     """What the pictures are worth, as a JSON line."""
-    found = list(evaluation.drawn_agree(scene, drawn))
+    found = list(quality.drawn_agree(scene, drawn))
     beside = Comparison("drawn_and_test", drawn.pixels, scene.test.pixels[drawn.rows])
-    for title, view in likeness.views(scene).items():
-        found += likeness.compare(view, beside, title, scene.seed)
+    for title, view in fidelity.views(scene).items():
+        found += fidelity.compare(view, beside, title, scene.seed)
     wanted = [
         replace(one, value=round(one.value, 4))
         for one in found
@@ -88,7 +89,7 @@ def main(
 ) -> None:
     """Measure checkpoints of GANs that were trained on the psi of data/encoder.pt."""
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
-    splits, vectors = bench.read_splits(Path("data/pictures"), Path("data/embeddings"))
+    splits, vectors = context.read_splits(Path("data/pictures"), Path("data/embeddings"))
     encoder = load_encoder(Path("data/encoder.pt"), CPU)
     loaded = [load_gan(path, CPU) for path in gans]
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], loaded[0].size)
@@ -106,11 +107,11 @@ def main(
         # Nothing here is captioned.
         nobody = Captioner(Vocabulary("word", SPECIALS), gan.discriminator.phi_channels, 1)
         mappings = Mappings(encoder, gan, nobody, CPU)
-        scene = Bench(mappings, judge, splits, vectors, novelty, options, seed)
-        drawn = bench.draw_again(scene)
+        scene = EvaluationContext(mappings, judge, splits, vectors, novelty, options, seed)
+        drawn = context.draw_again(scene)
         tell(scene, str(path), drawn)
         columns = min(COLUMNS, len(drawn.rows))
-        rows = bench.spread(len(drawn.rows), min(4, len(drawn.rows) // columns) * columns)
+        rows = context.spread(len(drawn.rows), min(4, len(drawn.rows) // columns) * columns)
         if not sheets:
             sheets.append(splits["test"].pixels[[drawn.rows[row] for row in rows]])
         sheets.append(drawn.pixels[rows])

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pairsynth import config, devices, seeds
 from pairsynth.batches import Batch
 from pairsynth.gan import Gan
-from pairsynth.gan_training import Average, GanConfig, Step
+from pairsynth.gan_training import EMA, GanConfig, Step
 from tests.benchmarks.speed import ROOT, papers_options, peers_gan
 
 SIDE = 4096
@@ -70,15 +70,15 @@ def main(device: str = "auto", batch: int = 64, compile: bool = False) -> None:
     for name, gan, options in works():
         gan.to(chosen)
         data = batch_of(batch, int(gan.options["dimension"]), chosen)
-        randomness = seeds.torch_stream(0, "benchmark", device=chosen)
+        rng = seeds.torch_stream(0, "benchmark", device=chosen)
         with FlopCounterMode(display=False) as counter:
-            Step(gan, options, randomness)(data)
-        step = Step(gan, replace(options, compile=compile), randomness)
-        average = Average(gan.generator, options.average)
+            Step(gan, options, rng)(data)
+        step = Step(gan, replace(options, compile=compile), rng)
+        ema = EMA(gan.generator, options.ema_decay)
 
-        def work(step: Step = step, average: Average = average, data: Batch = data) -> None:
+        def work(step: Step = step, ema: EMA = ema, data: Batch = data) -> None:
             step(data)
-            average.update(step.gan.generator)
+            ema.update(step.gan.generator)
 
         spent, flops = seconds(work, chosen), counter.get_total_flops()
         typer.echo(

@@ -17,15 +17,16 @@ import torch
 import typer
 from ruamel.yaml import YAML
 
-from pairsynth import config, gan_training, judges, seeds
-from pairsynth.bench import spread
+from pairsynth import config, gan_training, seeds
+from pairsynth.collapse_monitor import CollapseMonitor, Generate
+from pairsynth.evaluation import judges
+from pairsynth.evaluation.context import spread
 from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
 from pairsynth.gan_training import GanConfig
 from pairsynth.images import center_crop, grid, network_size, to_pixels
 from pairsynth.metrics.agreement import Rivals, r_precision
 from pairsynth.metrics.distributions import kid, vendi
-from pairsynth.metrics.views import fitted, random_features
-from pairsynth.watching import Generate, Watch
+from pairsynth.metrics.feature_extractors import fitted, random_features
 
 CPU = torch.device("cpu")
 DRAWN = 500
@@ -48,7 +49,7 @@ class Row:
     noise_spread: float
 
 
-class Measure(Watch):
+class Measure(CollapseMonitor):
     """Draws captions of val pictures at fixed noise, and says how near they come to real ones."""
 
     def __init__(

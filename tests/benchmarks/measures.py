@@ -1,6 +1,6 @@
 """How long and how much memory evaluation takes: python -m tests.benchmarks.measures
 
-Without the training of judges and pupils: 10,000 pairs against 6,000 training pictures of ten
+Without the training of judges and probes: 10,000 pairs against 6,000 training pictures of ten
 captions each, all of the garden's grammar and drawn at `size` pixels, by untrained networks.
 """
 
@@ -12,10 +12,18 @@ import torch
 import typer
 from torch.nn import functional as F
 
-from pairsynth import bench, cycling, evaluation, judges, likeness, originality, rowwise
-from pairsynth.bench import Bench, EvaluationConfig, Pairs
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
+from pairsynth.evaluation import (
+    context,
+    cycle_consistency,
+    fidelity,
+    judges,
+    novelty,
+    per_pair,
+    quality,
+)
+from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan
 from pairsynth.images import to_tensor
@@ -81,7 +89,7 @@ class Account:
         typer.echo(f"  {name:24} {took[0]:8.1f} s {took[1]:8.1f} s of work  {peak:6.2f} GB peak")
 
 
-def scene(size: int, pairs: int, train: int) -> tuple[Bench, Pairs]:
+def scene(size: int, pairs: int, train: int) -> tuple[EvaluationContext, Pairs]:
     """Splits, networks and pairs, all made up."""
     splits = {
         name: garden(name, count, 500, size)
@@ -98,7 +106,7 @@ def scene(size: int, pairs: int, train: int) -> tuple[Bench, Pairs]:
     judge = judges.build(splits["val"], size).eval()
     config = EvaluationConfig(500, pairs, 200, 3, 24, "", 0, 3)
     made = garden("pairs", pairs, 500, size)
-    return Bench(mappings, judge, splits, vectors, novelty, config, 0), Pairs(
+    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 0), Pairs(
         made.ids,
         [own[0] for own in made.captions],
         made.pixels,
@@ -115,23 +123,23 @@ def main(size: int = 64, pairs: int = 10_000, train: int = 6_000) -> None:
     place, made = scene(size, pairs, train)
     account.say("(making the set)")
     account.total = [0.0, 0.0]
-    drawn = bench.draw_again(place)
+    drawn = context.draw_again(place)
     account.say("pictures drawn again")
-    rows = rowwise.rows(place, made)
+    rows = per_pair.rows(place, made)
     account.say("a row a pair")
     work: Mapping[str, Iterable[object]] = {
-        "judged": evaluation.judged(place),
-        "captioned": evaluation.captioned(place),
-        "drawn_agree": evaluation.drawn_agree(place, drawn),
-        "paired": evaluation.paired(place, made),
-        "found_again": evaluation.found_again(place, drawn, made),
-        "varied": evaluation.varied(place, made),
-        "copied": originality.copied(place, rows),
-        "kinds": originality.kinds(place, rows),
-        "planted": originality.planted(place, made),
-        "memorised": originality.memorised(place, made),
-        "likeness": likeness.likeness(place, drawn.pixels, made),
-        "cycles": cycling.walk(place),
+        "judged": quality.judged(place),
+        "captioned": quality.captioned(place),
+        "drawn_agree": quality.drawn_agree(place, drawn),
+        "paired": quality.paired(place, made),
+        "found_again": quality.found_again(place, drawn, made),
+        "varied": quality.varied(place, made),
+        "copied": novelty.copied(place, rows),
+        "kinds": novelty.kinds(place, rows),
+        "planted": novelty.planted(place, made),
+        "memorised": novelty.memorised(place, made),
+        "likeness": fidelity.fidelity(place, drawn.pixels, made),
+        "cycles": cycle_consistency.walk(place),
     }
     for name, part in work.items():
         list(part)

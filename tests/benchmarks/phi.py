@@ -16,12 +16,12 @@ import typer
 from torch import Tensor, nn
 
 from pairsynth import captioner_training, config, seeds
-from pairsynth.bench import spread
 from pairsynth.captioner import Captioner
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.decoding import decode_beam
 from pairsynth.encoders import load_encoder
-from pairsynth.evaluation import by_batch, scores
+from pairsynth.evaluation.context import spread
+from pairsynth.evaluation.quality import by_batch, scores
 from pairsynth.examples import read_pictures
 from pairsynth.gan import Gan, load_gan, phi_of
 from pairsynth.metrics.cider import CiderD

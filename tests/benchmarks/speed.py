@@ -19,8 +19,8 @@ from pairsynth.batches import Batch, Batches
 from pairsynth.captioner import Captioner, likelihood_loss
 from pairsynth.decoding import MAX_WORDS, decode, decode_beam
 from pairsynth.examples import Embeddings, Pictures
-from pairsynth.finite import gradient_norm
 from pairsynth.gan import Gan
+from pairsynth.nonfinite import gradient_norm
 from pairsynth.text import SPECIALS, Vocabulary
 from tests.benchmarks.plain import PlainCaptioner, PlainStep, plain_loss
 
@@ -64,13 +64,13 @@ def gan_step(objective: str) -> Work:
     vectors = torch.nn.functional.normalize(torch.randn(len(data), 128), dim=1)
     widths = (options.generator_channels, options.discriminator_channels)
     gan = Gan.build(objective, 64, 128, options.noise, *widths).to(CPU)
-    randomness = seeds.torch_stream(0, "benchmark")
+    rng = seeds.torch_stream(0, "benchmark")
     embeddings = Embeddings(vectors, vectors)
     batches = Batches(data, embeddings, batch, 64, CPU)
-    step = gan_training.Step(gan, options, randomness)
+    step = gan_training.Step(gan, options, rng)
 
     def work() -> int:
-        for one in batches.epoch(randomness):
+        for one in batches.epoch(rng):
             step(one)
         return len(data)
 
@@ -113,13 +113,13 @@ def paper_step() -> Work:
     gan, (images, psi, wrong) = peers_gan().to(CPU), peers_batch()
     options = papers_options()
     step = gan_training.Step(gan, options, seeds.torch_stream(0, "benchmark"))
-    average = gan_training.Average(gan.generator, options.average)
+    ema = gan_training.EMA(gan.generator, options.ema_decay)
     batch = Batch(images, psi, wrong, torch.arange(64))
 
     def work() -> int:
         step(batch)
         gradient_norm(gan.discriminator), gradient_norm(gan.generator)
-        average.update(gan.generator)
+        ema.update(gan.generator)
         return 64
 
     return work

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pairsynth.bench import Bench, Pairs
+from pairsynth.evaluation.context import EvaluationContext, Pairs
 from pairsynth.metrics.copying import closest_bleu, longest_copied
 
 
@@ -34,17 +34,17 @@ class Row:
     closest_bleu: float
 
 
-def rows(bench: Bench, pairs: Pairs) -> list[Row]:
+def rows(context: EvaluationContext, pairs: Pairs) -> list[Row]:
     """One row a pair, in their order; no row depends on another."""
-    new = bench.novelty.judge(pairs.pixels, pairs.captions, bench.mappings.psi(pairs.captions))
+    new = context.novelty.judge(pairs.pixels, pairs.captions, context.mappings.psi(pairs.captions))
     seen, read = (
-        bench.judge.image_vectors(pairs.pixels),
-        bench.judge.caption_vectors(pairs.captions),
+        context.judge.image_vectors(pairs.pixels),
+        context.judge.caption_vectors(pairs.captions),
     )
     similarity = (seen * read).sum(1).tolist()
-    ranks = bench.rivals.ranks(seen, read, pairs.captions)
-    runs = longest_copied(pairs.captions, bench.train.flat_captions)
-    closest, _ = closest_bleu(pairs.captions, bench.train.flat_captions)
+    ranks = context.rivals.ranks(seen, read, pairs.captions)
+    runs = longest_copied(pairs.captions, context.train.flat_captions)
+    closest, _ = closest_bleu(pairs.captions, context.train.flat_captions)
     return [
         Row(
             pairs.ids[i],

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pairsynth.errors import InputError
-from pairsynth.finite import check_finite, gradient_norm
+from pairsynth.nonfinite import check_finite, gradient_norm
 
 
 def test_the_norm_is_that_of_all_gradients_together() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairsynth.bench import Bench, spread
+from pairsynth.evaluation.context import EvaluationContext, spread
 from pairsynth.mappings import Turn
 from pairsynth.metrics.agreement import attribute_agreement
 from pairsynth.metrics.captions import bleu, shifted
@@ -39,20 +39,20 @@ class Walk:
     points: list[CyclePoint]
 
 
-def walk(bench: Bench) -> Iterator[Walk]:
+def walk(context: EvaluationContext) -> Iterator[Walk]:
     """`config.turns` turns from pictures, then as many from captions."""
-    yield from image_cycle(bench)
-    yield from text_cycle(bench)
+    yield from image_cycle(context)
+    yield from text_cycle(context)
 
 
-def image_cycle(bench: Bench) -> Iterator[Walk]:
+def image_cycle(context: EvaluationContext) -> Iterator[Walk]:
     """v -> t -> v' ...: does phi survive better than pixels do?"""
-    rows = spread(len(bench.test), bench.config.cycled)
-    pixels = bench.test.pixels[rows]
-    phi = bench.mappings.phi(pixels).flatten(1).cpu()
-    turns = bench.mappings.image_cycle(pixels, bench.noise(len(rows), "image_cycle"))
+    rows = spread(len(context.test), context.config.cycled)
+    pixels = context.test.pixels[rows]
+    phi = context.mappings.phi(pixels).flatten(1).cpu()
+    turns = context.mappings.image_cycle(pixels, context.noise(len(rows), "image_cycle"))
     first: list[str] = []
-    for number, turn in zip(range(1, bench.config.turns + 1), turns, strict=False):
+    for number, turn in zip(range(1, context.config.turns + 1), turns, strict=False):
         back = turn.phi.flatten(1).cpu()
         points = _cosines("image", number, "phi", phi, back)
         flat = [p.flatten(1).float() / 127.5 - 1 for p in (pixels, turn.pixels)]
@@ -63,28 +63,30 @@ def image_cycle(bench: Bench) -> Iterator[Walk]:
         yield Walk("image", turn, points)
 
 
-def text_cycle(bench: Bench) -> Iterator[Walk]:
+def text_cycle(context: EvaluationContext) -> Iterator[Walk]:
     """t -> v -> t' ...: what of the caption is left?"""
-    rows = spread(len(bench.test), bench.config.cycled)
-    captions = [bench.test.captions[row][0] for row in rows]
-    psi = bench.mappings.psi(captions)
-    turns = bench.mappings.text_cycle(captions, bench.noise(len(rows), "text_cycle"))
-    for number, turn in zip(range(1, bench.config.turns + 1), turns, strict=False):
-        back = bench.mappings.psi(turn.captions)
+    rows = spread(len(context.test), context.config.cycled)
+    captions = [context.test.captions[row][0] for row in rows]
+    psi = context.mappings.psi(captions)
+    turns = context.mappings.text_cycle(captions, context.noise(len(rows), "text_cycle"))
+    for number, turn in zip(range(1, context.config.turns + 1), turns, strict=False):
+        back = context.mappings.psi(turn.captions)
         points = _cosines("text", number, "psi", psi, back)
         points += _words_kept("text", number, captions, turn.captions)
-        ranks = [_median_rank(bench, captions, psi, one) for one in (back, _shuffled(back))]
+        ranks = [_median_rank(context, captions, psi, one) for one in (back, _shuffled(back))]
         yield Walk("text", turn, [*points, CyclePoint("text", number, "own_median_rank", *ranks)])
 
 
-def _median_rank(bench: Bench, captions: list[str], psi: Tensor, back: Tensor) -> float:
+def _median_rank(
+    context: EvaluationContext, captions: list[str], psi: Tensor, back: Tensor
+) -> float:
     """Median rank of the first caption, by psi, among all test captions; ties count as misses.
 
     Captions of the same words as the first are no rivals of it.
     """
     own = (back * psi).sum(1, keepdim=True)
-    ahead = (back @ bench.embeddings["test"].psi.T) >= own - ROUNDING
-    words = [normalize(caption) for caption in bench.test.flat_captions]
+    ahead = (back @ context.embeddings["test"].psi.T) >= own - ROUNDING
+    words = [normalize(caption) for caption in context.test.flat_captions]
     same = torch.tensor([[normalize(caption) == one for one in words] for caption in captions])
     return float((1 + (ahead & ~same).sum(1)).double().median())
 
@@ -197,7 +199,9 @@ def verdict(walks: list[Walk]) -> str:
     )
 
 
-def gallery(bench: Bench, walks: list[Walk], rows: int = 4) -> tuple[Tensor, list[str], int, str]:
+def gallery(
+    context: EvaluationContext, walks: list[Walk], rows: int = 4
+) -> tuple[Tensor, list[str], int, str]:
     """The first cycles of each kind, a row each, for `figures.gallery`.
 
     From pictures: each picture above the caption it got, which the next is drawn from. From
@@ -205,13 +209,13 @@ def gallery(bench: Bench, walks: list[Walk], rows: int = 4) -> tuple[Tensor, lis
     """
     images = [one.turn for one in walks if one.start == "image"]
     texts = [one.turn for one in walks if one.start == "text"]
-    chosen = spread(len(bench.test), bench.config.cycled)[:rows]
-    start = bench.test.pixels[chosen]
+    chosen = spread(len(context.test), context.config.cycled)[:rows]
+    start = context.test.pixels[chosen]
     empty = torch.full_like(start, 255)
     pixels = [[start, *(turn.pixels[:rows] for turn in images)]]
     pixels += [[empty, *(turn.pixels[:rows] for turn in texts)]]
     captions = [[*(turn.captions[:rows] for turn in images), [""] * len(chosen)]]
-    begun = [bench.test.captions[row][0] for row in chosen]
+    begun = [context.test.captions[row][0] for row in chosen]
     captions += [[begun, *(turn.captions[:rows] for turn in texts)]]
     cells = torch.cat([torch.stack(kind, 1).flatten(0, 1) for kind in pixels])
     told = [c for kind in captions for row in zip(*kind, strict=True) for c in row]

@@ -130,7 +130,7 @@ def train(
     judge: Judge, pictures: Pictures, epochs: int, seed: int, device: torch.device, batch: int = 64
 ) -> Iterator[JudgeReport]:
     """Train `judge` in place; one report an epoch."""
-    randomness = torch_stream(seed, "judge")
+    rng = torch_stream(seed, "judge")
     tokens = judge.vocabulary.encode(pictures.flat_captions, LENGTH).to(device)
     first, pixels = pictures.first_caption.to(device), pictures.pixels.to(device)
     class_ids, targets = pictures.class_ids.to(device), _targets(judge, pictures).to(device)
@@ -142,14 +142,14 @@ def train(
     for epoch in range(1, epochs + 1):
         judge.train()
         total = torch.zeros((), device=device)
-        order = torch.randperm(len(pictures), generator=randomness).to(device)
+        order = torch.randperm(len(pictures), generator=rng).to(device)
         for rows in order[: steps * batch].split(batch):
-            images = to_network(shake(pixels[rows], judge.size, randomness))
+            images = to_network(shake(pixels[rows], judge.size, rng))
             with autocast(device):
                 features = judge.features(images)
             seen, read = (
                 judge.see(features),
-                judge.read(tokens[one_caption(rows, first, randomness)]),
+                judge.read(tokens[one_caption(rows, first, rng)]),
             )
             loss = contrastive_loss(seen, read, class_ids[rows], scale)
             for i, head in enumerate(judge.heads.values()):
@@ -162,11 +162,11 @@ def train(
         yield JudgeReport(epoch, total.item() / steps, steps * batch)
 
 
-def shake(pixels: Tensor, size: int, randomness: torch.Generator) -> Tensor:
+def shake(pixels: Tensor, size: int, rng: torch.Generator) -> Tensor:
     """Random windows and mirror images; pictures without a margin get one of an eighth first."""
     if pixels.shape[-1] == size:
         pixels = F.pad(pixels.float(), (size // 16,) * 4, mode="reflect").to(torch.uint8)
-    return random_crop_flip(pixels, size, randomness)
+    return random_crop_flip(pixels, size, rng)
 
 
 def _targets(judge: Judge, pictures: Pictures) -> Tensor:

@@ -1,4 +1,4 @@
-"""A pupil: a small network that learns from captioned pictures what such pictures can teach.
+"""A probe: a small network that learns from captioned pictures what such pictures can teach.
 
 One trunk at 32 x 32 pixels learns four things at once: to put picture and caption into one space,
 to write captions, to recognise what captions name and, where classes are known, to recognise them.
@@ -33,7 +33,7 @@ SCALE = 10.0
 WORDS = sorted({SAME.get(word, word) for word in LEXICON} & set(LEXICON))
 
 
-class Pupil(nn.Module):
+class Probe(nn.Module):
     """Convolutions from 32 x 32 to 4 x 4, words as a bag, an LSTM that writes."""
 
     def __init__(self, vocabulary: Vocabulary, classes: int) -> None:
@@ -132,7 +132,7 @@ def named(captions: Sequence[str]) -> Tensor:
 
 
 def train(
-    pupil: Pupil, sources: Sequence[tuple[Lessons, Tensor]], steps: int, randomness: torch.Generator
+    probe: Probe, sources: Sequence[tuple[Lessons, Tensor]], steps: int, rng: torch.Generator
 ) -> None:
     """Train in place for `steps` steps of `BATCH` pictures.
 
@@ -141,22 +141,22 @@ def train(
     Raises:
         InputError: where the loss is not finite.
     """
-    device = pupil.image_out.weight.device
-    optimizer = torch.optim.AdamW(pupil.parameters(), RATE, weight_decay=0.05, fused=True)
+    device = probe.image_out.weight.device
+    optimizer = torch.optim.AdamW(probe.parameters(), RATE, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(steps, 1))
-    pupil.train()
+    probe.train()
     for step in range(steps):
-        parts = [_batch(lessons, rows, randomness, len(sources)) for lessons, rows in sources]
+        parts = [_batch(lessons, rows, rng, len(sources)) for lessons, rows in sources]
         images, tokens, *rest = (torch.cat(part) for part in zip(*parts, strict=True))
         tokens = trim(tokens)
         with autocast(device):
-            maps = pupil.trunk(to_network(images))
+            maps = probe.trunk(to_network(images))
             # Writing costs most: captions of every second picture, of all sources alike.
-            logits = pupil.writer(maps[::2], tokens[::2])
+            logits = probe.writer(maps[::2], tokens[::2])
         written = likelihood_loss(logits.float(), tokens[::2])
-        loss = written + _loss(pupil, maps.float().mean((2, 3)), tokens, *rest)
+        loss = written + _loss(probe, maps.float().mean((2, 3)), tokens, *rest)
         if not loss.isfinite():
-            raise InputError(f"evaluate: a pupil's loss is {loss.item()} in step {step + 1}")
+            raise InputError(f"evaluate: a probe's loss is {loss.item()} in step {step + 1}")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -164,22 +164,22 @@ def train(
 
 
 def _batch(
-    lessons: Lessons, rows: Tensor, randomness: torch.Generator, sources: int
+    lessons: Lessons, rows: Tensor, rng: torch.Generator, sources: int
 ) -> tuple[Tensor, ...]:
     """An equal share of a batch, none twice where there are enough, and a caption of each."""
     share = BATCH // sources
     rounds = -(-share // len(rows))
-    order = torch.cat([torch.randperm(len(rows), generator=randomness) for _ in range(rounds)])
+    order = torch.cat([torch.randperm(len(rows), generator=rng) for _ in range(rounds)])
     chosen = rows[order[:share]].to(lessons.pixels.device)
-    images = random_crop_flip(lessons.pixels[chosen], SIDE, randomness)
-    captions = one_caption(chosen, lessons.first, randomness)
+    images = random_crop_flip(lessons.pixels[chosen], SIDE, rng)
+    captions = one_caption(chosen, lessons.first, rng)
     tokens = F.pad(lessons.tokens[captions], (0, LENGTH - lessons.tokens.shape[1]), value=PAD)
     known = (lessons.class_ids[chosen], lessons.targets[chosen])
     return images, tokens, lessons.named[captions], *known
 
 
 def _loss(
-    pupil: Pupil,
+    probe: Probe,
     features: Tensor,
     tokens: Tensor,
     names: Tensor,
@@ -191,8 +191,8 @@ def _loss(
     Rows of no known class do not count in the last.
     """
     scale = torch.tensor(SCALE, device=features.device)
-    found = contrastive_loss(pupil.see(features), pupil.read(tokens), class_ids, scale)
-    told = F.binary_cross_entropy_with_logits(pupil.names(features), names, reduction="none")
+    found = contrastive_loss(probe.see(features), probe.read(tokens), class_ids, scale)
+    told = F.binary_cross_entropy_with_logits(probe.names(features), names, reduction="none")
     known = (targets >= 0).sum().clamp(min=1)
-    classed = F.cross_entropy(pupil.classes(features), targets, ignore_index=-1, reduction="sum")
+    classed = F.cross_entropy(probe.classes(features), targets, ignore_index=-1, reduction="sum")
     return found + told.sum(1).mean() + classed / known

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchvision.transforms import functional as transforms
 
 from pairsynth.examples import Pictures
-from pairsynth.metrics.views import (
+from pairsynth.metrics.feature_extractors import (
     Features,
     fitted,
     pixel_features,

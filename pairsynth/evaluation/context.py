@@ -15,9 +15,9 @@ from pairsynth.artifacts import SPLITS, read_shards
 from pairsynth.config import check
 from pairsynth.dataset import read_manifest
 from pairsynth.errors import InputError
+from pairsynth.evaluation.judges import Judge
 from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
 from pairsynth.images import decode, network_size, to_tensor
-from pairsynth.judges import Judge
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.agreement import Rivals, Share
 from pairsynth.metrics.clip import Clip, load_clip
@@ -37,8 +37,8 @@ class EvaluationConfig:
     judge_weights: what the user has of pretrained weights, for one more view of pictures: a
         torchvision state dict, named like resnet18-f37072fd.pth, or the folder of a CLIP, which
         then judges pairs as well; empty: none.
-    use_steps: training steps of each pupil that tells whether pairs are of use; 0: not measured.
-    use_seeds: pupils of each kind, 3 or more, for the interval.
+    use_steps: training steps of each probe that tells whether pairs are of use; 0: not measured.
+    use_seeds: probes of each kind, 3 or more, for the interval.
     """
 
     captioned: int
@@ -78,7 +78,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Bench:
+class EvaluationContext:
     """What is measured, and by whom; pictures are cut to the size of the networks."""
 
     mappings: Mappings
@@ -189,13 +189,13 @@ def _digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def draw_again(bench: Bench) -> Drawn:
+def draw_again(context: EvaluationContext) -> Drawn:
     """Test pictures drawn from a caption each, at most `config.captioned`, evenly spread."""
-    rows = spread(len(bench.test), bench.config.captioned)
-    captions = [bench.test.captions[row][-1] for row in rows]
-    psi, noise = bench.mappings.psi(captions), bench.noise(len(rows), "drawn")
+    rows = spread(len(context.test), context.config.captioned)
+    captions = [context.test.captions[row][-1] for row in rows]
+    psi, noise = context.mappings.psi(captions), context.noise(len(rows), "drawn")
     parts = zip(psi.split(128), noise.split(128), strict=True)
-    return Drawn(rows, captions, torch.cat([bench.mappings.draw(p, n) for p, n in parts]))
+    return Drawn(rows, captions, torch.cat([context.mappings.draw(p, n) for p, n in parts]))
 
 
 def spread(total: int, most: int) -> list[int]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairsynth.bench import Bench, Pairs
+from pairsynth.evaluation.context import EvaluationContext, Pairs
+from pairsynth.evaluation.per_pair import Row, rows
 from pairsynth.metrics.copying import closest_bleu, longest_copied
-from pairsynth.rowwise import Row, rows
 
 COLUMNS = (
     "pair_id strategy caption consistency judge_similarity judge_rank novelty nearest_image_id "
@@ -28,7 +28,7 @@ def test_the_columns_are_the_fields(checkout: Path) -> None:
     assert {1 <= int(row["judge_rank"]) <= 100 for row in table} == {True}
 
 
-def test_a_row_is_what_the_measures_say(scene: Bench, pairs: Pairs) -> None:
+def test_a_row_is_what_the_measures_say(scene: EvaluationContext, pairs: Pairs) -> None:
     found = rows(scene, pairs)
     train = scene.train.flat_captions
     assert [row.pair_id for row in found] == pairs.ids
@@ -48,7 +48,7 @@ def test_a_row_is_what_the_measures_say(scene: Bench, pairs: Pairs) -> None:
 @settings(max_examples=10)
 @given(st.permutations(range(12)), st.integers(1, 12))
 def test_neither_order_nor_batch_changes_a_row(
-    scene: Bench, pairs: Pairs, order: list[int], batch: int
+    scene: EvaluationContext, pairs: Pairs, order: list[int], batch: int
 ) -> None:
     wanted = rows(scene, pairs)
     found = []

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pairsynth import judges
-from pairsynth.bench import Bench, EvaluationConfig, Figure, Pairs
 from pairsynth.encoders import JointEncoder
+from pairsynth.evaluation import judges
+from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Figure, Pairs
+from pairsynth.evaluation.fidelity import degrade, fidelity, views
 from pairsynth.examples import Embeddings, Pictures
-from pairsynth.likeness import degrade, likeness, views
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.distributions import vendi
 from pairsynth.metrics.novelty import NoveltyIndex
@@ -17,7 +17,7 @@ from tests.conftest import draw
 
 
 @pytest.fixture(scope="module")
-def scene(val: Pictures, encoder: JointEncoder, mappings: Mappings) -> Bench:
+def scene(val: Pictures, encoder: JointEncoder, mappings: Mappings) -> EvaluationContext:
     """Real pictures of two draws, 60 of each, and an untrained judge."""
     splits = {"train": draw(11, 15), "val": val, "test": draw(12, 15)}
     vectors = {
@@ -30,7 +30,7 @@ def scene(val: Pictures, encoder: JointEncoder, mappings: Mappings) -> Bench:
     judge = judges.build(val, 32).eval()
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, val, 32)
     config = EvaluationConfig(60, 60, 8, 2, 1, "", 2, 3)
-    return Bench(mappings, judge, splits, vectors, novelty, config, 5)
+    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 5)
 
 
 def pairs(pixels: torch.Tensor) -> Pairs:
@@ -42,13 +42,13 @@ def pairs(pixels: torch.Tensor) -> Pairs:
     )
 
 
-def measured(scene: Bench, pixels: torch.Tensor) -> dict[str, Figure]:
-    groups = likeness(scene, scene.test.pixels, pairs(pixels))
+def measured(scene: EvaluationContext, pixels: torch.Tensor) -> dict[str, Figure]:
+    groups = fidelity(scene, scene.test.pixels, pairs(pixels))
     return {figure.key: figure for group in groups for figure in group}
 
 
 @pytest.fixture(scope="module")
-def found(scene: Bench) -> dict[str, Figure]:
+def found(scene: EvaluationContext) -> dict[str, Figure]:
     return measured(scene, draw(13, 15).pixels)
 
 
@@ -82,22 +82,24 @@ def test_real_pictures_that_came_out_as_pairs_are_like_real_ones(found: dict[str
     assert value(found, "images_random_drawn_and_test_recall") == 1
 
 
-def test_collapsed_pairs_are_seen(scene: Bench) -> None:
+def test_collapsed_pairs_are_seen(scene: EvaluationContext) -> None:
     """One picture again and again: nothing is covered and there is one of a kind."""
     found = measured(scene, scene.train.pixels[:1].expand(60, -1, -1, -1))
     assert value(found, "images_random_pairs_and_train_vendi") == pytest.approx(1, abs=1e-3)
     assert value(found, "images_random_pairs_and_train_coverage") < 0.3
 
 
-def test_vendi_is_of_the_features_of_the_view(scene: Bench, found: dict[str, Figure]) -> None:
+def test_vendi_is_of_the_features_of_the_view(
+    scene: EvaluationContext, found: dict[str, Figure]
+) -> None:
     features = views(scene)["random"](scene.test.pixels)
     wanted = vendi(features)
     assert value(found, "images_random_real_test_and_train_vendi") == pytest.approx(wanted)
 
 
-def test_few_pictures_leave_out_what_needs_many(scene: Bench) -> None:
+def test_few_pictures_leave_out_what_needs_many(scene: EvaluationContext) -> None:
     small = {**scene.pictures, "test": draw(12, 1)}
-    groups = likeness(replace(scene, pictures=small), draw(12, 1).pixels, pairs(draw(13, 1).pixels))
+    groups = fidelity(replace(scene, pictures=small), draw(12, 1).pixels, pairs(draw(13, 1).pixels))
     measures = {figure.measure for group in groups for figure in group}
     assert measures == {"kid", "vendi", "vendi_real"}
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pairsynth import pupils, seeds
+from pairsynth import seeds
 from pairsynth.errors import InputError
+from pairsynth.evaluation import probes
+from pairsynth.evaluation.probes import LENGTH, WORDS, Lessons, Probe
 from pairsynth.examples import Pictures
 from pairsynth.metrics.lexicon import said
-from pairsynth.pupils import LENGTH, WORDS, Lessons, Pupil
 from pairsynth.text import PAD, Vocabulary
 
 CPU = torch.device("cpu")
@@ -20,38 +21,38 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def lessons(pictures: Pictures) -> Lessons:
     vocabulary = Vocabulary.build(pictures.flat_captions, "word")
-    return pupils.prepare(
+    return probes.prepare(
         pictures.pixels, pictures.captions, pictures.class_ids, vocabulary, [0, 1, 2, 3]
     )
 
 
 @pytest.fixture(scope="module")
-def pupil(pictures: Pictures, lessons: Lessons) -> Iterator[Pupil]:
+def probe(pictures: Pictures, lessons: Lessons) -> Iterator[Probe]:
     filled = torch.utils.deterministic.fill_uninitialized_memory
-    seeds.fix(0, "pupil")
-    model = Pupil(Vocabulary.build(pictures.flat_captions, "word"), 4)
-    pupils.train(model, [(lessons, torch.arange(24))], 60, torch.Generator().manual_seed(0))
+    seeds.fix(0, "probe")
+    model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4)
+    probes.train(model, [(lessons, torch.arange(24))], 60, torch.Generator().manual_seed(0))
     yield model
     torch.use_deterministic_algorithms(False)
     torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
-def test_it_learns_all_four_tasks(pupil: Pupil, val: Pictures) -> None:
-    maps = pupil.maps(pupils.small(val.pixels))
+def test_it_learns_all_four_tasks(probe: Probe, val: Pictures) -> None:
+    maps = probe.maps(probes.small(val.pixels))
     features = maps.mean((2, 3))
-    right = (pupil.classes(features).argmax(1) == val.class_ids).sum()
+    right = (probe.classes(features).argmax(1) == val.class_ids).sum()
     assert int(right) >= 10
     captions = [f"this flower is {name}" for name in ("red", "blue", "yellow", "white")]
-    read = pupil.read(pupil.vocabulary.encode(captions, LENGTH))
-    found = (pupil.see(features) @ read.T).argmax(1)
+    read = probe.read(probe.vocabulary.encode(captions, LENGTH))
+    found = (probe.see(features) @ read.T).argmax(1)
     assert sum(a in captions[i] for a, i in zip(val.class_names, found, strict=True)) >= 10
     columns = [WORDS.index(name) for name in ("red", "blue", "yellow", "white")]
-    named = pupil.names(features)[:, columns].argmax(1)
+    named = probe.names(features)[:, columns].argmax(1)
     assert int((named == val.class_ids).sum()) >= 10
 
 
 def test_words_named_are_the_lexicons(pictures: Pictures) -> None:
-    table = pupils.named(pictures.flat_captions)
+    table = probes.named(pictures.flat_captions)
     for row, caption in zip(table, pictures.flat_captions, strict=True):
         assert {WORDS[i] for i in row.nonzero()[:, 0]} == set().union(*said(caption).values())
 
@@ -66,14 +67,14 @@ def test_lessons_keep_pictures_captions_and_classes(pictures: Pictures, lessons:
 def test_classes_that_are_not_asked_for_have_no_target(pictures: Pictures) -> None:
     vocabulary = Vocabulary.build(pictures.flat_captions, "word")
     class_ids = torch.where(pictures.class_ids == 1, -1, pictures.class_ids)
-    found = pupils.prepare(pictures.pixels, pictures.captions, class_ids, vocabulary, [0, 3])
+    found = probes.prepare(pictures.pixels, pictures.captions, class_ids, vocabulary, [0, 3])
     assert found.targets.tolist() == [0] * 6 + [-1] * 12 + [1] * 6
 
 
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_pictures_are_seen_at_one_size(size: int) -> None:
     pixels = torch.randint(256, (3, 3, size, size)).to(torch.uint8)
-    found = pupils.small(pixels)
+    found = probes.small(pixels)
     assert found.shape == (3, 3, 32, 32)
     wanted = F.avg_pool2d(pixels.float(), size // 32).round()
     assert torch.equal(found.float(), wanted)
@@ -82,7 +83,7 @@ def test_pictures_are_seen_at_one_size(size: int) -> None:
 def test_each_source_gives_half_a_batch_and_none_twice(lessons: Lessons) -> None:
     wide = Lessons(*(torch.cat([value] * 4) for value in vars(replace(lessons)).values()))
     wide = replace(wide, first=torch.arange(97), class_ids=torch.arange(96))
-    images, tokens, named, class_ids, _ = pupils._batch(
+    images, tokens, named, class_ids, _ = probes._batch(
         wide, torch.arange(96), torch.Generator().manual_seed(0), 2
     )
     assert len(images) == len(tokens) == len(named) == 32
@@ -92,12 +93,12 @@ def test_each_source_gives_half_a_batch_and_none_twice(lessons: Lessons) -> None
 
 
 def test_few_rows_come_again(lessons: Lessons) -> None:
-    *_, class_ids, _ = pupils._batch(lessons, torch.tensor([0, 6]), torch.Generator(), 1)
+    *_, class_ids, _ = probes._batch(lessons, torch.tensor([0, 6]), torch.Generator(), 1)
     assert class_ids.tolist().count(0) == class_ids.tolist().count(1) == 32
 
 
 def test_a_loss_that_is_no_number_ends_it(pictures: Pictures, lessons: Lessons) -> None:
     broken = replace(lessons, named=lessons.named * torch.nan)
-    model = Pupil(Vocabulary.build(pictures.flat_captions, "word"), 4)
-    with pytest.raises(InputError, match="a pupil's loss is nan in step 1"):
-        pupils.train(model, [(broken, torch.arange(24))], 1, torch.Generator())
+    model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4)
+    with pytest.raises(InputError, match="a probe's loss is nan in step 1"):
+        probes.train(model, [(broken, torch.arange(24))], 1, torch.Generator())

@@ -1,10 +1,10 @@
 """Use: do synthetic pairs help? Pupils learn from real pairs, from synthetic ones, from both.
 
-Protocol. Every pupil takes `use_steps` steps of the same batch from the same first weights; in
+Protocol. Every probe takes `use_steps` steps of the same batch from the same first weights; in
 the arm `both` each batch is half real, half synthetic. Real pictures are a share of the train
 split, the smaller share part of the larger; each of `use_seeds` seeds draws its own shares,
 weights and order. All are tested on the same pictures of the test split, which neither the
-generators nor any pupil saw. The words that pupils know are those of all train captions.
+generators nor any probe saw. The words that probes know are those of all train captions.
 
 Tasks: `retrieval`, recall@10 between test pictures and a caption each, mean of both ways;
 `captioning`, CIDEr-D of captions of test pictures; `attributes`, mean average precision over
@@ -25,14 +25,15 @@ from scipy.stats import t as student
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from pairsynth import pupils, seeds
+from pairsynth import seeds
 from pairsynth.artifacts import write_csv
-from pairsynth.bench import Bench, Figure, Pairs, spread
 from pairsynth.decoding import decode
+from pairsynth.evaluation import probes
+from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs, spread
+from pairsynth.evaluation.probes import Lessons, Probe
 from pairsynth.inference import inference
 from pairsynth.metrics.agreement import retrieval
 from pairsynth.metrics.cider import CiderD
-from pairsynth.pupils import Lessons, Pupil
 from pairsynth.text import Vocabulary
 
 TASKS = ("retrieval", "captioning", "attributes", "classes")
@@ -45,7 +46,7 @@ RANK = 10
 
 @dataclass(frozen=True)
 class Outcome:
-    """How well one pupil did in one task: a row of metrics/use.csv.
+    """How well one probe did in one task: a row of metrics/use.csv.
 
     share: of the train pictures. real, synthetic: pictures it learned from.
     value: None where the arm cannot learn the task.
@@ -77,7 +78,7 @@ class Exam:
 
 @dataclass(frozen=True)
 class School:
-    """Everything pupils learn from and are examined in; `shared`: the classes of both splits."""
+    """Everything probes learn from and are examined in; `shared`: the classes of both splits."""
 
     real: Lessons
     synthetic: Lessons
@@ -86,28 +87,28 @@ class School:
     shared: list[int]
 
 
-def school(bench: Bench, pairs: Pairs) -> School:
+def school(context: EvaluationContext, pairs: Pairs) -> School:
     """Lessons and exam from the train split, the pairs and the test split."""
-    train, test = bench.train, bench.test
-    device = bench.mappings.device
+    train, test = context.train, context.test
+    device = context.mappings.device
     vocabulary = Vocabulary.build(train.flat_captions, "word", 2)
     shared = sorted((set(train.class_ids.tolist()) & set(test.class_ids.tolist())) - {-1})
     rows = spread(len(test), EXAMINED)
     references = [test.captions[row] for row in rows]
     place = {class_id: i for i, class_id in enumerate(shared)}
     exam = Exam(
-        pupils.small(test.pixels[rows]),
+        probes.small(test.pixels[rows]),
         [own[0] for own in references],
         references,
-        torch.stack([pupils.named(own).mean(0) >= AGREED for own in references]),
+        torch.stack([probes.named(own).mean(0) >= AGREED for own in references]),
         torch.tensor([place.get(int(test.class_ids[row]), -1) for row in rows]),
         CiderD(train.captions),
     )
     return School(
-        pupils.prepare(train.pixels, train.captions, train.class_ids, vocabulary, shared).to(
+        probes.prepare(train.pixels, train.captions, train.class_ids, vocabulary, shared).to(
             device
         ),
-        pupils.prepare(
+        probes.prepare(
             pairs.pixels, [[one] for one in pairs.captions], pairs.class_ids, vocabulary, shared
         ).to(device),
         exam,
@@ -116,24 +117,26 @@ def school(bench: Bench, pairs: Pairs) -> School:
     )
 
 
-def use(bench: Bench, pairs: Pairs) -> Iterator[list[Outcome]]:
-    """The outcomes of one pupil after another: every arm and share, seed by seed."""
-    if not bench.config.use_steps:
+def use(context: EvaluationContext, pairs: Pairs) -> Iterator[list[Outcome]]:
+    """The outcomes of one probe after another: every arm and share, seed by seed."""
+    if not context.config.use_steps:
         return
-    place = school(bench, pairs)
-    for seed in range(bench.config.use_seeds):
+    place = school(context, pairs)
+    for seed in range(context.config.use_seeds):
         for arm, share in ARMS:
-            yield list(_taught(bench, place, arm, share, seed))
+            yield list(_taught(context, place, arm, share, seed))
 
 
-def count(bench: Bench) -> int:
-    """How many pupils `use` teaches."""
-    return len(ARMS) * bench.config.use_seeds if bench.config.use_steps else 0
+def count(context: EvaluationContext) -> int:
+    """How many probes `use` teaches."""
+    return len(ARMS) * context.config.use_seeds if context.config.use_steps else 0
 
 
-def _taught(bench: Bench, place: School, arm: str, share: float, seed: int) -> Iterator[Outcome]:
+def _taught(
+    context: EvaluationContext, place: School, arm: str, share: float, seed: int
+) -> Iterator[Outcome]:
     order = torch.randperm(
-        len(place.real), generator=seeds.torch_stream(bench.seed, "use", seed, "shares")
+        len(place.real), generator=seeds.torch_stream(context.seed, "use", seed, "shares")
     )
     rows = order[: max(2, round(share * len(order)))] if share else order[:0]
     others = torch.arange(0 if arm == "real" else len(place.synthetic))
@@ -143,29 +146,29 @@ def _taught(bench: Bench, place: School, arm: str, share: float, seed: int) -> I
         if len(own)
     ]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.digest(bench.seed, "use", seed, "weights"))
-        pupil = Pupil(place.vocabulary, len(place.shared)).to(bench.mappings.device)
-        randomness = seeds.torch_stream(bench.seed, "use", seed, "order")
-        pupils.train(pupil, sources, bench.config.use_steps, randomness)
-    values = examine(pupil, place.exam)
+        torch.manual_seed(seeds.digest(context.seed, "use", seed, "weights"))
+        probe = Probe(place.vocabulary, len(place.shared)).to(context.mappings.device)
+        rng = seeds.torch_stream(context.seed, "use", seed, "order")
+        probes.train(probe, sources, context.config.use_steps, rng)
+    values = examine(probe, place.exam)
     if not any(bool((lessons.targets[own] >= 0).any()) for lessons, own in sources):
         values["classes"] = None
     for task in TASKS:
         yield Outcome(task, arm, share, len(rows), len(others), seed, values[task])
 
 
-def examine(pupil: Pupil, exam: Exam) -> dict[str, float | None]:
-    """What a pupil knows, task by task; None where the exam cannot ask."""
-    tokens = pupil.vocabulary.encode(exam.captions, pupils.LENGTH)
-    with inference(pupil):
-        maps = pupil.maps(exam.pixels)
+def examine(probe: Probe, exam: Exam) -> dict[str, float | None]:
+    """What a probe knows, task by task; None where the exam cannot ask."""
+    tokens = probe.vocabulary.encode(exam.captions, probes.LENGTH)
+    with inference(probe):
+        maps = probe.maps(exam.pixels)
         features = maps.mean((2, 3))
-        read = pupil.read(tokens.to(features.device)).cpu()
-        seen, named = pupil.see(features).cpu(), pupil.names(features).cpu()
-        said = pupil.classes(features).argmax(1).cpu()
+        read = probe.read(tokens.to(features.device)).cpu()
+        seen, named = probe.see(features).cpu(), probe.names(features).cpu()
+        said = probe.classes(features).argmax(1).cpu()
     ways = [retrieval(a, b, (RANK,)).recall[RANK].value for a, b in ((seen, read), (read, seen))]
     some = spread(len(exam.captions), CAPTIONED)
-    written = decode(pupil.writer, maps[some])
+    written = decode(probe.writer, maps[some])
     known = exam.targets >= 0
     return {
         "retrieval": sum(way or 0.0 for way in ways) / 2,

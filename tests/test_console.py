@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pairsynth import doors
+from pairsynth import console
 from pairsynth.errors import InputError
 
 NO_SPACE = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
@@ -22,7 +22,7 @@ def run(error: BaseException | None) -> tuple[int, str, str, BaseException | Non
     """Exit code, stdout, stderr and what escaped of a command that raises `error`."""
     app = typer.Typer()
 
-    @doors.command(app)
+    @console.command(app)
     def main(word: str = "hello") -> None:
         """A command."""
         typer.echo(word)
@@ -92,7 +92,7 @@ def test_sigterm_is_one_word_and_exit_code_143_and_is_undone_afterwards() -> Non
     app = typer.Typer()
     cleared = []
 
-    @doors.command(app)
+    @console.command(app)
     def main() -> None:
         """A command that clears up after itself."""
         try:
@@ -114,7 +114,7 @@ def test_the_first_process_alone_draws_a_bar(rank: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setattr(sys, "stderr", screen)
-    assert list(doors.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
+    assert list(console.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
     assert ("counting" in screen.getvalue()) == (rank == "0")
 
 
@@ -128,7 +128,7 @@ def test_our_own_defects_keep_their_traceback(error: Exception) -> None:
 def test_a_command_keeps_its_name_help_and_parameters() -> None:
     app = typer.Typer()
 
-    @doors.command(app)
+    @console.command(app)
     def main(count: int) -> None:
         """What it does."""
 
@@ -141,8 +141,8 @@ def test_a_command_keeps_its_name_help_and_parameters() -> None:
 def test_track_passes_all_on_and_is_silent_where_there_is_no_terminal(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert list(doors.track(iter("abc"), 3, "letters", "letters")) == ["a", "b", "c"]
-    assert list(doors.track([], 0, "nothing")) == []
+    assert list(console.track(iter("abc"), 3, "letters", "letters")) == ["a", "b", "c"]
+    assert list(console.track([], 0, "nothing")) == []
     assert capfd.readouterr() == ("", "")
 
 
@@ -154,7 +154,7 @@ def test_track_takes_no_item_before_it_is_asked_for() -> None:
             taken.append(i)
             yield i
 
-    tracked = doors.track(items(), 3, "numbers")  # type: ignore[arg-type]
+    tracked = console.track(items(), 3, "numbers")  # type: ignore[arg-type]
     assert taken == []
     assert next(tracked) == 0
     assert taken == [0]
@@ -170,7 +170,7 @@ def test_track_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     screen = Terminal()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", screen)
-    assert list(doors.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
+    assert list(console.track(range(3), 3, "counting", "numbers")) == [0, 1, 2]
     assert "counting" in screen.getvalue()
     assert "3/3" in screen.getvalue()
     assert "numbers/s" in screen.getvalue()
@@ -182,10 +182,10 @@ def test_a_failure_goes_through_track() -> None:
         raise InputError("stop")
 
     with pytest.raises(InputError, match="stop"):
-        list(doors.track(items(), 2, "numbers"))  # type: ignore[arg-type]
+        list(console.track(items(), 2, "numbers"))  # type: ignore[arg-type]
 
 
 def test_the_last_line_tells_time_rate_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
-    doors.Stopwatch().say("embed", 1000, "images")
+    console.Stopwatch().say("embed", 1000, "images")
     line = capsys.readouterr().out
     assert re.fullmatch(r"embed: \d+\.\d s, [\d,]+ images/s, peak memory \d+\.\d\d GB\n", line)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pairsynth.collapse_monitor import CollapseMonitor, spread, verdict
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan
-from pairsynth.watching import Watch, spread, verdict
 
 CPU = torch.device("cpu")
 
@@ -34,8 +34,8 @@ class Drawing(nn.Module):
 
 
 @pytest.fixture
-def watch(pictures: Pictures, embeddings: Embeddings) -> Watch:
-    return Watch(pictures, embeddings, 32, 6, 1, CPU)
+def watch(pictures: Pictures, embeddings: Embeddings) -> CollapseMonitor:
+    return CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
 
 
 def flat(value: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def test_spread_by_hand() -> None:
     assert spread(images[:1]) == 0
 
 
-def test_captions_and_noise_are_told_apart(watch: Watch) -> None:
+def test_captions_and_noise_are_told_apart(watch: CollapseMonitor) -> None:
     over_captions, over_noise = watch(Drawing(lambda noise, psi: flat(noise[:, 0])), 1)
     assert over_captions == pytest.approx(0, abs=1e-6)
     assert over_noise > 0.1
@@ -63,7 +63,7 @@ def test_captions_and_noise_are_told_apart(watch: Watch) -> None:
 
 
 def test_spreads_are_on_the_scale_of_the_real_one(
-    watch: Watch, pictures: Pictures, gan: Gan
+    watch: CollapseMonitor, pictures: Pictures, gan: Gan
 ) -> None:
     """Black beside white differs by 1, from a network's range of [-1, 1] as from pixels."""
     signs = torch.ones(64).view(8, 8)
@@ -75,13 +75,13 @@ def test_spreads_are_on_the_scale_of_the_real_one(
 
 
 def test_an_alarm_is_raised_once_where_pictures_cease_to_differ(
-    watch: Watch, capsys: pytest.CaptureFixture[str]
+    watch: CollapseMonitor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = watch.real_spread
     reports = [Told(share * real) for share in (0.1, 0.9, 0.2, 0.1, 0.8)]
     assert list(watch.alarmed(reports)) == reports
     told = capsys.readouterr().err
-    assert told.count("warning: the generator has collapsed; lower train_gan.generator_rate") == 1
+    assert told.count("warning: the generator has collapsed; lower train_gan.generator_lr") == 1
     assert f"differ by {0.2 * real:.3f} on average, real ones by {real:.3f}" in told
     list(watch.alarmed([Told(0.1 * real), Told(real)]))  # no network differs much at first
     assert capsys.readouterr().err == ""
@@ -94,7 +94,7 @@ def test_verdict() -> None:
 
 
 def test_the_sheet_has_a_row_for_epochs_twice_as_far_apart_each_time(
-    watch: Watch, gan: Gan, pictures: Pictures, embeddings: Embeddings
+    watch: CollapseMonitor, gan: Gan, pictures: Pictures, embeddings: Embeddings
 ) -> None:
     for epoch in range(1, 12):
         watch(gan.generator, epoch)
@@ -102,11 +102,11 @@ def test_the_sheet_has_a_row_for_epochs_twice_as_far_apart_each_time(
     assert all(row.shape == (8, 3, 32, 32) for row in watch.rows.values())
     assert all(row.dtype == torch.uint8 for row in watch.rows.values())
     five = watch.sheet(gan.generator, 11)
-    resumed = Watch(pictures, embeddings, 32, 6, 1, CPU)
+    resumed = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
     resumed.load_state_dict(watch.state_dict())
     assert np.array_equal(np.asarray(resumed.sheet(gan.generator, 11)), np.asarray(five))
     assert list(watch.rows) == [1, 2, 4, 8]
     four = watch.sheet(gan.generator, 8)  # the last is one of those drawn
-    one = Watch(pictures, embeddings, 32, 6, 1, CPU).sheet(gan.generator, 3)
+    one = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU).sheet(gan.generator, 3)
     height = (five.height - one.height) / 4
     assert four.height - one.height == pytest.approx(3 * height, abs=2)

@@ -9,31 +9,40 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pairsynth.bench import Bench, Figure, Pairs, plain_figures, share_figure, spread
+from pairsynth.evaluation.context import (
+    EvaluationContext,
+    Figure,
+    Pairs,
+    plain_figures,
+    share_figure,
+    spread,
+)
+from pairsynth.evaluation.per_pair import Row
 from pairsynth.images import to_picture, to_tensor
 from pairsynth.metrics import memorisation
 from pairsynth.metrics.agreement import Share
 from pairsynth.metrics.copying import closest_bleu, longest_copied
+from pairsynth.metrics.feature_extractors import fitted
 from pairsynth.metrics.novelty import FALSE_ALARMS, KINDS, NEW, Neighbours, NoveltyIndex, thumbnails
-from pairsynth.metrics.views import fitted
-from pairsynth.rowwise import Row
 from pairsynth.text import normalize
 
 PLANTED = (0.01, 0.05, 1.0)
 QUALITY, SHIFT = 75, 32
 
 
-def originality(bench: Bench, pairs: Pairs, rows: Sequence[Row]) -> Iterator[list[Figure]]:
+def novelty(
+    context: EvaluationContext, pairs: Pairs, rows: Sequence[Row]
+) -> Iterator[list[Figure]]:
     """The figures of group `novelty`, part by part."""
-    yield list(copied(bench, rows))
-    yield list(kinds(bench, rows))
-    yield list(planted(bench, pairs))
-    yield list(memorised(bench, pairs))
+    yield list(copied(context, rows))
+    yield list(kinds(context, rows))
+    yield list(planted(context, pairs))
+    yield list(memorised(context, pairs))
 
 
-def copied(bench: Bench, rows: Sequence[Row]) -> Iterator[Figure]:
+def copied(context: EvaluationContext, rows: Sequence[Row]) -> Iterator[Figure]:
     """How much captions of pairs repeat of train captions, beside as many real held-out ones."""
-    train, held_out = bench.train.flat_captions, [own[0] for own in bench.test.captions]
+    train, held_out = context.train.flat_captions, [own[0] for own in context.test.captions]
     size = min(len(rows), len(held_out))
     real = [held_out[i] for i in spread(len(held_out), size)]
     some = [rows[i] for i in spread(len(rows), size)]
@@ -46,23 +55,23 @@ def copied(bench: Bench, rows: Sequence[Row]) -> Iterator[Figure]:
         yield from plain_figures("novelty", subject, values, size)
 
 
-def kinds(bench: Bench, rows: Sequence[Row]) -> Iterator[Figure]:
+def kinds(context: EvaluationContext, rows: Sequence[Row]) -> Iterator[Figure]:
     """Kinds of novelty of pairs, beside real held-out pairs and pairs of the training set.
 
     A caption counts as seen where it stands word for word in train; of real ones many do.
     """
-    index = bench.novelty
+    index = context.novelty
     yield from _kinds("pairs", [row.novelty for row in rows])
     yield _seen(index, "pairs", [row.caption for row in rows])
-    captions = [own[0] for own in bench.test.captions]
-    psi = bench.embeddings["test"].psi[bench.test.first_caption[:-1]]
-    held_out = index.judge(bench.test.pixels, captions, psi)
+    captions = [own[0] for own in context.test.captions]
+    psi = context.embeddings["test"].psi[context.test.first_caption[:-1]]
+    held_out = index.judge(context.test.pixels, captions, psi)
     yield from _kinds("real_held_out", [one.kind for one in held_out])
-    yield _seen(index, "real_held_out", bench.test.flat_captions)
-    some = spread(len(bench.train), len(rows))
-    own = [bench.train.captions[row][0] for row in some]
-    psi = bench.embeddings["train"].psi[bench.train.first_caption[:-1][some]]
-    copies = index.judge(bench.train.pixels[some], own, psi)
+    yield _seen(index, "real_held_out", context.test.flat_captions)
+    some = spread(len(context.train), len(rows))
+    own = [context.train.captions[row][0] for row in some]
+    psi = context.embeddings["train"].psi[context.train.first_caption[:-1][some]]
+    copies = index.judge(context.train.pixels[some], own, psi)
     yield from _kinds("training_copies", [one.kind for one in copies])
     yield _seen(index, "training_copies", own)
 
@@ -122,24 +131,24 @@ class Detectors:
         return flags | {"seen": seen, "judge": self.judge.alarming(near) | self.judge.lonely(near)}
 
 
-def detectors(bench: Bench) -> Detectors:
+def detectors(context: EvaluationContext) -> Detectors:
     """The judge's alarms are calibrated on val pictures too, half of them for the ratio."""
-    train, val = bench.train.pixels, bench.pictures["val"].pixels
-    view = fitted(bench.judge.image_features, train)
-    return Detectors(bench.novelty, Neighbours(view, train, val, FALSE_ALARMS / 2))
+    train, val = context.train.pixels, context.pictures["val"].pixels
+    view = fitted(context.judge.image_features, train)
+    return Detectors(context.novelty, Neighbours(view, train, val, FALSE_ALARMS / 2))
 
 
-def planted(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
+def planted(context: EvaluationContext, pairs: Pairs) -> Iterator[Figure]:
     """Copies of training pictures among real test pictures: how many are found, and false alarms.
 
     A detector's false alarms are those among the real pictures left; `seen` of pairs themselves
     stands beside them.
     """
-    find, test = detectors(bench), bench.test.pixels
-    size = min(len(test), len(bench.train))
+    find, test = detectors(context), context.test.pixels
+    size = min(len(test), len(context.train))
     some = spread(len(test), size)
     alarms, own = find(test[some]), find(pairs.pixels)
-    originals = bench.train.pixels[spread(len(bench.train), size)]
+    originals = context.train.pixels[spread(len(context.train), size)]
     found = {kind: find(plant(originals)) for kind, plant in PLANTS.items()}
     for name, flags in own.items():
         yield share_figure("novelty", "pairs", f"{name}_alarms", _share(flags))
@@ -160,12 +169,12 @@ def _share(flags: Tensor) -> Share:
     return Share(int(flags.sum()), len(flags))
 
 
-def memorised(bench: Bench, pairs: Pairs) -> Iterator[Figure]:
+def memorised(context: EvaluationContext, pairs: Pairs) -> Iterator[Figure]:
     """Authenticity, C_T and closest records, in thumbnails, of as many rows of every set.
 
     Beside pairs stand real val pictures, and these with training pictures planted among them.
     """
-    sets = (pairs.pixels, bench.pictures["val"].pixels, bench.test.pixels, bench.train.pixels)
+    sets = (pairs.pixels, context.pictures["val"].pixels, context.test.pixels, context.train.pixels)
     size = min(map(len, sets))
     own, val, test, train = (thumbnails(one[spread(len(one), size)]) for one in sets)
     subjects = {"pairs": own, "real_held_out": val}

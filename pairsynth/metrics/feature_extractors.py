@@ -66,14 +66,14 @@ def _small(pixels: Tensor) -> Tensor:
 
 def random_features(seed: int = 0) -> Features:
     """A convolutional network that was never trained: texture and edges, no opinion."""
-    randomness = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     network = nn.Sequential(
         nn.Conv2d(3, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(),
         nn.Conv2d(64, 64, 4, 2, 1), nn.ReLU(),
     )  # fmt: skip
     for layer in network:
         if isinstance(layer, nn.Conv2d):
-            nn.init.orthogonal_(layer.weight, gain=2**0.5, generator=randomness)
+            nn.init.orthogonal_(layer.weight, gain=2**0.5, generator=rng)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     @torch.no_grad()

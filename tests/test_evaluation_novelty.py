@@ -5,21 +5,23 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pairsynth import originality, rowwise
-from pairsynth.bench import Bench, Figure, Pairs
+from pairsynth.evaluation import novelty, per_pair
+from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
+from pairsynth.evaluation.novelty import PLANTS, as_jpeg, shifted
 from pairsynth.metrics.novelty import COPY, NEW
-from pairsynth.originality import PLANTS, as_jpeg, shifted
 from pairsynth.text import normalize
 
 
 @pytest.fixture(scope="module")
-def found(scene: Bench, pairs: Pairs) -> dict[str, Figure]:
-    groups = originality.originality(scene, pairs, rowwise.rows(scene, pairs))
+def found(scene: EvaluationContext, pairs: Pairs) -> dict[str, Figure]:
+    groups = novelty.novelty(scene, pairs, per_pair.rows(scene, pairs))
     return {figure.key: figure for group in groups for figure in group}
 
 
-def test_kinds_are_counted(scene: Bench, pairs: Pairs, found: dict[str, Figure]) -> None:
-    kinds = [row.novelty for row in rowwise.rows(scene, pairs)]
+def test_kinds_are_counted(
+    scene: EvaluationContext, pairs: Pairs, found: dict[str, Figure]
+) -> None:
+    kinds = [row.novelty for row in per_pair.rows(scene, pairs)]
     assert kinds[:6] == [COPY] * 6
     assert found["novelty_pairs_copy"].value == kinds.count(COPY) / 12
     assert found["novelty_pairs_all_new"].value == kinds.count(NEW) / 12
@@ -31,7 +33,7 @@ def test_copies_of_the_training_set_are_the_other_end(found: dict[str, Figure]) 
 
 
 def test_held_out_captions_seen_word_for_word_are_counted_over_all_of_them(
-    scene: Bench, found: dict[str, Figure]
+    scene: EvaluationContext, found: dict[str, Figure]
 ) -> None:
     known = {normalize(caption) for caption in scene.train.flat_captions}
     seen = [normalize(caption) in known for caption in scene.test.flat_captions]
@@ -70,20 +72,20 @@ def test_copies_move_the_global_scores_only_where_there_are_many(found: dict[str
 
 
 def test_copied_runs_are_means_over_rows(
-    scene: Bench, pairs: Pairs, found: dict[str, Figure]
+    scene: EvaluationContext, pairs: Pairs, found: dict[str, Figure]
 ) -> None:
-    rows = rowwise.rows(scene, pairs)
+    rows = per_pair.rows(scene, pairs)
     wanted = sum(row.longest_copied for row in rows) / 12
     assert found["novelty_pairs_longest_copied_words"].value == pytest.approx(wanted)
     copies = replace(pairs, captions=[own[0] for own in scene.train.captions[:12]])
-    told = {f.key: f.value for f in originality.copied(scene, rowwise.rows(scene, copies))}
+    told = {f.key: f.value for f in novelty.copied(scene, per_pair.rows(scene, copies))}
     words = [len(normalize(caption).split()) for caption in copies.captions]
     assert told["novelty_pairs_longest_copied_words"] == pytest.approx(sum(words) / 12)
     long = sum(count >= 4 for count in words) / 12
     assert told["novelty_pairs_closest_bleu"] == pytest.approx(long, abs=1e-6)
 
 
-def test_plants_change_what_they_say(scene: Bench) -> None:
+def test_plants_change_what_they_say(scene: EvaluationContext) -> None:
     pixels = scene.train.pixels[:4]
     for plant in PLANTS.values():
         assert plant(pixels).shape == pixels.shape

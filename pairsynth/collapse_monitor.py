@@ -33,7 +33,7 @@ class Spread(Protocol):
 Report = TypeVar("Report", bound=Spread)
 
 
-class Watch:
+class CollapseMonitor:
     """Eight captions and eight draws of noise that stay the same from epoch to epoch.
 
     Its state is what was drawn after epochs 1, 2, 4, 8 ..., for the sheet.
@@ -115,7 +115,7 @@ def verdict(report: Spread, real: float) -> str:
         f"real ones by {real:.3f}; those of one caption by {report.noise_spread:.3f}"
     )
     if report.caption_spread <= real / 4:
-        return f"{told}\nwarning: the generator has collapsed; lower train_gan.generator_rate"
+        return f"{told}\nwarning: the generator has collapsed; lower train_gan.generator_lr"
     if report.noise_spread <= real / 4:
         return f"{told}\nwarning: noise changes little; every caption has about one picture"
     return told
