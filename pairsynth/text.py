@@ -2,28 +2,50 @@
 
 import hashlib
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import regex
 import torch
 from torch import Tensor
 
 PAD, START, END, UNKNOWN = range(4)
 SPECIALS = ("<pad>", "<start>", "<end>", "<unknown>")
 
-_WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*|,")
+# Scripts that set no spaces between words: each of their signs is a token.
+_SIGN = (
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc]"
+    r"[\p{M}\p{Lm}--\u30fc]*"
+)
+_LETTERS = r"[\p{L}\p{M}\p{N}--\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]+"
+_WORD = regex.compile(rf"{_SIGN}|{_LETTERS}(?:['-]{_LETTERS})*|,", regex.VERSION1)
+_BETWEEN_SIGNS = regex.compile(rf"(?<={_SIGN}) (?={_SIGN})", regex.VERSION1)
+# What people type for an apostrophe, a hyphen, a comma.
+_SAME = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2010": "-", "\u2011": "-",
+                       "\uff0c": ",", "\u3001": ",", "\u060c": ","})  # fmt: skip
 
 
 def tokenize(caption: str) -> list[str]:
-    """Lower-case words and commas; hyphens and apostrophes stay inside words."""
-    return _WORD.findall(caption.lower())
+    """Lower-case words of any script, and commas; hyphens and apostrophes stay inside words.
+
+    Where a script sets no spaces between words (Chinese, Japanese, Thai), each sign is a token.
+    """
+    caption = caption.lower()
+    if not caption.isascii():
+        caption = unicodedata.normalize("NFC", caption).translate(_SAME)
+    return _WORD.findall(caption)
 
 
 def detokenize(tokens: Iterable[str]) -> str:
-    """Words joined by spaces, commas drawn to the word before; none first, last or twice."""
-    return re.sub(r"[\s,]*,", ",", " ".join(tokens)).strip(" ,")
+    """Words joined by spaces, commas drawn to the word before; none first, last or twice.
+
+    Between signs of a script without spaces stands none.
+    """
+    joined = re.sub(r"[\s,]*,", ",", " ".join(tokens)).strip(" ,")
+    return joined if joined.isascii() else _BETWEEN_SIGNS.sub("", joined)
 
 
 @lru_cache(maxsize=200_000)

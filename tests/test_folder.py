@@ -15,7 +15,8 @@ from PIL import Image
 from pairsynth.errors import InputError
 from pairsynth.images import encode
 from pairsynth.sources.contract import Account, DownloadConfig, Example
-from pairsynth.sources.folder import caption_fault, folder
+from pairsynth.sources.folder import folder
+from pairsynth.sources.metadata import caption_of
 
 PICTURE = encode(Image.new("RGB", (20, 16), "red"))
 HALF = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
@@ -251,7 +252,7 @@ ROSE = {"file_name": "rose/0.png", "caption": "again"}
         (ROSE | {"caption": 5}, "line 13", "the caption is 5, not text"),
         (ROSE | {"caption": "\ud800 rose"}, "line 13", "control character U+D800"),
         (ROSE | {"caption": "a flower, rose/0.png"}, "line 13", "a second time the same caption"),
-        (ROSE | {"split": "dev"}, "line 13", "split is 'dev'; allowed is train, val, test"),
+        (ROSE | {"split": "mine"}, "line 13", "split is 'mine'; allowed is train, val, test"),
         (ROSE | {"class": "lily"}, "rose/0.png", "has more than one class: 'lily', 'rose'"),
         (ROSE | {"split": "val"}, "rose/0.png", "has more than one split: '', 'val'"),
         ([], "line 13", "not a JSON object {...}"),
@@ -291,7 +292,6 @@ def test_unquoted_commas_and_broken_json(root: Path) -> None:
     ("name", "content", "message"),
     [
         ("metadata.csv", b"file,caption\n\xff", r"metadata.csv: cannot be read: not UTF-8"),
-        ("metadata.csv", b'file,caption\n"a', r"metadata.csv: cannot be read: unexpected end"),
         ("metadata.parquet", b"PAR1", r"metadata.parquet: cannot be read: "),
         ("metadata.csv", b"", r"0 usable pictures with captions, at least 10 are needed"),
     ],
@@ -305,7 +305,7 @@ def test_metadata_that_cannot_be_read(root: Path, name: str, content: bytes, mes
 def test_two_metadata_files(root: Path) -> None:
     write_rows(root, "csv", rows_for(root))
     write_rows(root, "jsonl", rows_for(root))
-    with pytest.raises(InputError, match=r"has metadata.jsonl and metadata.csv; keep the one"):
+    with pytest.raises(InputError, match=r"has metadata.csv and metadata.jsonl; keep the one"):
         read(root)
 
 
@@ -340,7 +340,170 @@ def test_a_split_left_empty_by_broken_pictures(root: Path) -> None:
         read(root)
 
 
-def test_captions_in_any_script() -> None:
-    assert caption_fault("红色的花") is None
-    assert caption_fault("a\tflower") is None
-    assert caption_fault("  ") == "empty caption"
+@pytest.mark.parametrize("caption", ["红色的花", "красный цветок", "सुंदर फूल", "ดอกไม้", "ß"])
+def test_captions_in_any_script(caption: str) -> None:
+    assert caption_of(caption) == (caption, None)
+
+
+def test_a_caption_is_one_line_of_single_spaces() -> None:
+    assert caption_of(" a\tred \n flower\r\n") == ("a red flower", None)
+    assert caption_of("scho\u0308n") == ("schön", None)
+    assert caption_of("  ")[1] == "empty caption"
+    assert caption_of("x" * 20_000)[1] == "the caption has 20,000 letters, more than 10,000"
+
+
+# ---------------------------------------------------------------- folders as people have them
+
+
+def captions_of(found: list[Example]) -> dict[str, tuple[str, ...]]:
+    return {one.image_id: one.captions for one in found}
+
+
+def bare(root: Path, names: list[str]) -> Path:
+    for name in names:
+        add(root, name, None)
+    return root
+
+
+TWELVE = [f"{i:02}.png" for i in range(12)]
+
+
+@pytest.mark.parametrize("ending", [".txt", ".caption", ".png.txt", ".TXT"])
+def test_texts_of_either_ending_beside_the_picture(tmp_path: Path, ending: str) -> None:
+    bare(tmp_path, TWELVE)
+    for name in TWELVE:
+        (tmp_path / f"{name.removesuffix('.png')}{ending}").write_text(f"flower {name[:2]} is red")
+    assert captions_of(read(tmp_path))["07.png"] == ("flower 07 is red",)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(("file", "words"), [("file_name", "caption"), ("Image Path", "Prompt")])
+def test_columns_and_separators_as_people_write_them(
+    tmp_path: Path, separator: str, file: str, words: str
+) -> None:
+    bare(tmp_path, TWELVE)
+    lines = [file + separator + words, *(f"{n}{separator}a red flower, {n[:2]}" for n in TWELVE)]
+    if separator == ",":
+        lines = [lines[0], *(f'{n},"a red flower, {n[:2]}"' for n in TWELVE)]
+    (tmp_path / "metadata.csv").write_text("\r\n".join(lines))
+    assert captions_of(read(tmp_path))["07.png"] == ("a red flower, 07",)
+
+
+@pytest.mark.parametrize(
+    ("cell", "wanted"),
+    [
+        ('["red", "blue"]', ("red", "blue")),
+        ("['red', 'blue']", ("red", "blue")),
+        ("[a red one]", ("[a red one]",)),
+        ("red\nblue", ("red blue",)),
+    ],
+)
+def test_lists_and_lines_in_a_cell(tmp_path: Path, cell: str, wanted: tuple[str, ...]) -> None:
+    bare(tmp_path, TWELVE)
+    rows = [{"file_name": name, "caption": cell} for name in TWELVE]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert captions_of(read(tmp_path))["07.png"] == wanted
+
+
+def test_numbered_columns_of_captions(tmp_path: Path) -> None:
+    bare(tmp_path, TWELVE)
+    lines = ["image,caption_1,caption_2,size", *(f"{name},red,blue,3" for name in TWELVE)]
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    assert captions_of(read(tmp_path))["07.png"] == ("red", "blue")
+
+
+@pytest.mark.parametrize("bad", ['"red" flower', '"never closed', "x" * 200_000])
+def test_one_bad_row_costs_that_row(tmp_path: Path, bad: str) -> None:
+    bare(tmp_path, TWELVE)
+    lines = ["file_name,caption", *(f"{name},a red flower" for name in TWELVE)]
+    lines[6] = f"05.png,{bad}"
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    account = Account()
+    assert len(read(tmp_path, account)) == 11
+    assert account.refused[0][0] == "metadata.csv line 7"
+    assert {what for what, _ in account.refused} == {"metadata.csv line 7", "05.png"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "set a\\é.png",
+        "set a/e\u0301.png",
+        " set a/é.png ",
+        "./set a/é.png",
+        "SET A/É.PNG",
+        "{root}",
+    ],
+)
+def test_names_compare_as_people_see_them(tmp_path: Path, given: str) -> None:
+    bare(tmp_path, [*TWELVE, "set a/é.png"])
+    given = str(tmp_path / "set a/é.png") if given == "{root}" else given
+    rows = [{"file_name": name, "caption": "red"} for name in [*TWELVE, given]]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    account = Account()
+    assert "set a/é.png" in captions_of(read(tmp_path, account))
+    assert account.refused == []
+
+
+def test_letter_case_that_fits_two_pictures_is_refused(tmp_path: Path) -> None:
+    bare(tmp_path, [*TWELVE, "a/x.png", "A/x.png"])
+    rows = [{"file_name": name, "caption": "red"} for name in [*TWELVE, "a/X.png"]]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    account = Account()
+    assert len(read(tmp_path, account)) == 12
+    assert ("metadata.jsonl line 13", "names 'a/X.png', which is no picture under this folder") in (
+        account.refused
+    )
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_folders_called_train_validation_and_test_are_the_splits(
+    tmp_path: Path, tables: bool
+) -> None:
+    for folder_name in ("train", "validation", "test"):
+        bare(tmp_path / folder_name, [f"rose/{name}" for name in TWELVE[:5]])
+        rows = [{"file_name": f"rose/{name}", "text": "red"} for name in TWELVE[:5]]
+        if tables:
+            told = "\n".join(map(json.dumps, rows))
+            (tmp_path / folder_name / "metadata.jsonl").write_text(told)
+        else:
+            for name in TWELVE[:5]:
+                (tmp_path / folder_name / "rose" / name).with_suffix(".txt").write_text("red")
+    found = read(tmp_path)
+    assert {(one.image_id.split("/")[0], one.split) for one in found} == {
+        ("train", "train"),
+        ("validation", "val"),
+        ("test", "test"),
+    }
+    assert {one.class_name for one in found} == {"rose"}
+
+
+def test_linked_folders_are_read_and_loops_are_not(root: Path, tmp_path: Path) -> None:
+    add(tmp_path / "elsewhere", "x.png", "a red flower")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "rose/loop").symlink_to(root)
+    account = Account()
+    assert "linked/x.png" in captions_of(read(root, account))
+    assert account.refused == [("rose/loop", "a link to a folder that is read already")]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("sizes", [[60, 1, 1, 1], [30, 20, 10, 10, 5, 5], [7] * 10, [40, 9, 9]])
+def test_a_split_by_class_weighs_pictures(tmp_path: Path, sizes: list[int], seed: int) -> None:
+    for label, size in enumerate(sizes):
+        for i in range(size):
+            add(tmp_path, f"{label}/{i}.png")
+    found = read(tmp_path, seed=seed, split="class")
+    share = {s: sum(one.split == s for one in found) / sum(sizes) for s in ("train", "val", "test")}
+    assert share["train"] >= 0.55
+    assert share["val"] > 0
+    assert share["test"] > 0
+
+
+def test_classes_too_unequal_to_be_split_are_refused(tmp_path: Path) -> None:
+    for label, size in (("a", 2), ("b", 12), ("c", 12)):
+        for i in range(size):
+            add(tmp_path, f"{label}/{i}.png")
+    for seed in range(5):
+        shares = [one.split for one in read(tmp_path, seed=seed, split="class")]
+        assert shares.count("train") >= max(shares.count("val"), shares.count("test"))

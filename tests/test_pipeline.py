@@ -161,6 +161,17 @@ def test_plots_are_drawn_offline(checkout: Path) -> None:
     assert (checkout / "plots/index.html").stat().st_size > 10_000
 
 
+def test_a_change_in_the_folder_of_pictures_is_noticed(checkout: Path) -> None:
+    assert "up to date" in run(checkout, "dvc", "status", "download").stdout
+    added = checkout / "data/own/rose.txt"
+    added.write_text("a red flower")
+    told = run(checkout, "dvc", "status", "download").stdout
+    added.unlink()
+    assert "data/own" in told
+    assert "download" in told
+    assert "up to date" in run(checkout, "dvc", "status", "download").stdout
+
+
 def test_verify_finds_whatever_is_not_what_the_lock_tells_of(
     checkout: Path, tmp_path: Path
 ) -> None:

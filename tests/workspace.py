@@ -46,7 +46,7 @@ def smoke_params(folder: Path) -> Path:
 
 def make_checkout(folder: Path) -> None:
     """A commit of the working tree with the smoke profile, after `dvc repro`."""
-    for name in ("pairsynth", "stages", ".dvc"):
+    for name in ("pairsynth", "stages", ".dvc", "data/own"):
         skip = shutil.ignore_patterns("__pycache__", "cache", "tmp", "*.tmp")
         shutil.copytree(ROOT / name, folder / name, ignore=skip)
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):

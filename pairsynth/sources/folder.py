@@ -1,29 +1,22 @@
 """The user's own pictures, with captions in text files or in one metadata file."""
 
-import csv
-import io
-import json
 import os
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from pairsynth import seeds
 from pairsynth.errors import InputError
 from pairsynth.images import decode
+from pairsynth.sources import metadata
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
+from pairsynth.sources.metadata import caption_of, decode_text, first, split_of
 
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
-FILE_KEYS = ("file_name", "file", "image", "path")
-CAPTION_KEYS = ("caption", "captions", "text")
-CLASS_KEYS = ("class", "label", "class_name")
+TEXTS = (".txt", ".caption", ".captions")
 FEWEST = 10  # usable pictures
 # every 20 neighbours give 14/3/3, the first 10 already have both val and test
 PATTERN = [
@@ -59,9 +52,10 @@ class Desk:
 def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> Iterator[Example]:
     """Pictures under `config.folder` sorted by path, the path from there being the image_id.
 
-    Captions: metadata.jsonl, .csv or .parquet at the top, else a .txt of each picture's stem.
-    Classes: the metadata's column, else the subfolder. Splits: the metadata's column, else drawn
-    by `seed`. `cache` stays unused.
+    Captions: a table (`metadata.NAMES`) at the top or in the subfolders, else a text file of each
+    picture's name. Classes: the table's column, else the subfolder. Splits: the table's column,
+    else top folders that are called train, val and test, else drawn by `seed`. `cache` stays
+    unused.
 
     Raises:
         InputError: no folder, fewer than 10 usable pictures, too few classes for the split;
@@ -73,15 +67,9 @@ def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> 
             f"{Path(config.folder).resolve()}); name the folder of your pictures"
         )
     desk = Desk(Path(config.folder), config.broken, account)
-    pictures, texts = _scan(desk)
-    metadata = [name for name in METADATA if (desk.root / name).is_file()]
-    if len(metadata) > 1:
-        raise InputError(f"{desk.root}: has {' and '.join(metadata)}; keep the one that counts")
-    entries = (
-        _from_metadata(desk, metadata[0], pictures)
-        if metadata
-        else _from_texts(desk, pictures, texts)
-    )
+    pictures, texts, tables = _scan(desk)
+    read, said = (_from_tables, tables) if tables else (_from_texts, texts)
+    entries = read(desk, pictures, said)
     entries = {name: entry for name, entry in entries.items() if _usable(desk, name, entry)}
     _enough(desk, len(entries))
     splits = _assign(config, seed, desk, entries)
@@ -112,27 +100,18 @@ def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> 
             )
 
 
-def caption_fault(caption: str) -> str | None:
-    """Why `caption` cannot be used, or None."""
-    if not caption.strip():
-        return "empty caption"
-    for letter in caption:
-        if unicodedata.category(letter) in ("Cc", "Cs") and letter != "\t":
-            return f"control character U+{ord(letter):04X} in the caption"
-    if not any(letter.isalpha() for letter in caption):
-        return f"no word in the caption {caption.strip()[:40]!r}"
-    return None
+def _scan(desk: Desk) -> tuple[list[str], list[str], list[str]]:
+    """Paths from the root of all pictures, texts and tables, sorted; hidden files are passed over.
 
-
-def _scan(desk: Desk) -> tuple[list[str], list[str]]:
-    """Paths from the root of all pictures and of all .txt, sorted; hidden files are passed over."""
+    Of several tables in one folder the first of `metadata.NAMES` counts.
+    """
     known = {
         end
         for end, kind in Image.registered_extensions().items()
         if kind in Image.OPEN or kind == "MPO"
     }
-    pictures, texts = [], []
-    for path in _files(desk.root):
+    pictures, texts, tables = [], [], []
+    for path in _files(desk):
         name = path.relative_to(desk.root).as_posix()
         if not _is_utf8(name):
             desk.refuse(ascii(name), "the file's name is not UTF-8; rename it")
@@ -140,22 +119,40 @@ def _scan(desk: Desk) -> tuple[list[str], list[str]]:
             desk.refuse(name, "a link that leads nowhere, or not a plain file")
         elif path.suffix.lower() in known:
             pictures.append(name)
-        elif path.suffix.lower() == ".txt":
+        elif path.suffix.lower() in TEXTS:
             texts.append(name)
-        elif name not in METADATA:
+        elif path.name in metadata.NAMES:
+            tables.append(name)
+        else:
             desk.account.refuse(name, "passed over: not a kind of picture that Pillow reads")
     if not pictures:
         raise InputError(
             f"{desk.root}: holds no pictures, in no subfolder either (looked for "
             f".jpg, .png, .webp and {len(known) - 3} more endings)"
         )
-    return pictures, texts
+    for folder_name in {_subfolder(name) for name in tables}:
+        beside = [name for name in tables if _subfolder(name) == folder_name]
+        if len(beside) > 1:
+            raise InputError(f"{desk.root}: has {' and '.join(beside)}; keep the one that counts")
+    return pictures, texts, tables
 
 
-def _files(root: Path) -> list[Path]:
-    found = []
-    for place, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+def _files(desk: Desk) -> list[Path]:
+    """All files below the root, through linked folders too, none of them twice."""
+    found, seen = [], {os.path.realpath(desk.root)}
+    for place, folders, names in os.walk(desk.root, followlinks=True):
+        kept = []
+        for name in sorted(folders):
+            path = Path(place, name)
+            if name.startswith("."):
+                continue
+            if os.path.realpath(path) in seen:
+                where = path.relative_to(desk.root).as_posix()
+                desk.account.refuse(where, "a link to a folder that is read already")
+                continue
+            seen.add(os.path.realpath(path))
+            kept.append(name)
+        folders[:] = kept
         found += [Path(place, name) for name in names if not name.startswith(".")]
     return sorted(found, key=lambda path: path.parts)
 
@@ -172,20 +169,15 @@ def _subfolder(name: str) -> str:
     return "" if "/" not in name else name.rpartition("/")[0]
 
 
-def _decode_text(data: bytes) -> str:
-    """UTF-8 with or without a byte order mark; ValueError names the byte."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 (byte {error.start}); save it as UTF-8") from error
-
-
 def _from_texts(desk: Desk, pictures: list[str], texts: list[str]) -> dict[str, Entry]:
-    """Pictures and the .txt of the same stem in the same folder, keyed, never by position."""
+    """Pictures and the text file of the same name or stem beside them, never by position."""
     owners = defaultdict(list)
     for name in pictures:
         owners[str(PurePosixPath(name).with_suffix(""))].append(name)
-    stems = {str(PurePosixPath(name).with_suffix("")): name for name in texts}
+    known, stems = set(pictures), {}
+    for text in texts:
+        stem = str(PurePosixPath(text).with_suffix(""))  # of 7.jpg.txt that is the picture itself
+        stems[str(PurePosixPath(stem).with_suffix("")) if stem in known else stem] = text
     for stem in sorted(set(stems) - set(owners)):
         desk.refuse(stems[stem], "captions without a picture of the same stem")
     entries = {}
@@ -199,118 +191,98 @@ def _from_texts(desk: Desk, pictures: list[str], texts: list[str]) -> dict[str, 
                     name, f"{stems[stem]} may belong to any of {', '.join(names)}; rename them"
                 )
         else:
-            entries[names[0]] = Entry(_read_lines(desk, stems[stem]), {_subfolder(names[0])})
-    return {name: entries[name] for name in pictures if name in entries}
+            entries[names[0]] = Entry(_read_lines(desk, stems[stem]))
+    return _placed({name: entries[name] for name in pictures if name in entries})
+
+
+def _placed(entries: dict[str, Entry]) -> dict[str, Entry]:
+    """The same, with what the folders tell of classes, and of splits where all are called so."""
+    tops = {name.partition("/")[0] if "/" in name else "" for name in entries}
+    splits = all(map(split_of, tops)) and len({split_of(top) for top in tops}) > 1
+    for name, entry in entries.items():
+        top, _, rest = name.partition("/")
+        if splits and not any(entry.splits):
+            entry.splits = {split_of(top) or ""}
+        own = _subfolder(rest if splits else name)
+        entry.class_names = {told or own for told in entry.class_names or {""}}
+    return entries
 
 
 def _read_lines(desk: Desk, name: str) -> list[str]:
     """The usable captions of one text file, one a line."""
     try:
-        text = _decode_text((desk.root / name).read_bytes())
+        text = decode_text((desk.root / name).read_bytes())
     except (OSError, ValueError) as error:
         desk.refuse(name, str(error))
         return []
     captions = []
     # not splitlines(): it would break lines at control characters and hide them
     for number, line in enumerate(text.rstrip().replace("\r\n", "\n").split("\n"), start=1):
-        fault = caption_fault(line)
+        caption, fault = caption_of(line)
         if fault:
             desk.refuse(f"{name} line {number}", fault)
         else:
-            captions.append(line.strip())
+            captions.append(caption)
     return captions
 
 
-def _from_metadata(desk: Desk, metadata: str, pictures: list[str]) -> dict[str, Entry]:
-    known, seen = set(pictures), set()
+def _from_tables(desk: Desk, pictures: list[str], tables: list[str]) -> dict[str, Entry]:
+    known, seen = metadata.Names(desk.root, pictures), set()
     entries: dict[str, Entry] = defaultdict(Entry)
-    for place, row in _rows(desk, metadata):
-        where = f"{metadata} {place}"
-        name = _first(row, FILE_KEYS)
-        if not isinstance(name, str) or not name:
-            desk.refuse(where, f"names no picture (columns looked for: {', '.join(FILE_KEYS)})")
-            continue
-        name = str(PurePosixPath(name))
-        if name not in known:
-            desk.refuse(where, f"names {name!r}, which is no picture under this folder")
-            continue
-        split, class_name = row.get("split"), _first(row, CLASS_KEYS)
-        if split and split not in SPLITS:
-            desk.refuse(where, f"split is {split!r}; allowed is {', '.join(SPLITS)}")
-            continue
-        entry = entries[name]
-        entry.splits.add(split or "")
-        entry.class_names.add(_subfolder(name) if class_name in (None, "") else str(class_name))
-        for caption in _captions_in(desk, where, row):
-            if (name, caption) in seen:
-                desk.refuse(where, f"a second time the same caption of {name}")
-            else:
-                seen.add((name, caption))
-                entry.captions.append(caption)
+    for table in tables:
+        for place, row in metadata.rows(desk.root, table, desk.refuse):
+            where = f"{table} {place}"
+            name = _picture_of(desk, where, table, row, known)
+            split = first(row, metadata.SPLIT_KEYS)
+            if name is None:
+                continue
+            if split and split_of(str(split)) is None:
+                desk.refuse(where, f"split is {split!r}; allowed is {', '.join(SPLITS)}")
+                continue
+            entry, class_name = entries[name], first(row, metadata.CLASS_KEYS)
+            entry.splits.add(split_of(str(split)) or "" if split else "")
+            entry.class_names.add("" if class_name is None else str(class_name))
+            for caption in _captions_in(desk, where, row):
+                if (name, caption) in seen:
+                    desk.refuse(where, f"a second time the same caption of {name}")
+                else:
+                    seen.add((name, caption))
+                    entry.captions.append(caption)
     for name in pictures:
         if name not in entries:
-            desk.refuse(name, f"no captions: no row of {metadata} names it")
-    return {name: entries[name] for name in pictures if name in entries}
+            desk.refuse(name, f"no captions: no row of {' or '.join(tables[:3])} names it")
+    return _placed({name: entries[name] for name in pictures if name in entries})
 
 
-def _first(row: dict[str, Any], keys: tuple[str, ...]) -> Any:
-    return next((row[key] for key in keys if row.get(key) is not None), None)
+def _picture_of(
+    desk: Desk, where: str, table: str, row: metadata.Row, known: metadata.Names
+) -> str | None:
+    """The picture that a row names; None, and a refusal, where it names none."""
+    given = first(row, metadata.FILE_KEYS)
+    if not isinstance(given, str):
+        there = ", ".join(row)[:200]
+        looked = ", ".join(metadata.FILE_KEYS)
+        desk.refuse(where, f"names no picture (columns looked for: {looked}; there are: {there})")
+        return None
+    name = known.find(given, _subfolder(table))
+    if name is None:
+        desk.refuse(where, f"names {given[:200]!r}, which is no picture under this folder")
+    return name
 
 
 def _captions_in(desk: Desk, where: str, row: dict[str, Any]) -> Iterator[str]:
-    given = _first(row, CAPTION_KEYS)
-    captions = given if isinstance(given, list) else [given]
-    for caption in captions or [None]:
-        if caption is None:
-            fault: str | None = f"no caption (columns looked for: {', '.join(CAPTION_KEYS)})"
-        elif not isinstance(caption, str):
-            fault = f"the caption is {caption!r}, not text"
+    for given in metadata.captions_in(row) or [None]:
+        if given is None:
+            looked, there = ", ".join(metadata.CAPTION_KEYS), ", ".join(row)[:200]
+            fault: str | None = f"no caption (columns looked for: {looked}; there are: {there})"
+        elif not isinstance(given, str):
+            fault = f"the caption is {given!r}, not text"
         else:
-            fault = caption_fault(caption)
+            caption, fault = caption_of(given)
         if fault:
             desk.refuse(where, fault)
         else:
-            yield caption.strip()
-
-
-def _rows(desk: Desk, metadata: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(line or row, its values); InputError where the file as a whole cannot be read."""
-    path = desk.root / metadata
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path, page_checksum_verification=True)
-            for i, row in enumerate(table.to_pylist(), start=1):
-                yield f"row {i}", row
-        else:
-            text = _decode_text(path.read_bytes())
-            yield from (_csv if path.suffix == ".csv" else _jsonl)(desk, metadata, text)
-    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-
-
-def _jsonl(desk: Desk, metadata: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(text.rstrip().split("\n"), start=1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            desk.refuse(f"{metadata} line {number}", f"not JSON: {error}")
-            continue
-        if isinstance(row, dict):
-            yield f"line {number}", row
-        else:
-            desk.refuse(f"{metadata} line {number}", "not a JSON object {...}")
-
-
-def _csv(desk: Desk, metadata: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    for row in reader:
-        if None in row:
-            desk.refuse(
-                f"{metadata} line {reader.line_num}",
-                "more columns than the header has; put captions with commas in quotes",
-            )
-        else:
-            yield f"line {reader.line_num}", row
+            yield caption
 
 
 def _class_of(entry: Entry) -> str:
@@ -359,7 +331,7 @@ def _assign(
 
 
 def _draw_classes(seed: int, desk: Desk, members: dict[str, list[str]]) -> dict[str, str]:
-    """About 70/15/15 of the classes, at least one in each split."""
+    """Classes by split so that about 70, 15 and 15 % of the pictures are in each, and one class."""
     if members.get(""):
         raise InputError(
             f"{desk.root}: {members[''][0]} and {len(members['']) - 1} more pictures "
@@ -372,11 +344,31 @@ def _draw_classes(seed: int, desk: Desk, members: dict[str, list[str]]) -> dict[
             "needs 3 or more: add classes, or set download.split=image"
         )
     order = [sorted(members)[i] for i in seeds.stream(seed, "folder").permutation(len(members))]
-    some = max(1, round(0.15 * len(order)))
-    return {
-        label: "val" if i < some else "test" if i < 2 * some else "train"
-        for i, label in enumerate(order)
-    }
+    total = sum(map(len, members.values()))
+    splits: dict[str, str] = {}
+    for split, spare in (("val", 2), ("test", 1)):  # classes that the splits after it need
+        taken, wanted = 0, 0.15 * total
+        for label in order:
+            size = len(members[label])
+            # A class that would lead further away than it leads near is passed over.
+            nearer = abs(taken + size - wanted) < abs(taken - wanted)
+            if label not in splits and nearer and len(order) - len(splits) > spare:
+                splits[label] = split
+                taken += size
+        if not taken:  # all are larger than twice the share: the smallest of them
+            left = (one for one in order if one not in splits)
+            splits[min(left, key=lambda label: len(members[label]))] = split
+    held = sum(len(members[label]) for label in splits)
+    if total - held < max(
+        sum(len(members[label]) for label, one in splits.items() if one == split)
+        for split in ("val", "test")
+    ):
+        sizes = ", ".join(f"{label}: {len(members[label])}" for label in sorted(members)[:10])
+        raise InputError(
+            f"{desk.root}: a split by class would leave {total - held} of {total} pictures to "
+            f"learn from, the classes are so unequal ({sizes}); set download.split=image"
+        )
+    return {label: splits.get(label, "train") for label in order}
 
 
 def _check_given(
