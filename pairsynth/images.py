@@ -4,6 +4,7 @@ Pictures rest as uint8 RGB tensors (N, 3, H, W); networks see float32 in [-1, 1]
 may be larger than the size the networks see: the margin is what random crops are taken from.
 """
 
+import functools
 import io
 import math
 import warnings
@@ -15,6 +16,9 @@ from torch import Tensor
 
 SIZES = (32, 64, 128)
 MAX_PIXELS = 64_000_000
+# What images are read from, whatever a file is called. Pillow reads more, among it PostScript,
+# for which it starts another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA")
 MARGIN = 3 / 16
 
 
@@ -28,8 +32,15 @@ def network_size(stored: int) -> int:
     return next(size for size in SIZES if stored in (size, stored_size(size)))
 
 
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that Pillow knows here: some come with plug-ins, or a younger Pillow."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
 def decode(data: bytes) -> Image.Image:
-    """Decode any picture Pillow reads to upright RGB; transparency is laid on white.
+    """Decode an image of one of `FORMATS` to upright RGB; transparency is laid on white.
 
     Raises:
         ValueError: with the reason, for data that is empty, broken, cut short or over
@@ -40,7 +51,7 @@ def decode(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data))
+            picture = Image.open(io.BytesIO(data), formats=formats())
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(
                     f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}"
@@ -57,7 +68,9 @@ def decode(data: bytes) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise ValueError(f"too many pixels, more than {MAX_PIXELS:,}") from error
     except UnidentifiedImageError as error:  # whose own words name a place in memory
-        raise ValueError("not a readable picture: of no format that Pillow knows") from error
+        raise ValueError(
+            f"not a readable picture: damaged, or none of {', '.join(formats())}"
+        ) from error
     except (OSError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
         raise ValueError(f"not a readable picture: {error}") from error
 

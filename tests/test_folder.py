@@ -164,7 +164,7 @@ def test_formats_hidden_files_and_others(root: Path) -> None:
     (root / "notes.md").write_text("mine")
     account = Account()
     assert len(read(root, account, broken="refuse")) == 17
-    assert account.refused == [("notes.md", "passed over: not a kind of picture that Pillow reads")]
+    assert account.refused == [("notes.md", "passed over: not a kind of picture that is read")]
 
 
 TEXT_FAULTS: list[tuple[str, str | bytes | None, str, str]] = [

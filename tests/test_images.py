@@ -313,3 +313,24 @@ def test_a_grid_lays_pictures_out_row_by_row(count: int) -> None:
         assert np.array_equal(own, pixels[i].permute(1, 2, 0).numpy())
     if count == 5:
         assert bool((sheet[10:, 20:] == 255).all())
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "TGA", "ICO", "SGI"])
+def test_formats_that_are_not_stated_are_not_decoded(kind: str) -> None:
+    data = file(Image.new("RGB", (16, 16)), kind)
+    with pytest.raises(ValueError, match=r"damaged, or none of JPEG, PNG, WEBP"):
+        decode(data)
+
+
+def test_postscript_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = file(Image.new("RGB", (16, 16)), "EPS")
+    started: list[object] = []
+    monkeypatch.setattr("subprocess.Popen", lambda *how, **_: started.append(how))
+    with pytest.raises(ValueError, match="not a readable picture"):
+        decode(data)
+    assert started == []
+
+
+@pytest.mark.parametrize("kind", images.FORMATS)
+def test_every_stated_format_is_read(kind: str) -> None:
+    assert decode(file(Image.new("RGB", (16, 16), "red"), kind)).size == (16, 16)

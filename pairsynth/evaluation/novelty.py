@@ -97,7 +97,7 @@ def as_jpeg(pixels: Tensor) -> Tensor:
     for picture in pixels:
         file = BytesIO()
         to_picture(picture).save(file, "JPEG", quality=QUALITY)
-        found.append(to_tensor(Image.open(file)))
+        found.append(to_tensor(Image.open(file, formats=("JPEG",))))
     return torch.stack(found)
 
 

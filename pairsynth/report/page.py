@@ -153,7 +153,7 @@ def _plain(name: str) -> str:
 
 def _sheet(data: bytes) -> str:
     """A sheet of pictures, no wider than a page has use for."""
-    with Image.open(io.BytesIO(data)) as picture:
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
         sheet = picture.convert("RGB")
     if sheet.width > WIDEST:
         sheet = sheet.resize((WIDEST, round(sheet.height * WIDEST / sheet.width)))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from pairsynth import seeds
 from pairsynth.errors import InputError
-from pairsynth.images import decode
+from pairsynth.images import decode, formats
 from pairsynth.sources import metadata
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
 from pairsynth.sources.metadata import caption_of, decode_text, first, split_of
@@ -106,9 +106,7 @@ def _scan(desk: Desk) -> tuple[list[str], list[str], list[str]]:
     Of several tables in one folder the first of `metadata.NAMES` counts.
     """
     known = {
-        end
-        for end, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN or kind == "MPO"
+        end for end, kind in Image.registered_extensions().items() if kind in (*formats(), "MPO")
     }
     pictures, texts, tables = [], [], []
     for path in _files(desk):
@@ -124,7 +122,7 @@ def _scan(desk: Desk) -> tuple[list[str], list[str], list[str]]:
         elif path.name in metadata.NAMES:
             tables.append(name)
         else:
-            desk.account.refuse(name, "passed over: not a kind of picture that Pillow reads")
+            desk.account.refuse(name, "passed over: not a kind of picture that is read")
     if not pictures:
         raise InputError(
             f"{desk.root}: holds no pictures, in no subfolder either (looked for "
