@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, without_password
 
 Arguments = ParamSpec("Arguments")
 Item = TypeVar("Item")
@@ -47,7 +47,7 @@ def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[
             except InputError as error:
                 _end(f"error: {error}", 2)
             except OSError as error:
-                _end(f"error: {_refused(error)}", 2)
+                _end(f"error: {without_password(_refused(error))}", 2)
             except (MemoryError, RuntimeError) as error:
                 if not _is_memory(error):
                     raise

@@ -1,13 +1,24 @@
 """The one error a user can mend."""
 
+import re
+
 
 class InputError(Exception):
     """Something the user gave cannot be used; `message` says what, where and how to mend it.
 
     A command of `console.command` prints the message and exits with code 2, no traceback.
+    Passwords in addresses are left out of it.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_password(message))
 
     @property
     def message(self) -> str:
         """The message."""
         return str(self)
+
+
+def without_password(text: str) -> str:
+    """`text` with *** for the name and the password in each address (`https://me:word@host`)."""
+    return re.sub(r"(\w:/{1,2})[^\s/?#]*@", r"\1***@", text)

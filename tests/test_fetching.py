@@ -54,6 +54,14 @@ class Handler(BaseHTTPRequestHandler):
             start = 0
         if start >= len(server.body):
             return self.send_error(416)
+        if fault.startswith("to "):
+            return self.answer(302, b"", Location=fault[3:])
+        if fault == "trickle":
+            self.answer(200, server.body, 0)
+            for byte in server.body[:40]:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.02)
+            return None
         if fault == "loop":
             return self.answer(302, b"", Location=server.url)
         if fault == "page":
@@ -181,6 +189,47 @@ def test_faults_have_their_messages(
     assert not (tmp_path / "file.bin").exists()
 
 
+@pytest.mark.parametrize(
+    "nowhere", ["http://[::1", "http://x:99999999/", "http://\xff..\xff/", "gopher://x/"]
+)
+def test_a_redirect_to_nowhere_is_one_line(server: Server, tmp_path: Path, nowhere: str) -> None:
+    server.fault = f"to {nowhere}"
+    with pytest.raises(InputError, match=r"cannot be fetched|not reachable") as raised:
+        fetch(server.url, tmp_path / "file.bin", GOOD)
+    assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("fault", ["no ranges"])
+def test_a_download_has_a_largest_size(server: Server, tmp_path: Path, fault: str) -> None:
+    server.fault = fault
+    begin(tmp_path / "file.bin")
+    with pytest.raises(InputError, match=r"longer than the 40,000 bytes that it may have"):
+        fetch(server.url, tmp_path / "file.bin", GOOD, largest=40_000)
+    assert list(tmp_path.iterdir()) == []
+    fetch(server.url, tmp_path / "file.bin", GOOD, largest=len(BODY))
+
+
+def test_a_download_has_a_least_rate(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.fault = "trickle"
+    monkeypatch.setattr(fetching, "MINUTE", 0.1)
+    with pytest.raises(InputError, match=r"too slow, \d+ bytes .*goes on where it stopped"):
+        fetch(server.url, tmp_path / "file.bin", GOOD)
+    assert (tmp_path / "file.bin.part").stat().st_size > 0
+
+
+@pytest.mark.parametrize("address", ["http://me:s3cret@127.0.0.1:1/x", "ftp://me:s3cret@x/y"])
+def test_no_message_tells_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(fetching, "PAUSE", 0.001)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with pytest.raises(InputError, match=r"//\*\*\*@") as raised:
+        fetch(address, tmp_path / "x", GOOD)
+    assert "s3cret" not in raised.value.message
+
+
 def test_wrong_content_is_deleted(server: Server, tmp_path: Path) -> None:
     server.body = b"something else"
     with pytest.raises(InputError, match=r"its sha256 is .*, wanted is .*download was deleted"):
@@ -287,6 +336,58 @@ def test_bomb_by_total(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.tgz", *[(str(i), bytes(4000)) for i in range(30)])
     with pytest.raises(InputError, match="far more than it should"):
         list(archive_members(path, total=100_000))
+
+
+def pax(body: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """A header of extra keys, as it stands in a tar file."""
+    member = tarfile.TarInfo("pax")
+    member.type, member.size = kind, len(body)
+    return member.tobuf(tarfile.USTAR_FORMAT) + body + bytes(-len(body) % 512)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"9" * 100_000, "headers are far longer"),
+        (b"9" * 3000 + b" path=x\n", "number without end"),
+        (b"30 comment=" + b"x" * 200_000, "headers are far longer"),
+        (b"22 GNU.sparse.major=1\n", "or a sparse file"),
+    ],
+)
+def test_headers_of_archives_are_bounded(
+    tmp_path: Path, kind: bytes, body: bytes, message: str
+) -> None:
+    path = tmp_path / "a.tgz"
+    plain = gzip.decompress(archive(path, ("a", b"1")).read_bytes())
+    for before in (b"", plain[:1024]):  # as the first header, and as a later one
+        path.write_bytes(gzip.compress(before + pax(body, kind) + plain))
+        with pytest.raises(InputError, match=message):
+            list(archive_members(path))
+
+
+def test_a_sparse_member_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tgz", ("first", b"1"), ("x", special(tarfile.GNUTYPE_SPARSE)))
+    with pytest.raises(InputError, match="member 'x' is a link or a device, not a plain file"):
+        list(archive_members(path))
+
+
+def test_empty_members_have_an_end(tmp_path: Path) -> None:
+    headers = b"".join(tarfile.TarInfo(str(i)).tobuf() for i in range(70_000))
+    path = tmp_path / "a.tgz"
+    path.write_bytes(gzip.compress(headers + bytes(1024), 1))
+    with pytest.raises(InputError, match="headers are far longer"):
+        list(archive_members(path))
+
+
+def test_headers_of_an_ordinary_archive_with_extra_keys_are_read(tmp_path: Path) -> None:
+    name = "é" * 300
+    member = tarfile.TarInfo(name)
+    member.pax_headers = {"mtime": "1234567890.123456789", "comment": "x" * 500}
+    path = tmp_path / "a.tgz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(member)
+    assert list(archive_members(path)) == [(name, b"")]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])

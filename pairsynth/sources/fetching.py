@@ -24,6 +24,9 @@ ATTEMPTS = 5  # in a row without one new byte
 PAUSE = 1.0  # seconds before the second attempt, doubled before each further one
 TIMEOUT = (10.0, 30.0)  # seconds to connect, seconds of silence
 CHUNK = 1 << 18
+LEAST, MINUTE = 6000, 60.0  # bytes that must come in so many seconds
+LARGEST = 4 << 30  # bytes of a download
+HEADER, HEADERS = 4096, 32 << 20  # bytes of one header of an archive, of all together
 
 Check = Callable[[Path], None]
 """Raises ValueError with the reason when the file is not the one that is wanted."""
@@ -65,16 +68,35 @@ def read_checksums(path: Path) -> dict[str, str]:
     return sums
 
 
-def fetch(url: str, target: Path, check: Check) -> Path:
+class _Pace:
+    """Ends a download that hardly moves, whatever number of connections it is spread over."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.begun, self.bytes = url, time.monotonic(), 0
+
+    def note(self, size: int) -> None:
+        """So many bytes have come."""
+        self.bytes += size
+        if time.monotonic() - self.begun < MINUTE:
+            return
+        if self.bytes < LEAST:
+            raise InputError(
+                f"{self.url}: too slow, {self.bytes:,} bytes in {MINUTE:.0f} seconds; check the "
+                "network and run again: it goes on where it stopped"
+            )
+        self.begun, self.bytes = time.monotonic(), 0
+
+
+def fetch(url: str, target: Path, check: Check, largest: int = LARGEST) -> Path:
     """Download `url` to `target`, unless `target` passes `check` already: then without network.
 
     Bytes gather in `target`.part, from where an interrupted download goes on, and get their final
-    name once they are whole and pass `check`.
+    name once they are whole and pass `check`. largest: bytes that it may have.
 
     Raises:
         Missing: the server has no such file.
-        InputError: no network, a web page instead of the file, a redirect loop, wrong content
-            (which is deleted), no disk space.
+        InputError: no network or hardly any, a web page instead of the file, a redirect loop,
+            wrong content or too much of it (which is deleted), no disk space.
     """
     part = target.with_name(target.name + ".part")
     with _storing(part):
@@ -83,7 +105,7 @@ def fetch(url: str, target: Path, check: Check) -> Path:
             return target
         while True:
             resumed = part.exists()
-            _complete(url, part)
+            _complete(url, part, largest)
             fault = _fault(part, check)
             if fault is None:
                 break
@@ -136,12 +158,12 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _complete(url: str, part: Path) -> None:
+def _complete(url: str, part: Path, largest: int) -> None:
     """Transfer until the part is whole; patience ends after `ATTEMPTS` without a new byte."""
-    failures, furthest = 0, _size(part)
+    failures, furthest, pace = 0, _size(part), _Pace(url)
     while True:
         try:
-            return _transfer(url, part)
+            return _transfer(url, part, largest, pace)
         except UNSTEADY as error:
             failures = 1 if _size(part) > furthest else failures + 1
             furthest = max(furthest, _size(part))
@@ -153,8 +175,10 @@ def _complete(url: str, part: Path) -> None:
             time.sleep(PAUSE * 2 ** (failures - 1))
         except requests.TooManyRedirects as error:
             raise InputError(f"{url}: redirects in circles; check the address") from error
-        except requests.RequestException as error:
-            raise InputError(f"{url}: cannot be fetched ({error}); check the address") from error
+        except (requests.RequestException, ValueError, OverflowError) as error:
+            # the latter two where a redirect leads to what is no address
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"{url}: cannot be fetched ({reason}); check the address") from error
 
 
 def _root(error: BaseException) -> str:
@@ -164,7 +188,7 @@ def _root(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _transfer(url: str, part: Path) -> None:
+def _transfer(url: str, part: Path, largest: int, pace: _Pace) -> None:
     """One request for the bytes that the part lacks, appended to it as they come."""
     begun = _size(part)
     headers = {"Accept-Encoding": "identity"}
@@ -183,7 +207,15 @@ def _transfer(url: str, part: Path) -> None:
         _note_version(response, part)
         with part.open("ab" if begun else "wb") as file:
             for chunk in _shown(response, part.stem, begun):
+                begun += len(chunk)
+                if begun > largest:
+                    _discard(part)
+                    raise InputError(
+                        f"{url}: longer than the {largest:,} bytes that it may have; the download "
+                        "was deleted: check the address"
+                    )
                 file.write(chunk)
+                pace.note(len(chunk))
             file.flush()
             os.fsync(file.fileno())
 
@@ -238,7 +270,8 @@ def _shown(response: requests.Response, name: str, begun: int) -> Iterator[bytes
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=total, completed=begun)
-        for chunk in response.raw.stream(CHUNK, decode_content=False):
+        # not stream(), which waits for a whole chunk however slowly it comes
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
             progress.advance(task, len(chunk))
             yield chunk
 
@@ -247,16 +280,31 @@ DAMAGE = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, Recursion
 
 
 class _Box:
-    """A file that tarfile reads from, with limits that hold for headers too."""
+    """A file that tarfile reads from, with limits that hold for headers too.
+
+    in_headers: whether a header is being read. Python takes minutes over a long number in one, and
+    gathers the map of a sparse file without an end.
+    """
 
     def __init__(self, file: gzip.GzipFile, largest: int, total: int) -> None:
         self.file, self.largest, self.total = file, largest, total
         self.tell = file.tell
+        self.in_headers, self.headers = True, 0
 
     def read(self, size: int) -> bytes:
         if size > self.largest or self.file.tell() > self.total:
             raise ValueError("it unpacks to far more than it should")
-        return self.file.read(size)
+        data = self.file.read(size)
+        if self.in_headers:
+            self._examine(data)
+        return data
+
+    def _examine(self, header: bytes) -> None:
+        self.headers += len(header)
+        if len(header) > HEADER or self.headers > HEADERS:
+            raise ValueError("its headers are far longer than they should be")
+        if re.search(rb"\d{256}|GNU\.sparse", header):
+            raise ValueError("a header holds a number without end, or a sparse file")
 
     def seek(self, position: int) -> int:
         if position > self.total:
@@ -282,7 +330,7 @@ def archive_members(
         with gzip.open(path) as file:
             box: Any = _Box(file, largest, total)
             with tarfile.open(fileobj=box, mode="r:") as tar:
-                while (member := tar.next()) is not None:
+                while (member := _next(tar, box)) is not None:
                     tar.members.clear()  # type: ignore[attr-defined]  # else they pile up
                     if not member.isdir():
                         name = _safe_name(path, member, seen, largest)
@@ -299,13 +347,20 @@ def archive_members(
         ) from error
 
 
+def _next(tar: tarfile.TarFile, box: _Box) -> tarfile.TarInfo | None:
+    box.in_headers = True
+    member = tar.next()
+    box.in_headers = False
+    return member
+
+
 def _safe_name(path: Path, member: tarfile.TarInfo, seen: set[str], largest: int) -> str:
     name = PurePosixPath(member.name)
     fault = ""
     if member.size > largest:
         fault = f"unpacks to {member.size:,} bytes, more than {largest:,}"
-    elif not member.isreg():
-        fault = "is a link or a device, not a file"
+    elif not member.isreg() or member.issparse():
+        fault = "is a link or a device, not a plain file"
     elif name.is_absolute() or ".." in name.parts or re.search(r"[\\:\0]", member.name):
         fault = "has a name that leads out of the archive"
     elif str(name) in seen:

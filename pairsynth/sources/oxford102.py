@@ -25,7 +25,7 @@ from pairsynth.sources.fetching import (
 PICTURES, LABELS, SETID = "102flowers.tgz", "imagelabels.mat", "setid.mat"
 CAPTIONS = "cvpr2016_flowers.tar.gz"
 FILES = (PICTURES, LABELS, SETID, CAPTIONS)
-SUMS = "SHA256SUMS"
+SUMS, SUMS_BYTES = "SHA256SUMS", 1 << 20  # which may have so many
 DRIVE_FILE, DRIVE_KEY = "0B0ywwgffWnLLcms2WWJQRFNSWXM", "0-Av8zFbeDDvNcF1sSjDR32w"
 # confirm=t answers the page that asks whether a large file may come unscanned; not by way of
 # gdown, which drops the resource key that files as old as this one need (its issue 281)
@@ -197,7 +197,7 @@ def _fetch_mirror(mirror: str, cache: Path) -> dict[str, Path]:
     sums = None
     if not filled or (cache / SUMS).exists():
         with suppress(Missing):
-            sums = _read_sums(fetch(f"{mirror}/{SUMS}", cache / SUMS, _check_sums))
+            sums = _read_sums(fetch(f"{mirror}/{SUMS}", cache / SUMS, _check_sums, SUMS_BYTES))
     checks = _checks(sums, mirror)
     return {name: fetch(f"{mirror}/{name}", cache / name, checks[name]) for name in FILES}
 
