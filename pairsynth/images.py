@@ -18,7 +18,7 @@ SIZES = (32, 64, 128)
 MAX_PIXELS = 64_000_000
 # What images are read from, whatever a file is called. Pillow reads more, among it PostScript,
 # for which it starts another program.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 MARGIN = 3 / 16
 
 

@@ -445,6 +445,20 @@ def test_names_compare_as_people_see_them(tmp_path: Path, given: str) -> None:
     assert account.refused == []
 
 
+def test_a_bare_name_is_that_of_the_only_file_of_it(tmp_path: Path) -> None:
+    """As Flickr's captions name the files of Images/."""
+    bare(tmp_path / "Images", TWELVE)
+    bare(tmp_path / "more", ["00.png"])
+    rows = [{"file_name": name, "caption": "red"} for name in TWELVE]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    account = Account()
+    assert set(captions_of(read(tmp_path, account))) == {f"Images/{name}" for name in TWELVE[1:]}
+    assert account.refused[0] == (
+        "metadata.jsonl line 1",
+        "names '00.png', which is no picture under this folder",
+    )
+
+
 def test_letter_case_that_fits_two_pictures_is_refused(tmp_path: Path) -> None:
     bare(tmp_path, [*TWELVE, "a/x.png", "A/x.png"])
     rows = [{"file_name": name, "caption": "red"} for name in [*TWELVE, "a/X.png"]]
@@ -507,3 +521,12 @@ def test_classes_too_unequal_to_be_split_are_refused(tmp_path: Path) -> None:
     for seed in range(5):
         shares = [one.split for one in read(tmp_path, seed=seed, split="class")]
         assert shares.count("train") >= max(shares.count("val"), shares.count("test"))
+
+
+def test_split_folders_without_classes_need_no_other_split(tmp_path: Path) -> None:
+    for folder_name in ("train", "val", "test"):
+        for name in TWELVE[:4]:
+            add(tmp_path, f"{folder_name}/{name}", "red")
+    found = read(tmp_path, split="class")
+    assert {one.split for one in found} == {"train", "val", "test"}
+    assert {one.class_id for one in found} == {-1}

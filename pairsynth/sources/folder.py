@@ -379,7 +379,7 @@ def _check_given(
                 f"{desk.root}: {name} has no split in the metadata, others have; "
                 "give every picture one, or none"
             )
-    for label in sorted(members) if config.split == "class" else []:
+    for label in sorted(set(members) - {""}) if config.split == "class" else []:
         found = sorted({splits[name] for name in members[label]})
         if len(found) > 1:
             raise InputError(

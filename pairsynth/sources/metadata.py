@@ -100,14 +100,17 @@ class Names:
         self.root = root.resolve()
         self.exact = {_plain(name): name for name in pictures}
         self.folded: dict[str, set[str]] = {}
+        self.bare: dict[str, set[str]] = {}
         for name in pictures:
             self.folded.setdefault(_plain(name).casefold(), set()).add(name)
+            self.bare.setdefault(PurePosixPath(_plain(name)).name, set()).add(name)
 
     def find(self, given: str, below: str) -> str | None:
         r"""The picture called `given` in a table of the subfolder `below`; None where none is.
 
         NFC and NFD are one, so are `\` and `/`, spaces at the ends do not count, an absolute path
-        may lead into the folder, and letters may differ in case where only one picture fits.
+        may lead into the folder, letters may differ in case where only one picture fits, and so
+        may the folder be left out.
         """
         name = _plain(given)
         if name.startswith("/"):
@@ -121,7 +124,8 @@ class Names:
             fits = self.folded.get(place.casefold(), set())
             if len(fits) == 1:
                 return next(iter(fits))
-        return None
+        fits = self.bare.get(name, set())
+        return next(iter(fits)) if len(fits) == 1 else None
 
 
 def _plain(name: str) -> str:
