@@ -3,14 +3,19 @@
 Read as a file everywhere, and in a real browser where there is one.
 """
 
+import base64
 import csv
+import io
 import json
 import re
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping
+from html import unescape
 from html.parser import HTMLParser
 from importlib.metadata import version
+from itertools import combinations
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -26,7 +31,7 @@ from pairsynth import config
 from pairsynth.artifacts import new_folder, read_shards
 from pairsynth.dataset import Refusals, read_manifest, write_pairs
 from pairsynth.errors import InputError
-from pairsynth.report import charts, curves, drawn, gallery, headlines, page, results
+from pairsynth.report import benefit, charts, curves, drawn, gallery, headlines, page, results
 from pairsynth.report.results import Measured, Results
 from tests.browser import DARK, NEEDS_BROWSER, browse, screenshot, visit
 from tests.workspace import facts_of, run
@@ -76,7 +81,7 @@ def hostile(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_pairs(again, rows, facts, refusals)
     write_rows(folder / "data/pictures/refused.csv", [{"item": "<b>a.png", "reason": HOSTILE[0]}])
     judged = {"judge_similarity": 0.25, "judge_rank": 3, "longest_copied": 7}
-    write_rows(metrics / "pairs.csv", [{"pair_id": rows[0]["pair_id"], **judged}])
+    write_rows(metrics / "pairs.csv", [{"pair_id": rows[-1]["pair_id"], **judged}])
     use = [
         {"task": "retrieval", "arm": arm, "share": share, "seed": seed, "value": 0.5 + seed / 10}
         for arm in ("real", "both", "synthetic")
@@ -105,7 +110,7 @@ def plain(checkout: Path) -> Path:
 
 
 class Reader(HTMLParser):
-    """Every tag with its attributes, and the words between them."""
+    """Every tag with its attributes, and the words between them but those of scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -117,7 +122,16 @@ class Reader(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if self.cdata_elem != "script":
+            self.words.append(data)
+
+
+def gallery_of(text: str) -> dict[str, Any]:
+    """What the page's script pages through."""
+    found = re.search(r'<script type="application/json" id="pairs">(.*?)</script>', text)
+    assert found
+    records: dict[str, Any] = json.loads(found[1])
+    return records
 
 
 # ---------------------------------------------------------------- as a file
@@ -140,7 +154,7 @@ def test_the_page_has_what_it_needs_in_itself(html: str) -> None:
 def test_hostile_words_are_escaped(html: str) -> None:
     reader = Reader(html)
     tags = Counter(tag for tag, _ in reader.tags)
-    assert tags["script"] == 1
+    assert tags["script"] == 2  # the gallery's data, and what pages through them
     assert tags["iframe"] == 0
     words = "".join(reader.words)
     for caption in HOSTILE:
@@ -172,7 +186,7 @@ def test_all_that_may_be_measured_is_shown(html: str) -> None:
     words = " ".join(Reader(html).words)
     assert "judge's rank" in words
     assert "words in a row from train" in words
-    assert "it helps" in words
+    assert any(verdict in words for verdict in benefit.VERDICTS.values())
     assert "bleu signature" in words
     assert "real and synthetic" in words
     assert "Not measured in this run" not in words
@@ -199,6 +213,47 @@ def test_the_page_says_how_it_was_measured(plain: Path, checkout: Path) -> None:
     for section, values in params.items():
         for key in values if isinstance(values, dict) else [section]:
             assert f">{key}</th>" in words
+
+
+def test_the_gallery_holds_every_pair(hostile: Path, html: str) -> None:
+    found = gallery_of(html)
+    told = {pair["title"]: pair for pair in found["pairs"]}
+    rows = read_shards(hostile / "data/synthetic", "train").to_pylist()
+    assert len(found["pairs"]) == len(told) == len(rows) > gallery.PAGE
+    for row in rows:
+        pair = told[row["pair_id"]]
+        assert pair["caption"] == row["caption"]
+        assert pair["nearest_caption"] == row["nearest_caption"]
+        assert found["nearest"][row["nearest_image_id"]].startswith("data:image/webp;base64,")
+        own = Image.open(io.BytesIO(base64.b64decode(pair["picture"].partition(",")[2])))
+        wanted = Image.open(io.BytesIO(row["image"]["bytes"])).resize(own.size)
+        difference = np.asarray(own, float) - np.asarray(wanted, float)
+        assert np.abs(difference).mean() < 12
+
+
+def test_a_few_pairs_are_shown_first_from_the_best_to_the_worst(html: str) -> None:
+    shown = html[html.index('<ul class="glance"') :].partition("</ul>")[0]
+    alts = [a["alt"] for tag, a in Reader(shown).tags if tag == "img"]
+    pairs = gallery_of(html)["pairs"]
+    assert alts == [f"Synthetic image: {pairs[row]['caption']}" for row in range(4, 64, 8)]
+
+
+def test_the_page_names_the_commit_of_its_code(plain: Path, checkout: Path) -> None:
+    name = run(checkout, "git", "log", "-1", "--format=%H", "--", "pairsynth", "stages").stdout
+    text = plain.read_text()
+    assert f"commit <code>{name.strip()}</code>" in text
+    assert f"code of commit {name[:10]}</a>" in text
+
+
+def test_the_recipe_reads_the_data_set(plain: Path, checkout: Path) -> None:
+    """As somebody would who copies it from the page."""
+    found = re.search(r'<code id="recipe">(.*?)</code>', plain.read_text(), re.S)
+    assert found
+    recipe = unescape(found[1])
+    assert recipe.count("\n") == 4
+    said = run(checkout, sys.executable, "-c", recipe).stdout.splitlines()
+    rows = read_shards(checkout / "data/synthetic", "train").to_pylist()
+    assert said == [f"{row['caption']} {row['novelty']} (32, 32)" for row in rows]
 
 
 def test_equal_reports_are_equal_pages(hostile: Path, html: str) -> None:
@@ -265,15 +320,22 @@ def test_the_filters_work(hostile: Path, tmp_path: Path) -> None:
       }};
       const count = () => document.getElementById("count").textContent;
       const steps = {{}};
-      const note = (name) => {{ steps[name] = [{SHOWN}, count()]; }};
+      const at = () => ["page", "pages"].map((id) => document.getElementById(id).value);
+      const note = (name) => {{ steps[name] = [{SHOWN}, count(), at().join(" of ")]; }};
       note("start");
-      document.getElementById("more").click();
-      note("more");
+      document.getElementById("next").click();
+      note("second");
+      set(document.getElementById("page"), 99);
+      document.getElementById("page").dispatchEvent(new Event("change"));
+      note("last");
       set(document.getElementById("order"), "worst");
       note("worst");
       set(document.getElementById("order"), "near");
       note("near");
       set(document.getElementById("order"), "best");
+      set(document.getElementById("words"), "SCRIPT hacked");
+      note("words");
+      set(document.getElementById("words"), "");
       for (const box of document.querySelectorAll("[name=strategy]"))
         if (box.value !== "text_density") set(box, false);
       note("strategy");
@@ -290,23 +352,59 @@ def test_the_filters_work(hostile: Path, tmp_path: Path) -> None:
         return [float(card["score"]) for card in found[step][0]]
 
     assert len(scores("start")) == 24
-    assert found["start"][1] == "64 of 64 pairs match; 24 shown"
-    assert len(scores("more")) == 48
-    assert scores("start") == sorted(scores("start"), reverse=True)
+    assert found["start"][1:] == ["64 of 64 pairs match", "1 of 3"]
+    assert found["second"][2] == "2 of 3"
+    assert found["last"][2] == "3 of 3"
+    every = scores("start") + scores("second") + scores("last")
+    assert every == pytest.approx([i / 100 for i in reversed(range(64))])
     assert scores("worst") == sorted(scores("worst"))
     assert scores("worst")[0] == 0
     near = [float(card["distance"]) for card in found["near"][0]]
     assert near == sorted(near)
+    assert found["words"][1] == f"{sum(i % 6 < 2 for i in range(64))} of 64 pairs match"
     assert {card["strategy"] for card in found["strategy"][0]} == {"text_density"}
     rows = read_shards(hostile / "data/synthetic", "train").to_pylist()
     wanted = [r for r in rows if r["strategy"] == "text_density" and 0.3 <= r["consistency"] <= 0.5]
     assert len(scores("score")) == len(wanted)
     assert all(0.3 <= one <= 0.5 for one in scores("score"))
-    assert found["none"] == [[], "0 of 64 pairs match; 0 shown"]
+    assert found["none"] == [[], "0 of 64 pairs match", "1 of 1"]
+
+
+BOXES = """
+  for (const box of document.querySelectorAll("details")) box.open = true;
+  const size = (one) => one.getBoundingClientRect();
+  return [...document.querySelectorAll(".chart svg")].map((svg) => {
+    const texts = [...svg.querySelectorAll("text")].map((one) => {
+      const box = size(one);
+      return [one.textContent, box.left, box.top, box.right, box.bottom];
+    });
+    const own = size(svg);
+    const axes = size(svg.querySelector("[id$='-patch_2']"));
+    const high = axes.height / own.height;
+    return [svg.getAttribute("role"), own.left, own.right, axes.width, high, texts];
+  });"""
 
 
 @NEEDS_BROWSER
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_charts_can_be_read_at_every_width(plain: Path, tmp_path: Path, width: int) -> None:
+    """In the page's own letters, which are not those that matplotlib measured."""
+    charts_ = visit(plain, tmp_path, BOXES, width).found
+    assert len(charts_) > 10
+    for role, left, right, axes, height, texts in charts_:
+        assert role == "img"
+        assert 0 <= left < right <= width
+        assert right - left >= 300
+        assert axes > 0.55 * (right - left)
+        assert height > 0.55
+        for (one, *a), (other, *b) in combinations(texts, 2):
+            apart = max(b[0] - a[2], a[0] - b[2], b[1] - a[3], a[1] - b[3])
+            assert apart > -3, (one, other)  # boxes of letters have a little room of their own
+        assert all(left - 1 <= box[0] and box[2] <= right + 1 for _, *box in texts), texts
+
+
+@NEEDS_BROWSER
+@pytest.mark.parametrize("width", [390, 820, 1280])
 def test_nothing_runs_over_the_side(hostile: Path, tmp_path: Path, width: int) -> None:
     probe = """
       for (const box of document.querySelectorAll("details")) box.open = true;
@@ -460,7 +558,7 @@ def test_nothing_measured_is_nothing_shown(tmp_path: Path) -> None:
 
 def test_the_gallery_has_the_best_the_worst_and_the_least_new() -> None:
     rng = np.random.default_rng(0)
-    scores, distances = rng.random((2, 1000))
+    scores, distances = rng.random((2, 3 * gallery.MOST))
     rows = gallery.choose(scores, distances)
     assert len(rows) == len(set(rows)) == gallery.MOST
     assert scores[rows].tolist() == sorted(scores[rows], reverse=True)
@@ -487,6 +585,8 @@ def test_a_chart_takes_the_colours_of_the_page() -> None:
     svg = chart().svg
     assert svg == chart().svg
     assert svg.startswith("<svg")
+    assert 'role="img" aria-labelledby="a-title a-says"' in svg
+    assert '<title id="a-title">A chart</title><desc id="a-says">It rises.</desc>' in svg
     assert "currentColor" in svg
     assert charts.INK not in svg
     assert "http" not in svg

@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from math import inf, isfinite
 from typing import Any
 
@@ -84,7 +85,12 @@ class Chart:
             buffer = io.StringIO()
             nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
             sheet.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-        return _embeddable(buffer.getvalue(), self.name)
+        svg = _embeddable(buffer.getvalue(), self.name)
+        ids = f"{self.name}-title {self.name}-says"
+        words = f'<title id="{self.name}-title">{escape(self.title)}</title>'
+        words += f'<desc id="{self.name}-says">{escape(self.says)}</desc>'
+        start, rest = svg.split(">", 1)
+        return f'{start} role="img" aria-labelledby="{ids}">{words}{rest}'
 
 
 def _embeddable(svg: str, name: str) -> str:

@@ -19,8 +19,12 @@ from pairsynth.images import decode, fit, to_picture
 from pairsynth.report.results import Results, Row, number
 
 SIDE = 64
-MOST = 180
-ENDS = 36
+# Pairs in the page, of which the browser shows `PAGE` at a time, and `GLANCE` stand at its top.
+# A pair takes about 4 kB: more of them would make a file that browsers open slowly.
+MOST = 2500
+ENDS = 500
+PAGE = 24
+GLANCE = 8
 REFUSED_INPUTS = 100
 
 COLUMNS = [
@@ -65,6 +69,27 @@ class Made:
     inputs: list[tuple[str, str]]
     inputs_total: int
     distances: list[float]
+
+    @property
+    def glance(self) -> list[Card]:
+        """A few of the pairs, evenly from the best to the worst: no choice of the best."""
+        places = (np.arange(GLANCE) + 0.5) / GLANCE * len(self.pairs)
+        return [self.pairs[place] for place in dict.fromkeys(places.astype(int).tolist())]
+
+    @property
+    def first(self) -> list[Card]:
+        """Those that stand in the page before its script has run."""
+        return self.pairs[:PAGE]
+
+    @property
+    def records(self) -> dict[str, Any]:
+        """The pairs for the page's script: each nearest training picture once, by its id."""
+        cards = [{**vars(card), "nearest": ""} for card in self.pairs]
+        return {
+            "page": PAGE,
+            "pairs": cards,
+            "nearest": {card.nearest_id: card.nearest for card in self.pairs},
+        }
 
 
 def made(pictures: Path, synthetic: Path, results: Results) -> Made:

@@ -222,9 +222,9 @@ NOVELTY: list[Headline] = [
 ]
 
 SUMMARY = (
+    ("novelty", "pairs", "all_new"),
     ("pairs", "all", "petal_colour"),
     ("pairs", "all", "r_precision"),
-    ("novelty", "pairs", "all_new"),
     ("images_judge", "drawn_and_test", "kid"),
 )
 

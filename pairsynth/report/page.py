@@ -19,10 +19,11 @@ from pairsynth.dataset import read_manifest
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.images import decode, to_tensor
 from pairsynth.mappings import load_mappings
-from pairsynth.report import curves, drawn, headlines, results
+from pairsynth.report import benefit, curves, drawn, headlines, provenance, results
 from pairsynth.report.charts import Chart
 from pairsynth.report.drawn import Scene, Strip
 from pairsynth.report.gallery import Made, address, made
+from pairsynth.report.provenance import Commit
 from pairsynth.report.results import Results
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -55,6 +56,7 @@ class Report:
     cycles: list[Strip]
     manifest: Mapping[str, Any]
     params: Mapping[str, Any]
+    commit: Commit | None
 
 
 def gather(
@@ -87,6 +89,7 @@ def gather(
         list(drawn.cycles(scene)),
         read_manifest(data / "synthetic", **source, **mappings.digests),
         params,
+        provenance.of_code(),
     )
 
 
@@ -106,6 +109,7 @@ def charts(found: Results) -> list[Chart]:
 def render(report: Report) -> str:
     """The page; equal reports give equal pages."""
     found = report.results
+    tasks = benefit.tasks(found)
     template = _environment().get_template("page.html")
     return template.render(
         report=report,
@@ -120,6 +124,9 @@ def render(report: Report) -> str:
         cycle_charts=list(curves.cycles(found)),
         cycle_rows=found.curves.get("cycles", []),
         use_charts=list(curves.use(found)),
+        tasks=tasks,
+        advice=benefit.advice(tasks),
+        verdicts=benefit.VERDICTS,
         arms=curves.arms(found),
         arm_names=curves.ARMS,
         training_charts=list(curves.training(found)),
