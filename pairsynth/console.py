@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import re
 import resource
 import signal
 import sys
@@ -27,6 +28,7 @@ from pairsynth.errors import InputError, without_password
 Arguments = ParamSpec("Arguments")
 Item = TypeVar("Item")
 
+LONGEST_LINE = 2000  # letters
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -98,8 +100,18 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 def _end(message: str, code: int) -> None:
-    typer.secho(message, err=True, fg="red")
+    typer.secho(line(message), err=True, fg="red")
     raise typer.Exit(code)
+
+
+def line(message: str) -> str:
+    """`message` as one line of bounded length, of signs that leave a terminal as it is.
+
+    What others said (Arrow, the names of files) may hold line breaks and worse.
+    """
+    words = re.sub(r"\s*[\r\n]+\s*", " ", message.strip())
+    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in words)
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 4]} ..."
 
 
 def track(items: Iterable[Item], total: int | None, what: str, unit: str = "") -> Iterator[Item]:

@@ -42,6 +42,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 settings.register_profile(
     "slow machine", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("long", settings.get_profile("slow machine"), max_examples=1250)
 settings.load_profile("slow machine")
 
 

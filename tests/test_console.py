@@ -189,3 +189,20 @@ def test_the_last_line_tells_time_rate_and_memory(capsys: pytest.CaptureFixture[
     console.Stopwatch().say("embed", 1000, "images")
     line = capsys.readouterr().out
     assert re.fullmatch(r"embed: \d+\.\d s, [\d,]+ images/s, peak memory \d+\.\d\d GB\n", line)
+
+
+def test_a_message_is_one_line_whatever_others_said() -> None:
+    said = console.line("data/x.parquet: cannot be read: Invalid data\nDeserializing failed.\r\n")
+    assert said == "data/x.parquet: cannot be read: Invalid data Deserializing failed."
+
+
+def test_a_message_leaves_the_terminal_as_it_is() -> None:
+    assert console.line("no \x1b[31m\u202e file \u00e4 \u4e2d") == (
+        "no \\x1b[31m\\u202e file \u00e4 \u4e2d"
+    )
+
+
+def test_a_message_is_of_bounded_length() -> None:
+    said = console.line("x" * 100_000)
+    assert len(said) == console.LONGEST_LINE
+    assert said.endswith("x ...")
