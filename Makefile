@@ -29,11 +29,11 @@ check: $(VENV)/installed-test
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e .
+	$(INSTALL) -e '.[imagenet]'
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(INSTALL) -e '.[test]'
+	$(INSTALL) -e '.[imagenet,test]'
 	touch $@
 
 clean:

