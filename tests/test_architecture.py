@@ -23,8 +23,8 @@ from pairsynth.synthesis import SynthesisConfig
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
-        "artifacts checkpoints config console contrastive devices efficientnet errors examples figures "
-        "images inference nonfinite parallel pretrained profile resume sampling seeds text"
+        "artifacts checkpoints config console contrastive devices efficientnet errors examples "
+        "figures images inference nonfinite parallel pretrained profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
     "joints": "decoding mappings mixture_fitting strips",

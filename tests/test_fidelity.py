@@ -1,18 +1,28 @@
 """Likeness tells real from degraded, and says the same whatever else is measured."""
 
+import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
+from pairsynth.efficientnet import JUDGE, installed
 from pairsynth.encoders import JointEncoder
+from pairsynth.evaluation import fidelity as fidelity_module
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Figure, Pairs
-from pairsynth.evaluation.fidelity import degrade, fidelity, views
+from pairsynth.evaluation.fidelity import degrade, fidelity, relative, variety, views
 from pairsynth.examples import Embeddings, Pictures
+from pairsynth.images import to_tensor
 from pairsynth.mappings import Mappings
-from pairsynth.metrics.distributions import vendi
+from pairsynth.metrics.distributions import kid, manifold, vendi
+from pairsynth.metrics.feature_extractors import imagenet_features
 from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.seeds import stream
+from pairsynth.sources import garden_drawing
+from pairsynth.sources.garden import grow
 from tests.conftest import draw
 
 
@@ -101,7 +111,7 @@ def test_few_pictures_leave_out_what_needs_many(scene: EvaluationContext) -> Non
     small = {**scene.pictures, "test": draw(12, 1)}
     groups = fidelity(replace(scene, pictures=small), draw(12, 1).pixels, pairs(draw(13, 1).pixels))
     measures = {figure.measure for group in groups for figure in group}
-    assert measures == {"kid", "vendi", "vendi_real"}
+    assert measures - {"apart", "apart_share"} == {"kid", "vendi", "vendi_real"}
 
 
 def test_degraded_pictures_keep_size_and_mean(val: Pictures) -> None:
@@ -110,3 +120,97 @@ def test_degraded_pictures_keep_size_and_mean(val: Pictures) -> None:
     assert found.dtype == torch.uint8
     assert abs(float(found.float().mean() - val.pixels.float().mean())) < 2
     assert float(found.float().std()) < float(val.pixels.float().std())
+
+
+# ---------------------------------------------------------------- what the eye sees
+
+with_weights = pytest.mark.skipif(
+    not installed(JUDGE), reason="the extra imagenet is not installed"
+)
+
+
+def flowers(first: int, count: int) -> torch.Tensor:
+    """Garden flowers of `count` species, two of each, uint8 (2 count, 3, 64, 64)."""
+    species = grow(first + count, 3)[first:]
+    drawn = [
+        garden_drawing.draw(kind.attributes, kind.look, 64, stream(3, "test", kind.number, i))
+        for kind in species
+        for i in range(2)
+    ]
+    return torch.stack([to_tensor(one) for one in drawn])
+
+
+def blocks_shuffled(pixels: torch.Tensor, side: int = 8) -> torch.Tensor:
+    """The blocks of each image in an order of chance: colours and texture stay, form goes."""
+    unfolded = F.unfold(pixels.float(), side, stride=side)
+    rng = torch.Generator().manual_seed(0)
+    orders = [torch.randperm(unfolded.shape[-1], generator=rng) for _ in pixels]
+    mixed = torch.stack([one[:, order] for one, order in zip(unfolded, orders, strict=True)])
+    return F.fold(mixed, pixels.shape[-2:], side, stride=side).to(torch.uint8)
+
+
+@with_weights
+def test_sets_come_out_in_the_order_in_which_a_person_ranks_them() -> None:
+    """Other flowers, blurred ones, blocks in disorder, one flower again and again."""
+    view, rng = imagenet_features(torch.device("cpu")), torch.Generator()
+    real, others = view(flowers(0, 30)), flowers(30, 30)
+    sets = [others, degrade(others), blocks_shuffled(others), others[:1].expand_as(others)]
+    found = [kid(real, view(one), rng.manual_seed(0)).value for one in sets]
+    assert found == sorted(found)
+    assert found[1] > 5 * abs(found[0])
+    assert manifold(real, view(sets[3])).recall < 0.1
+    assert manifold(real, view(sets[0])).precision > manifold(real, view(sets[1])).precision
+
+
+@with_weights
+def test_draws_of_one_caption_are_compared_with_real_images_of_one_class(
+    scene: EvaluationContext,
+) -> None:
+    found = {figure.key: figure for figure in variety(scene, views(scene)["imagenet"])}
+    drawn = value(found, "images_imagenet_drawn_of_one_caption_apart")
+    real = value(found, "images_imagenet_real_of_one_class_apart")
+    assert value(found, "images_imagenet_drawn_of_one_caption_apart_share") == drawn / real
+    features = views(scene)["imagenet"](scene.test.pixels)
+    within = [
+        np.linalg.norm(features[i] - features[j])
+        for kind in range(4)
+        for i, j in itertools.combinations(range(15 * kind, 15 * kind + 6), 2)
+    ]
+    between = [
+        np.linalg.norm(features[i] - features[j])
+        for i, j in itertools.combinations(range(0, 60, 15), 2)
+    ]
+    assert real == pytest.approx(np.mean(within) / np.mean(between), rel=0.02)
+
+
+def test_what_differs_is_measured_by_how_much_others_do() -> None:
+    rng = torch.Generator().manual_seed(0)
+    middles = 10 * torch.randn(40, 16, generator=rng)
+    sets = [middle + torch.randn(6, 16, generator=rng) for middle in middles]
+    found = relative(sets)
+    assert found == pytest.approx(0.1, rel=0.1)
+    assert relative([3 * one for one in sets]) == pytest.approx(found)
+    assert relative([one[:1].expand(6, -1) for one in sets]) == 0
+    assert relative(sets[:1]) is None
+
+
+@with_weights
+def test_without_two_images_of_one_known_class_variety_has_nothing_beside_it(
+    scene: EvaluationContext,
+) -> None:
+    nobody = replace(scene.test, class_ids=torch.full((60,), -1))
+    alone = replace(scene, pictures={**scene.pictures, "test": nobody})
+    found = {figure.key: figure for figure in variety(alone, views(scene)["pixels"])}
+    assert found["images_imagenet_real_of_one_class_apart"].value is None
+    assert found["images_imagenet_drawn_of_one_caption_apart_share"].value is None
+    assert value(found, "images_imagenet_drawn_of_one_caption_apart") > 0
+
+
+def test_without_the_extra_the_view_is_left_out(
+    scene: EvaluationContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fidelity_module, "installed", lambda _: False)
+    assert "imagenet" not in views(scene)
+    assert fidelity_module.count(scene) == 12
+    groups = list(fidelity(scene, scene.test.pixels, pairs(scene.test.pixels)))
+    assert len(groups) == 12

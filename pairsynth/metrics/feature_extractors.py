@@ -16,11 +16,14 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pairsynth.devices import autocast
+from pairsynth.efficientnet import JUDGE, EfficientNet
 from pairsynth.images import to_network
 from pairsynth.pretrained import load_pretrained
 
 COMPONENTS = 64
 SIDE = 32
+IMAGENET_SIDE = 128
 CONSTANT = 1e-4
 
 Features = Callable[[Tensor], Tensor]
@@ -92,3 +95,23 @@ def pretrained_features(weights: Path) -> Features:
     """
     network = load_pretrained(weights, "evaluate.judge_weights")
     return lambda pixels: torch.cat([network(part.float() / 255) for part in pixels.split(32)])
+
+
+def imagenet_features(device: torch.device) -> Features:
+    """What EfficientNet-Lite2 sees in images enlarged to 128 pixels: form, and not texture alone.
+
+    It judges only: what teaches train_gan is a smaller one of its family.
+    """
+    network = EfficientNet(JUDGE).to(device)
+
+    @torch.no_grad()
+    def features(pixels: Tensor) -> Tensor:
+        parts = []
+        for part in pixels.split(64):
+            side = (IMAGENET_SIDE, IMAGENET_SIDE)
+            images = F.interpolate(to_network(part.to(device)), side, mode="bilinear")
+            with autocast(device):
+                parts.append(network.pooled(images).float().cpu())
+        return torch.cat(parts)
+
+    return features
