@@ -19,6 +19,7 @@ from pairsynth.batches import Batch, Batches
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.config import check
 from pairsynth.contrastive import contrastive_loss
+from pairsynth.critic import ProjectedCritic
 from pairsynth.devices import autocast, need_compiler
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import OBJECTIVES, Gan
@@ -33,12 +34,15 @@ from pairsynth.nonfinite import check_finite, gradient_norm
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 
+CRITICS = ("projected", "none")
+
 
 @dataclass(frozen=True)
 class GanConfig:
     """Section `train_gan` of params.yaml.
 
     objective: gan-cls (the paper's, to the letter) or hinge (what measured best).
+    critic: projected (a second one, on frozen ImageNet features, has half of the loss) or none.
     epochs: passes over the train pictures, with one caption drawn for each.
     batch_size: pictures in a step, those of all processes together.
     noise: Z, normal numbers the generator takes besides psi.
@@ -56,6 +60,7 @@ class GanConfig:
     """
 
     objective: str
+    critic: str
     epochs: int
     batch_size: int
     noise: int
@@ -74,6 +79,7 @@ class GanConfig:
     def __post_init__(self) -> None:
         known = tuple(OBJECTIVES)
         check(self.objective in known, "objective", self.objective, f"one of {known}")
+        check(self.critic in CRITICS, "critic", self.critic, f"one of {CRITICS}")
         check(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         check(1 <= self.noise <= 4096, "noise", self.noise, "1 to 4,096")
         for key in ("generator_channels", "discriminator_channels"):
@@ -134,15 +140,17 @@ def train(
     Raises:
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
-    parallel.agree(gan.generator, gan.discriminator)
+    critic = build_critic(config, gan, device)
+    critics = () if critic is None else (critic,)
+    parallel.agree(gan.generator, gan.discriminator, *critics)
     rng = torch_stream(seed, "train_gan", device=device)
     batches = Batches(pictures, embeddings, config.batch_size, gan.size, device)
-    step = Step(gan, config, rng)
+    step = Step(gan, config, rng, critic)
     ema = EMA(gan.generator, config.ema_decay)
     optimizers = (step.generator_optimizer, step.discriminator_optimizer)
     for optimizer in optimizers:
         parallel.average_before(optimizer)
-    parts = (gan.generator, gan.discriminator, ema, *optimizers, rng, watch)
+    parts = (gan.generator, gan.discriminator, *critics, ema, *optimizers, rng, watch)
     reports = resume.restore(GanReport, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
@@ -152,16 +160,29 @@ def train(
         parallel.draw_apart(rng, seed, "train_gan", epoch)
         figures = []
         for batch in batches.epoch(rng):
-            figures.append(torch.cat([step(batch), _gradients(gan)]))
+            figures.append(torch.cat([step(batch), step.gradients()]))
             ema.update(gan.generator)
         means = _finite(parallel.mean(torch.stack(figures)), epoch)[:, :5].mean(0).tolist()
-        parallel.average_buffers(gan.generator, gan.discriminator, ema.module)
+        heads = [one.heads for one in critics]
+        parallel.average_buffers(gan.generator, gan.discriminator, ema.module, *heads)
         images = len(figures) * batches.size
         means += watch(ema.module, epoch)
         reports.append(GanReport(epoch, images, *means))
         resume.keep(reports)
         yield reports[-1]
     gan.generator.load_state_dict(ema.module.state_dict())
+
+
+def build_critic(config: GanConfig, gan: Gan, device: torch.device) -> ProjectedCritic | None:
+    """The second critic that `config` asks for, on `device`.
+
+    Raises:
+        InputError: where the extra that has its weights is not installed.
+    """
+    if config.critic == "none":
+        return None
+    critic = ProjectedCritic(gan.size, int(gan.options["dimension"]))
+    return critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class EMA:
@@ -206,10 +227,6 @@ def rate_share(epoch: int, epochs: int, cooldown: float) -> float:
     return min(1.0, (epochs + 1 - epoch) / max(1.0, cooldown * epochs))
 
 
-def _gradients(gan: Gan) -> Tensor:
-    return torch.stack([gradient_norm(gan.discriminator), gradient_norm(gan.generator)])
-
-
 def _finite(figures: Tensor, epoch: int) -> Tensor:
     return check_finite(
         figures,
@@ -223,21 +240,35 @@ def _finite(figures: Tensor, epoch: int) -> Tensor:
 class Step:
     """One step of GAN-CLS; its state is the two optimizers."""
 
-    def __init__(self, gan: Gan, config: GanConfig, rng: torch.Generator) -> None:
-        self.gan, self.config, self.rng = gan, config, rng
+    def __init__(
+        self,
+        gan: Gan,
+        config: GanConfig,
+        rng: torch.Generator,
+        critic: ProjectedCritic | None = None,
+    ) -> None:
+        self.gan, self.config, self.rng, self.critic = gan, config, rng, critic
+        heads = [] if critic is None else [critic.heads]
+        self.judges = nn.ModuleList([gan.discriminator, *heads])
         if config.compile:
-            need_compiler("train_gan.compile")
-            # dynamo asks normalised weights, which are no leaves, for their gradients.
-            warnings.filterwarnings("ignore", "The .grad attribute")
-            for part in (gan.generator, gan.discriminator.trunk, gan.discriminator.join):
-                part.compile()
+            self._compile()
         betas = (config.beta1, 0.999)
         self.generator_optimizer = torch.optim.Adam(
             gan.generator.parameters(), config.generator_lr, betas, fused=True
         )
         self.discriminator_optimizer = torch.optim.Adam(
-            gan.discriminator.parameters(), config.discriminator_lr, betas, fused=True
+            self.judges.parameters(), config.discriminator_lr, betas, fused=True
         )
+
+    def _compile(self) -> None:
+        need_compiler("train_gan.compile")
+        # dynamo asks normalised weights, which are no leaves, for their gradients.
+        warnings.filterwarnings("ignore", "The .grad attribute")
+        parts = [self.gan.generator, self.gan.discriminator.trunk, self.gan.discriminator.join]
+        if self.critic is not None:
+            parts += [self.critic.projection, *self.critic.heads]
+        for part in parts:
+            part.compile()
 
     def slow_to(self, share: float) -> None:
         """Learn with `share` of the learning rates from now on."""
@@ -246,45 +277,64 @@ class Step:
         for group in self.discriminator_optimizer.param_groups:
             group["lr"] = share * self.config.discriminator_lr
 
+    def gradients(self) -> Tensor:
+        """The norms of the gradients of the last step (2)."""
+        return torch.stack([gradient_norm(self.judges), gradient_norm(self.gan.generator)])
+
     def __call__(self, batch: Batch) -> Tensor:
         """Learn from one batch; returns both losses and the mean scores: real, wrong, fake (5)."""
         generator, discriminator = self.gan.generator, self.gan.discriminator
-        count, device = len(batch.images), batch.images.device
+        losses, count, device = self.gan.objective, len(batch.images), batch.images.device
         between = int(self.config.interpolation * count)
         psi = interpolate_some(batch.psi, between, self.rng)
         noise = torch.randn(count, self.gan.noise, generator=self.rng, device=device)
         # Both passes of a step share one spectral norm of each weight.
         with autocast(device), parametrize.cached():
-            fake_images = generator(noise, psi)
+            images, fake_images = self.augment(batch.images), self.augment(generator(noise, psi))
 
-            phi = discriminator.phi(self.augment(batch.images))
+            phi = discriminator.phi(images)
             real = discriminator.score(phi, batch.psi)
             wrong = discriminator.score(phi, batch.wrong_psi)
             # No real picture exists for psi between two captions: the discriminator would
             # learn to know such psi instead of the picture, so it is not shown them.
-            fake = self.score(fake_images.detach()[between:], psi[between:])[0]
-            loss = self.gan.objective.discriminator_loss(real, wrong, fake)
+            fake_phi = discriminator.phi(fake_images.detach()[between:])
+            fake = discriminator.score(fake_phi, psi[between:])
+            loss = losses.discriminator_loss(real, wrong, fake)
+            if self.critic is not None:
+                # What the frozen network sees of the fakes serves both passes.
+                seen = self.critic.projection(fake_images)
+                shown = [maps.detach()[between:] for maps in seen]
+                loss = (loss + self.second_loss(self.critic, images, shown, batch, psi)) / 2
             loss = loss + self.matching(phi, batch.psi, batch.class_ids)
         self.discriminator_optimizer.zero_grad()
         loss.backward()
         self.discriminator_optimizer.step()
 
-        discriminator.requires_grad_(False)
+        self.judges.requires_grad_(False)
         with autocast(device), parametrize.cached():
-            score, phi = self.score(fake_images, psi)
-            generator_loss = self.gan.objective.generator_loss(score)
+            phi = discriminator.phi(fake_images)
+            generator_loss = losses.generator_loss(discriminator.score(phi, psi))
+            if self.critic is not None:
+                score = self.critic.score(self.critic.phi(seen), psi)
+                generator_loss = (generator_loss + losses.generator_loss(score)) / 2
             generator_loss = generator_loss + self.matching(phi, psi, batch.class_ids)
         self.generator_optimizer.zero_grad()
         generator_loss.backward()
         self.generator_optimizer.step()
-        discriminator.requires_grad_(True)
+        self.judges.requires_grad_(True)
         means = (loss, generator_loss, real.mean(), wrong.mean(), fake.mean())
         return torch.stack([figure.detach().float() for figure in means])
 
-    def score(self, images: Tensor, psi: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (N) of images with psi, and their phi."""
-        phi = self.gan.discriminator.phi(self.augment(images))
-        return self.gan.discriminator.score(phi, psi), phi
+    def second_loss(
+        self, critic: ProjectedCritic, images: Tensor, fake: list[Tensor], batch: Batch, psi: Tensor
+    ) -> Tensor:
+        """The loss of the critic on real images and on maps of fakes for the last rows of psi."""
+        phi, fake_phi = critic.phi(critic.projection(images)), critic.phi(fake)
+        return self.gan.objective.discriminator_loss(
+            critic.score(phi, batch.psi),
+            critic.score(phi, batch.wrong_psi),
+            critic.score(fake_phi, psi[-len(fake[0]) :]),
+        )
 
     def augment(self, images: Tensor) -> Tensor:
         """Shift, the same for real and fake (DiffAugment, arXiv 2006.10738)."""

@@ -200,7 +200,9 @@ def pairs(pictures: Pictures) -> Pairs:
 @pytest.fixture(scope="session")
 def gan_config() -> GanConfig:
     """Two epochs of three steps of the default objective."""
-    return GanConfig("hinge", 2, 8, 6, 4, 4, 4e-4, 4e-4, 0.0, 0.5, 0.25, 0.5, 0.125, 0.25, False)
+    return GanConfig(
+        "hinge", "none", 2, 8, 6, 4, 4, 4e-4, 4e-4, 0.0, 0.5, 0.25, 0.5, 0.125, 0.25, False
+    )
 
 
 @pytest.fixture(scope="session")

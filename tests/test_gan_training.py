@@ -28,6 +28,7 @@ from pairsynth.gan_training import (
     rate_share,
     translate,
 )
+from tests.test_efficientnet import with_weights
 
 CPU = torch.device("cpu")
 
@@ -233,9 +234,16 @@ def test_four_pictures_are_learned(gan_config: GanConfig, four: Pictures) -> Non
 # ---------------------------------------------------------------- on a GPU
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    ("objective", "critic"),
+    [
+        *((objective, "none") for objective in OBJECTIVES),
+        pytest.param("hinge", "projected", marks=with_weights),
+    ],
+)
 def test_no_step_waits_for_the_device(
     objective: str,
+    critic: str,
     gan_config: GanConfig,
     pictures: Pictures,
     embeddings: Embeddings,
@@ -244,9 +252,10 @@ def test_no_step_waits_for_the_device(
     """The meta device computes nothing, so whatever reads a number back from it fails."""
     monkeypatch.setattr(gan_training, "autocast", lambda _: nullcontext())
     meta = torch.device("meta")
-    config = replace(gan_config, objective=objective)
+    config = replace(gan_config, objective=objective, critic=critic)
     gan = gan_training.build(config, pictures, embeddings, "").to(meta)
-    step, ema = Step(gan, config, chance()), EMA(gan.generator, 0.5)
+    second = gan_training.build_critic(config, gan, meta)
+    step, ema = Step(gan, config, chance(), second), EMA(gan.generator, 0.5)
     for optimizer in (step.generator_optimizer, step.discriminator_optimizer):
         optimizer.param_groups[0]["fused"] = None  # which meta does not have
     seen = 0
@@ -257,7 +266,12 @@ def test_no_step_waits_for_the_device(
     assert seen == 3
 
 
+@pytest.mark.parametrize(
+    ("critic", "parts"), [("none", 3), pytest.param("projected", 7, marks=with_weights)]
+)
 def test_compiled_networks_learn_the_same(
+    critic: str,
+    parts: int,
     gan_config: GanConfig,
     pictures: Pictures,
     embeddings: Embeddings,
@@ -270,13 +284,13 @@ def test_compiled_networks_learn_the_same(
         return compile_(forward, backend="aot_eager", **options)  # needs no C++ compiler
 
     compile_ = torch.compile
-    config = replace(gan_config, generator_lr=1e-5, discriminator_lr=1e-5)
+    config = replace(gan_config, critic=critic, generator_lr=1e-5, discriminator_lr=1e-5)
     eager, told = learn(config, pictures, embeddings)
     assert not compiled
     monkeypatch.setattr(torch, "compile", traced)
     monkeypatch.setattr(gan_training, "need_compiler", lambda _: None)
     quick, said = learn(replace(config, compile=True), pictures, embeddings)
-    assert len(compiled) == 3
+    assert len(compiled) == parts
     for one, other in zip(told, said, strict=True):
         assert list(asdict(one).values()) == pytest.approx(list(asdict(other).values()), abs=0.02)
     assert quick.generator.state_dict().keys() == eager.generator.state_dict().keys()

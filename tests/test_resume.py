@@ -29,6 +29,7 @@ from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.resume import Resume
+from tests.test_efficientnet import with_weights
 from tests.workspace import ROOT, smoke_params
 
 CPU = torch.device("cpu")
@@ -38,7 +39,15 @@ Training = tuple[Iterator[object], Callable[[Path], None]]
 Start = Callable[[Resume], Training]
 
 
-@pytest.fixture(params=["embed", "train_gan", "paper", "train_captioner"])
+@pytest.fixture(
+    params=[
+        "embed",
+        "train_gan",
+        pytest.param("projected", marks=with_weights),
+        "paper",
+        "train_captioner",
+    ]
+)
 def start(
     request: pytest.FixtureRequest,
     pictures: Pictures,
@@ -71,7 +80,11 @@ def start(
     def paper(kept: Resume) -> Training:
         return train_gan(kept, plain_config)
 
+    def projected(kept: Resume) -> Training:
+        return train_gan(kept, replace(gan_config, critic="projected"))
+
     acts: dict[str, Start] = {
+        "projected": projected,
         "embed": embed,
         "train_gan": train_gan,
         "paper": paper,

@@ -15,6 +15,7 @@ from pairsynth import captioner_training, encoder_training, gan_training, parall
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.contrastive import contrastive_loss
+from pairsynth.efficientnet import TEACHER, installed
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.examples import Embeddings
 from pairsynth.gan import Gan
@@ -32,9 +33,9 @@ def embed() -> dict[str, Any]:
     return {"weights": encoder.state_dict(), "reports": [asdict(report) for report in reports]}
 
 
-def train_gan(objective: str = "hinge") -> dict[str, Any]:
+def train_gan(objective: str = "hinge", critic: str = "none", epochs: int = 20) -> dict[str, Any]:
     config = GanConfig(
-        objective, 20, 8, 6, 4, 4, 1e-3, 1e-3, 0.0, 0.5, 0.25, 0.1, 0.125, 0.25, False
+        objective, critic, epochs, 8, 6, 4, 4, 1e-3, 1e-3, 0.0, 0.5, 0.25, 0.1, 0.125, 0.25, False
     )
     pictures = draw(1, 6)
     told = torch.nn.functional.one_hot(pictures.class_ids, 8).float()
@@ -88,6 +89,8 @@ WORK = {
     "gan-cls": lambda: train_gan("gan-cls"),
     "train_captioner": train_captioner,
 }
+if installed(TEACHER):
+    WORK["projected"] = lambda: train_gan(critic="projected", epochs=2)
 
 
 def main(folder: Path) -> None:
