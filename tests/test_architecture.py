@@ -27,7 +27,7 @@ FLOORS = {
         "figures images inference nonfinite parallel pretrained profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
-    "joints": "decoding mappings mixture_fitting strips",
+    "joints": "critic decoding mappings mixture_fitting strips",
     "acts": (
         "captioner_training encoder_training evaluation exploration gan_training report synthesis "
         "verification"
