@@ -240,7 +240,8 @@ def test_the_fingerprint_covers_all_that_weights_depend_on(
     found = [told()]
     assert told() == found[0]
     for key, value in asdict(gan_config).items():
-        changed = "gan-cls" if key == "objective" else value + 1 if isinstance(value, int) else 0.7
+        words = {"objective": "gan-cls", "critic": "projected" if value == "none" else "none"}
+        changed = words.get(key, value + 1 if isinstance(value, int) else 0.7)
         found.append(told(options=replace(gan_config, **{key: changed})))
     found += [told(seed=2), told(device=torch.device("cuda"))]
     (data / "one").write_text("2")

@@ -213,7 +213,7 @@ def _name(axis: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
         if colour != INK:  # a stroke of the line's colour: words of it would be hard to read
             axis.plot([1.02, 1.06], [middle] * 2, color=colour, transform=beside, clip_on=False)
         words = "\n".join(own)
-        axis.text(1.08, middle, words, fontsize=9, linespacing=1.0, va="center", transform=beside)
+        axis.text(1.08, middle, words, fontsize=9, linespacing=1.15, va="center", transform=beside)
 
 
 def apart(wanted: Sequence[float], sizes: Sequence[float], room: float) -> list[float]:
