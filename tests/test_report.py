@@ -361,7 +361,9 @@ def test_the_filters_work(hostile: Path, tmp_path: Path) -> None:
     assert scores("worst")[0] == 0
     near = [float(card["distance"]) for card in found["near"][0]]
     assert near == sorted(near)
-    assert found["words"][1] == f"{sum(i % 6 < 2 for i in range(64))} of 64 pairs match"
+    # Words may stand anywhere: "javascript:" has "script" in it.
+    holds = [all(word in one.lower() for word in ("script", "hacked")) for one in HOSTILE]
+    assert found["words"][1] == f"{sum(holds[i % 6] for i in range(64))} of 64 pairs match"
     assert {card["strategy"] for card in found["strategy"][0]} == {"text_density"}
     rows = read_shards(hostile / "data/synthetic", "train").to_pylist()
     wanted = [r for r in rows if r["strategy"] == "text_density" and 0.3 <= r["consistency"] <= 0.5]
