@@ -16,11 +16,9 @@ PAD, START, END, UNKNOWN = range(4)
 SPECIALS = ("<pad>", "<start>", "<end>", "<unknown>")
 
 # Scripts that set no spaces between words: each of their signs is a token.
-_SIGN = (
-    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc]"
-    r"[\p{M}\p{Lm}--\u30fc]*"
-)
-_LETTERS = r"[\p{L}\p{M}\p{N}--\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]+"
+_SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_SIGN = rf"[[{_SPACELESS}\u30fc]--\p{{M}}][\p{{M}}\p{{Lm}}--\u30fc]*"
+_LETTERS = rf"[\p{{L}}\p{{M}}\p{{N}}--[{_SPACELESS}]]+"
 _WORD = regex.compile(rf"{_SIGN}|{_LETTERS}(?:['-]{_LETTERS})*|,", regex.VERSION1)
 _BETWEEN_SIGNS = regex.compile(rf"(?<={_SIGN}) (?={_SIGN})", regex.VERSION1)
 # What people type for an apostrophe, a hyphen, a comma.

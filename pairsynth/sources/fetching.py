@@ -9,7 +9,7 @@ import tarfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -196,7 +196,14 @@ def _transfer(url: str, part: Path, largest: int, pace: _Pace) -> None:
         headers["Range"] = f"bytes={begun}-"
         if _version(part).exists():
             headers["If-Range"] = _version(part).read_text(encoding="utf-8")
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    with ExitStack() as stack:
+
+        def close_at_the_end(response: requests.Response, **_: object) -> None:
+            stack.callback(response.close)
+
+        # A redirect that requests cannot follow would leave its response open.
+        hooks = {"response": close_at_the_end}
+        response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT, hooks=hooks)
         if response.status_code == 416 and begun:
             return  # nothing is lacking; whether it is the right content, the check will tell
         _examine(response, url)
