@@ -1,7 +1,7 @@
 """The user's own pictures, with captions in text files or in one metadata file."""
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,15 +12,15 @@ from PIL import Image
 from pairsynth import seeds
 from pairsynth.errors import InputError
 from pairsynth.images import decode, formats
+from pairsynth.minimums import FEWEST, need_images
 from pairsynth.sources import metadata
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
 from pairsynth.sources.metadata import caption_of, decode_text, first, split_of
 
 TEXTS = (".txt", ".caption", ".captions")
-FEWEST = 10  # usable pictures
-# every 20 neighbours give 14/3/3, the first 10 already have both val and test
+# every 20 neighbours give 14/3/3, the first 10 already have two of val and two of test
 PATTERN = [
-    {1: "val", 8: "val", 15: "val", 4: "test", 11: "test", 18: "test"}.get(i, "train")
+    {1: "val", 8: "val", 15: "val", 4: "test", 9: "test", 18: "test"}.get(i, "train")
     for i in range(20)
 ]
 
@@ -58,8 +58,8 @@ def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> 
     unused.
 
     Raises:
-        InputError: no folder, fewer than 10 usable pictures, too few classes for the split;
-            anything unusable where `config.broken` is refuse.
+        InputError: no folder, fewer usable images than `minimums.FEWEST`, too few classes for
+            the split; anything unusable where `config.broken` is refuse.
     """
     if not config.folder or not Path(config.folder).is_dir():
         raise InputError(
@@ -71,17 +71,15 @@ def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> 
     read, said = (_from_tables, tables) if tables else (_from_texts, texts)
     entries = read(desk, pictures, said)
     entries = {name: entry for name, entry in entries.items() if _usable(desk, name, entry)}
-    _enough(desk, len(entries))
-    splits = _assign(config, seed, desk, entries)
+    splits = _assign(config, seed, desk, entries) if entries else {}
+    need_images(str(desk.root), Counter(splits.values()), account.refused)
     classes = sorted({_class_of(entry) for entry in entries.values()} - {""})
-    counts = dict.fromkeys(SPLITS, 0)
     for name, split in splits.items():
         try:
             picture = decode((desk.root / name).read_bytes())
         except (OSError, ValueError) as error:
             desk.refuse(name, str(error))
             continue
-        counts[split] += 1
         class_name = _class_of(entries[name])
         yield Example(
             name,
@@ -91,13 +89,6 @@ def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> 
             picture,
             tuple(entries[name].captions),
         )
-    _enough(desk, sum(counts.values()))
-    for split, count in counts.items():
-        if not count:
-            raise InputError(
-                f"{desk.root}: no usable picture is left for {split}; mend the "
-                "pictures refused, or add some"
-            )
 
 
 def _scan(desk: Desk) -> tuple[list[str], list[str], list[str]]:
@@ -297,15 +288,6 @@ def _usable(desk: Desk, name: str, entry: Entry) -> bool:
     return bool(entry.captions)
 
 
-def _enough(desk: Desk, count: int) -> None:
-    if count < FEWEST:
-        refused = "; ".join(f"{what}: {why}" for what, why in desk.account.refused[:3])
-        raise InputError(
-            f"{desk.root}: {count} usable pictures with captions, at least {FEWEST} "
-            f"are needed; refused were {len(desk.account.refused)} items. {refused}"
-        )
-
-
 def _assign(
     config: DownloadConfig, seed: int, desk: Desk, entries: dict[str, Entry]
 ) -> dict[str, str]:
@@ -344,18 +326,23 @@ def _draw_classes(seed: int, desk: Desk, members: dict[str, list[str]]) -> dict[
     order = [sorted(members)[i] for i in seeds.stream(seed, "folder").permutation(len(members))]
     total = sum(map(len, members.values()))
     splits: dict[str, str] = {}
-    for split, spare in (("val", 2), ("test", 1)):  # classes that the splits after it need
-        taken, wanted = 0, 0.15 * total
-        for label in order:
-            size = len(members[label])
-            # A class that would lead further away than it leads near is passed over.
-            nearer = abs(taken + size - wanted) < abs(taken - wanted)
-            if label not in splits and nearer and len(order) - len(splits) > spare:
+    taken, wanted = {"val": 0, "test": 0}, 0.15 * total
+    for label in order:
+        size = len(members[label])
+        split = min(taken, key=lambda one: taken[one])
+        # A class that would lead further away than it leads near is passed over.
+        nearer = abs(taken[split] + size - wanted) < abs(taken[split] - wanted)
+        if nearer and len(order) - len(splits) > 3 - len({*splits.values(), split}):
+            splits[label] = split
+            taken[split] += size
+    for split in taken:  # all classes were too large for the share, or the few left are too small
+        left = sorted(
+            (label for label in order if label not in splits), key=lambda label: len(members[label])
+        )
+        for label in left[:-1]:
+            if taken[split] < FEWEST[split]:
                 splits[label] = split
-                taken += size
-        if not taken:  # all are larger than twice the share: the smallest of them
-            left = (one for one in order if one not in splits)
-            splits[min(left, key=lambda label: len(members[label]))] = split
+                taken[split] += len(members[label])
     held = sum(len(members[label]) for label in splits)
     if total - held < max(
         sum(len(members[label]) for label, one in splits.items() if one == split)
