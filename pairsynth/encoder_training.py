@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pairsynth import parallel
 from pairsynth.artifacts import ShardWriter, embeddings_schema
-from pairsynth.config import check
+from pairsynth.config import check, named
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
@@ -89,7 +89,7 @@ def build(config: EncoderConfig, pictures: Pictures) -> JointEncoder:
     size = network_size(pictures.pixels.shape[-1])
     widths = (config.dimension, config.hidden, config.channels)
     source = {"pictures": pictures.digest}
-    if not config.image_weights:
+    if not named(config.image_weights):
         return JointEncoder(config.text_encoder, vocabulary, size, *widths, made_from=source)
     seen = load_pretrained(Path(config.image_weights), "embed.image_weights")
     encoder = JointEncoder(config.text_encoder, vocabulary, size, *widths, seen.name, source)

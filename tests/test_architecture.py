@@ -171,6 +171,21 @@ def test_every_path_of_a_command_is_declared(stage: str) -> None:
     assert tree["desc"]
 
 
+def test_what_parameters_name_is_watched() -> None:
+    """Whatever a user names by its path is a dependency, so that an edit of it is noticed."""
+    tree = YAML(typ="safe").load(ROOT / "params.yaml")
+    paths = {
+        (section, key)
+        for section, values in tree.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if isinstance(value, str) and (ROOT / value).exists()
+    }
+    assert {"folder", "mirror", "image_weights", "judge_weights"} == {key for _, key in paths}
+    for section, key in paths:
+        assert f"${{{section}.{key}}}" in pipeline()["stages"][section]["deps"]
+
+
 def test_the_report_depends_on_all_it_reads() -> None:
     """What another stage writes and the report would read is a dep, and nothing else is."""
     written = {path for stage in CONFIGS for path in outputs(stage)}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pairsynth.artifacts import SPLITS, read_shards
-from pairsynth.config import check
+from pairsynth.config import check, named
 from pairsynth.dataset import read_manifest
 from pairsynth.errors import InputError
 from pairsynth.evaluation.judges import Judge
@@ -109,9 +109,9 @@ class EvaluationContext:
     @cached_property
     def clip(self) -> Clip | None:
         """The user's CLIP, where `judge_weights` is a folder."""
-        folder = Path(self.config.judge_weights)
-        named = self.config.judge_weights and folder.is_dir()
-        return load_clip(folder, self.mappings.device) if named else None
+        weights = named(self.config.judge_weights)
+        folder = Path(weights)
+        return load_clip(folder, self.mappings.device) if weights and folder.is_dir() else None
 
     def noise(self, count: int, name: str) -> Tensor:
         """Noise (count, Z) of its own for `name`."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import scipy.io
 
+from pairsynth.config import named
 from pairsynth.errors import InputError
 from pairsynth.images import decode
 from pairsynth.seeds import digest
@@ -57,7 +58,7 @@ def oxford102(
         InputError: files that cannot be fetched or do not belong together; unusable pictures
             where `config.broken` is refuse.
     """
-    paths = locate(config.mirror, cache)
+    paths = locate(named(config.mirror), cache)
     reed = read_captions(paths[CAPTIONS])
     labels = _read_matrix(paths[LABELS], "labels")
     splits = (
