@@ -44,7 +44,7 @@ class GanConfig:
     """Section `train_gan` of params.yaml.
 
     objective: gan-cls (the paper's, to the letter) or hinge (what measured best).
-    critic: projected (a second one, on frozen ImageNet features, has a quarter of the loss) or none.
+    critic: projected (a second one, on frozen ImageNet features, for a quarter of it) or none.
     epochs: passes over the train pictures, with one caption drawn for each.
     batch_size: pictures in a step, those of all processes together.
     noise: Z, normal numbers the generator takes besides psi.
