@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image
-
 from pairsynth import seeds
 from pairsynth.errors import InputError
-from pairsynth.images import decode, formats
+from pairsynth.images import decode, endings
 from pairsynth.minimums import FEWEST, need_images
 from pairsynth.sources import metadata
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
@@ -96,9 +94,7 @@ def _scan(desk: Desk) -> tuple[list[str], list[str], list[str]]:
 
     Of several tables in one folder the first of `metadata.NAMES` counts.
     """
-    known = {
-        end for end, kind in Image.registered_extensions().items() if kind in (*formats(), "MPO")
-    }
+    known = endings()
     pictures, texts, tables = [], [], []
     for path in _files(desk):
         name = path.relative_to(desk.root).as_posix()
