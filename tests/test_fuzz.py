@@ -32,8 +32,9 @@ from pairsynth.examples import read_pictures
 from pairsynth.gan import load_gan
 from pairsynth.images import decode
 from pairsynth.report import curves, headlines, results
+from pairsynth.sources.archives import archive_members
 from pairsynth.sources.contract import Account, DownloadConfig
-from pairsynth.sources.fetching import archive_members, read_checksums
+from pairsynth.sources.fetching import read_checksums
 from pairsynth.sources.folder import folder
 from pairsynth.sources.metadata import caption_of
 from pairsynth.text import Vocabulary, normalize
