@@ -138,7 +138,7 @@ def test_split_by_class_needs_three(root: Path) -> None:
     read(root, split="class")
     for path in (root / "rose/more").iterdir():
         path.rename(root / "rose" / f"more{path.name}")
-    with pytest.raises(InputError, match=r"classes are aster, rose; .* 3 or more: .*download.split=image"):
+    with pytest.raises(InputError, match=r"classes are aster, rose; .* 3 or more: .*split=image"):
         read(root, split="class")
 
 

@@ -101,6 +101,18 @@ def rows(root: Path, name: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
         yield from metadata.rows(root, name, refuse)
 
 
+def single(path: Path) -> Row:
+    """The one object of a JSON file, as img2dataset writes it beside each image.
+
+    Raises:
+        OSError, ValueError, RecursionError: where it cannot be read or is none.
+    """
+    row = json.loads(decode_text(path.read_bytes()))
+    if not isinstance(row, dict):
+        raise ValueError("not a JSON object {...}")
+    return metadata.plain_row(row)
+
+
 def _of_flickr(text: str, name: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
     for number, line in enumerate(text.rstrip().split("\n"), start=1):
         found = _FLICKR.fullmatch(line.rstrip("\r"))

@@ -172,10 +172,11 @@ def _beside(desk: Desk, image: str, text: str) -> Entry:
         return entry
     notes = _Notes(desk)
     try:
-        for _, row in documents.rows(desk.root, text, desk.refuse):
-            notes.add(text, row, image, lambda: _file(desk, image))
-    except InputError as error:
-        desk.refuse(text, str(error).partition(": ")[2])
+        row = documents.single(desk.root / text)
+    except (OSError, ValueError, RecursionError) as error:
+        desk.refuse(text, f"cannot be read: {error}")
+    else:
+        notes.add(text, row, image, lambda: _file(desk, image))
     return notes.entries.get(image) or _file(desk, image)
 
 

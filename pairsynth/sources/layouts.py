@@ -59,7 +59,8 @@ def read(desk: Desk) -> dict[str, Entry]:
     for name in found.packs:
         desk.pass_over(name, "images lie beside it as files of their own")
     if chosen:
-        _pass_over_texts(desk, found.texts, chosen)
+        others = [*found.texts, *found.lists] if found.tables else sorted(beside)
+        _pass_over(desk, others, chosen[0])
         return entries.from_tables(desk, found.images, known, chosen)
     for name in set(found.lists) - beside:
         desk.pass_over(name, "captions are taken from the files beside the images")
@@ -249,9 +250,8 @@ def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek]) -> None:
     raise InputError(f"{desk.root}: {missing}; there are: {there or 'images alone'}")
 
 
-def _pass_over_texts(desk: Desk, texts: list[str], chosen: list[str]) -> None:
-    others = [name for name in texts if name not in chosen]
-    if others:
-        why = f"captions are taken from {chosen[0]}"
-        more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
-        desk.pass_over(f"{others[0]}{more}", why)
+def _pass_over(desk: Desk, names: list[str], chosen: str) -> None:
+    """One line for them all: there may be one for each image."""
+    if names:
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        desk.pass_over(f"{names[0]}{more}", f"captions are taken from {chosen}")
