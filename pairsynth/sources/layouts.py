@@ -43,7 +43,7 @@ def read(desk: Desk) -> dict[str, Entry]:
     """
     found = _scan(desk)
     if not found.images:
-        return entries.from_packs(desk, found.packs, _endings())
+        return _from_packs(desk, found)
     known = Names(desk.root, found.images)
     beside = _beside(found)
     if found.tables:
@@ -53,9 +53,7 @@ def read(desk: Desk) -> dict[str, Entry]:
     else:
         chosen = _chosen_lists(desk, found, known, beside)
     if not (chosen or beside) and found.packs:
-        for name in found.images:
-            desk.refuse(name, f"no captions; images are taken from {found.packs[0]} and the like")
-        return entries.from_packs(desk, found.packs, _endings())
+        return _from_packs(desk, found)
     for name in found.packs:
         desk.pass_over(name, "images lie beside it as files of their own")
     if chosen:
@@ -65,6 +63,13 @@ def read(desk: Desk) -> dict[str, Entry]:
     for name in set(found.lists) - beside:
         desk.pass_over(name, "captions are taken from the files beside the images")
     return entries.from_texts(desk, found.images, [*found.texts, *(beside - {*found.texts})])
+
+
+def _from_packs(desk: Desk, found: Found) -> dict[str, Entry]:
+    _pass_over(desk, [*found.tables, *found.lists, *found.texts], found.packs[0])
+    for name in found.images:
+        desk.refuse(name, f"no captions; images are taken from {found.packs[0]} and the like")
+    return entries.from_packs(desk, found.packs, _endings())
 
 
 # ---------------------------------------------------------------- what lies in the folder
