@@ -118,8 +118,8 @@ def test_coco(tmp_path: Path) -> None:
     assert {one.class_name for one in found.values()} == {""}
     assert account.said == [
         "folder: captions from annotations/captions_train2017.json, annotations/"
-        "captions_val2017.json with columns file_name, caption, split; classes not known; splits "
-        "those of the tables' names, test drawn from train"
+        "captions_val2017.json with columns file_name, caption; classes not known; splits "
+        "of the files' names, test drawn from train"
     ]
     assert [what for what, _ in account.refused] == [
         "annotations/instances_train2017.json",
@@ -330,6 +330,31 @@ def test_numbered_columns(tmp_path: Path, names: str) -> None:
     check(read(tmp_path), captions=2)
 
 
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_a_table_without_a_header(tmp_path: Path, separator: str) -> None:
+    images(tmp_path, "{}.png")
+    lines = [f'{i}.png{separator}"{said(i)}"' for i in range(COUNT)]
+    put(tmp_path / "mine.tsv", "\n".join(lines))
+    check(read(tmp_path))
+
+
+def test_texts_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    """As CUB's text_c10 lies beside images."""
+    for i in range(COUNT):
+        label = ("rose", "tulip")[i % 2]
+        put(tmp_path / f"images/{label}/{i // 2}.jpg", png(i))
+        put(tmp_path / f"text/{label}/{i // 2}.txt", said(i))
+    account = Account()
+    found = read(tmp_path, account)
+    check(found)
+    assert account.refused == []
+    assert {(number_of(one) % 2, one.class_name) for one in found.values()} == {
+        (0, "rose"),
+        (1, "tulip"),
+    }
+    assert account.said[0].startswith("folder: captions from the .txt files with the images' names")
+
+
 # ---------------------------------------------------------------- what is refused, and how
 
 
@@ -374,6 +399,30 @@ def test_columns_that_the_user_names(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").rename(tmp_path / "mine.jsonl")
     with pytest.raises(InputError, match=r"no captions: .* one of captions \(words\); there are: "):
         read(tmp_path, caption_column="words")
+
+
+def test_a_text_beside_one_image_does_not_outweigh_a_list_of_all(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    put(tmp_path / "0.txt", "about the set")
+    put(tmp_path / "mine.json", {f"{i}.png": said(i) for i in range(COUNT)})
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == [("0.txt", "passed over: captions are taken from mine.json")]
+
+
+def test_tables_that_a_table_outweighs_are_told(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    rows = [{"image": f"{i}.png", "caption": said(i)} for i in range(COUNT)]
+    put(tmp_path / "metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    put(tmp_path / "mine.json", rows)
+    put(tmp_path / "0.txt", "old")
+    tar(tmp_path / "all.tar", *sample(0))
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == [
+        ("all.tar", "passed over: images lie beside it as files of their own"),
+        ("0.txt and 1 more", "passed over: captions are taken from metadata.jsonl"),
+    ]
 
 
 def test_lists_that_do_not_count_are_told(tmp_path: Path) -> None:
@@ -445,7 +494,7 @@ def test_webdataset(tmp_path: Path, kind: str) -> None:
     column = "caption" if kind == "json" else "txt"
     assert account.said == [
         "folder: captions from shards/test-000.tar, shards/train-000.tar, shards/val-000.tar with "
-        f"columns {column}, split; classes not known; splits those of the files' names"
+        f"columns {column}; classes not known; splits of the files' names"
     ]
 
 
@@ -632,8 +681,7 @@ def test_parquet_of_the_hub(tmp_path: Path, key: str, make: Any, captions: int) 
     for one in found.values():
         assert one.class_name == ("rose", "tulip")[number_of(one) % 2]
     assert account.said[0].endswith(
-        f"with columns {key}, label, split; classes of column label; splits those of the files' "
-        "names"
+        f"with columns {key}, label; classes of column label; splits of the files' names"
     )
 
 
@@ -700,6 +748,19 @@ def test_a_damaged_row_group_costs_its_rows(tmp_path: Path, column: str) -> None
     found = read(tmp_path, account)
     assert sorted(map(number_of, found.values())) == [*range(5), *range(10, COUNT)]
     assert any("damaged" in why for _, why in account.refused)
+
+
+def test_a_text_that_is_not_utf8_costs_one_row(tmp_path: Path) -> None:
+    path = hub(tmp_path / "0.parquet", range(COUNT), text=said)
+    pq.write_table(pq.read_table(path), path, compression="none", use_dictionary=False)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(said(7).encode(), said(7).encode().replace(b"pink", b"p\xffnk")))
+    account = Account()
+    found = read(tmp_path, account)
+    assert sorted(map(number_of, found.values())) == [*range(7), *range(8, COUNT)]
+    ((what, why),) = account.refused
+    assert what == "0.parquet row 8"
+    assert why.startswith("cannot be read: 'utf-8' codec can't decode")
 
 
 def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:

@@ -79,9 +79,14 @@ class _Notes:
         self.seen: set[tuple[str, str]] = set()
         self.columns: dict[str, None] = {}
 
-    def add(self, where: str, row: Row, name: str, make: Callable[[], Entry]) -> None:
-        """Add what a row tells of the image `name` to its entry, which `make` begins."""
-        split, class_name = first(row, SPLIT_KEYS), first(row, CLASS_KEYS)
+    def add(
+        self, where: str, row: Row, name: str, make: Callable[[], Entry], split_of_file: str = ""
+    ) -> None:
+        """Add what a row tells of the image `name` to its entry, which `make` begins.
+
+        split_of_file: what the name of the file tells, where the row does not.
+        """
+        split, class_name = first(row, SPLIT_KEYS) or split_of_file, first(row, CLASS_KEYS)
         if split and split_of(str(split)) is None:
             self.desk.refuse(where, f"split is {split!r}; allowed is {', '.join(SPLITS)}")
             return
@@ -134,18 +139,39 @@ def stem_of(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def from_texts(desk: Desk, images: list[str], texts: list[str]) -> dict[str, Entry]:
-    """Images and the text file of the same name or stem beside them, never by position.
-
-    A JSON object of that stem, as img2dataset writes it, counts where there is no text.
-    """
-    owners = defaultdict(list)
-    for name in images:
-        owners[stem_of(name)].append(name)
+def by_stem(images: list[str], texts: list[str]) -> dict[str, str]:
+    """Stem -> the text of it. A JSON object of that stem counts where there is no text."""
     known, stems = set(images), dict[str, str]()
     for text in sorted(texts, key=lambda name: not name.lower().endswith(".json")):
         stem = stem_of(text)  # of 7.jpg.txt that is the image itself
         stems[stem_of(stem) if stem in known else stem] = text
+    return stems
+
+
+def by_ends(images: list[str], texts: list[str]) -> dict[str, str]:
+    """Stem of an image -> the text elsewhere, as in images/rose/1.jpg and captions/rose/1.txt.
+
+    So much of the end of the paths must be the same as makes each image unique.
+    """
+    for length in (1, 2, 3):
+        owners: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for name in images:
+            owners[PurePosixPath(stem_of(name)).parts[-length:]].add(stem_of(name))
+        if any(len(stems) > 1 for stems in owners.values()):
+            continue
+        found: dict[str, list[str]] = defaultdict(list)
+        for text in texts:
+            for stem in owners.get(PurePosixPath(stem_of(text)).parts[-length:], ()):
+                found[stem].append(text)
+        return {stem: own[0] for stem, own in found.items() if len(own) == 1}
+    return {}
+
+
+def from_texts(desk: Desk, images: list[str], stems: dict[str, str]) -> dict[str, Entry]:
+    """Images and the text file of each of their stems, never by position."""
+    owners = defaultdict(list)
+    for name in images:
+        owners[stem_of(name)].append(name)
     for stem in sorted(set(stems) - set(owners)):
         desk.refuse(stems[stem], "captions without a picture of the same stem")
     entries = {}
@@ -161,7 +187,10 @@ def from_texts(desk: Desk, images: list[str], texts: list[str]) -> dict[str, Ent
         else:
             entries[names[0]] = _beside(desk, names[0], stems[stem])
     endings = dict.fromkeys(PurePosixPath(text).suffix for text in stems.values())
-    desk.taken["captions"] = f"the {'/'.join(endings)} files beside the images"
+    beside = all(str(PurePosixPath(text).parent) == str(PurePosixPath(stem).parent)
+                 for stem, text in stems.items())  # fmt: skip
+    where = "beside the images" if beside else "with the images' names"
+    desk.taken["captions"] = f"the {'/'.join(endings)} files {where}"
     return placed(desk, {name: entries[name] for name in images if name in entries})
 
 
@@ -214,22 +243,21 @@ def from_tables(
             if name is None:
                 continue
             used |= dict.fromkeys([metadata.chosen(row, desk.columns.images) or ""])
-            if table in splits and first(row, SPLIT_KEYS) is None:
-                row["split"] = splits[table]
-            notes.add(where, row, name, functools.partial(_file, desk, name))
+            make = functools.partial(_file, desk, name)
+            notes.add(where, row, name, make, splits.get(table, ""))
     for name in images:
         if name not in notes.entries:
             desk.refuse(name, f"no captions: no row of {' or '.join(tables[:3])} names it")
     desk.taken["captions"] = _in_words(tables)
-    _say_columns(desk, {**used, **notes.columns}, bool(splits), "those of the tables' names")
+    _say_columns(desk, {**used, **notes.columns}, bool(splits))
     return placed(desk, {name: notes.entries[name] for name in images if name in notes.entries})
 
 
-def _say_columns(desk: Desk, used: dict[str, None], by_name: bool, names: str) -> None:
+def _say_columns(desk: Desk, used: dict[str, None], by_name: bool) -> None:
     desk.taken["columns"] = ", ".join(key for key in used if key)
     column = next((key for key in SPLIT_KEYS if key in used), "")
-    if column:
-        desk.taken["splits"] = names if by_name else f"of column {column}"
+    if column or by_name:
+        desk.taken["splits"] = f"of column {column}" if column else "of the files' names"
     column = next((key for key in CLASS_KEYS if key in used), "")
     if column:
         desk.taken["classes"] = f"of column {column}"
@@ -265,12 +293,11 @@ def from_packs(desk: Desk, packs: list[str], endings: Collection[str]) -> dict[s
     ]
     by_id = len({one.image_id or one.name for _, one in found}) == len(found)
     for pack, one in found:
-        if pack in splits and first(one.row, SPLIT_KEYS) is None:
-            one.row["split"] = splits[pack]
         name = one.image_id if by_id and one.image_id else one.name
-        notes.add(one.where, one.row, name, functools.partial(Entry, one.read, one.place))
+        make = functools.partial(Entry, one.read, one.place)
+        notes.add(one.where, one.row, name, make, splits.get(pack, ""))
     desk.taken["captions"] = _in_words(packs)
-    _say_columns(desk, notes.columns, bool(splits), "those of the files' names")
+    _say_columns(desk, notes.columns, bool(splits))
     return placed(desk, notes.entries)
 
 

@@ -35,8 +35,8 @@ class Found:
 def read(desk: Desk) -> dict[str, Entry]:
     """What is said of each image of the folder, by the first of these that it has.
 
-    A table (`metadata.NAMES`), texts beside the images, lists of captions, tars and Parquet files
-    with the images inside. What is passed over is noted.
+    A table (`metadata.NAMES`), texts with the images' names beside them or in another folder, lists
+    of captions, tars and Parquet files with the images inside. What is passed over is noted.
 
     Raises:
         InputError: where there are no images, or no captions, with what there is.
@@ -45,14 +45,20 @@ def read(desk: Desk) -> dict[str, Entry]:
     if not found.images:
         return _from_packs(desk, found)
     known = Names(desk.root, found.images)
+    named = bool(desk.columns.image or desk.columns.caption)
     beside = _beside(found)
+    stems = entries.by_stem(found.images, [*found.texts, *sorted(beside - {*found.texts})])
+    if not beside:
+        stems = entries.by_ends(found.images, found.texts)
     if found.tables:
         chosen = _checked_tables(desk, found.tables, known)
-    elif beside and not (desk.columns.image or desk.columns.caption):
+    elif (
+        2 * sum(stem_of(name) in stems for name in found.images) >= len(found.images) and not named
+    ):
         chosen = []
     else:
-        chosen = _chosen_lists(desk, found, known, beside)
-    if not (chosen or beside) and found.packs:
+        chosen = _chosen_lists(desk, found, known, beside, named or not stems)
+    if not chosen and found.packs and (named or not stems):
         return _from_packs(desk, found)
     for name in found.packs:
         desk.pass_over(name, "images lie beside it as files of their own")
@@ -60,9 +66,11 @@ def read(desk: Desk) -> dict[str, Entry]:
         others = [*found.texts, *found.lists] if found.tables else sorted(beside)
         _pass_over(desk, others, chosen[0])
         return entries.from_tables(desk, found.images, known, chosen)
-    for name in set(found.lists) - beside:
-        desk.pass_over(name, "captions are taken from the files beside the images")
-    return entries.from_texts(desk, found.images, [*found.texts, *(beside - {*found.texts})])
+    others = [*sorted(set(found.lists) - beside)]
+    others += [] if beside else sorted(set(found.texts) - {*stems.values()})
+    for name in others:
+        desk.pass_over(name, "captions are taken from the texts with the images' names")
+    return entries.from_texts(desk, found.images, stems)
 
 
 def _from_packs(desk: Desk, found: Found) -> dict[str, Entry]:
@@ -200,8 +208,12 @@ def _checked_tables(desk: Desk, tables: list[str], known: Names) -> list[str]:
     return tables
 
 
-def _chosen_lists(desk: Desk, found: Found, known: Names, beside: set[str]) -> list[str]:
+def _chosen_lists(
+    desk: Desk, found: Found, known: Names, beside: set[str], wanted: bool
+) -> list[str]:
     """In each folder the list that counts, or those that differ in the split of their names.
+
+    wanted: whether no text has the name of an image.
 
     Raises:
         InputError: where there is none, and nothing else that would tell captions.
@@ -212,7 +224,7 @@ def _chosen_lists(desk: Desk, found: Found, known: Names, beside: set[str]) -> l
         if name not in beside
     }
     fits = sorted((name for name, peek in peeks.items() if peek.names_images), key=_rank)
-    if not fits and not (found.packs and not beside):
+    if not fits and wanted and not found.packs:
         _refuse_lists(desk, peeks)
     families = {str(PurePosixPath(name).parent): _family(name) for name in reversed(fits)}
     chosen = sorted(
@@ -221,7 +233,7 @@ def _chosen_lists(desk: Desk, found: Found, known: Names, beside: set[str]) -> l
     for name in sorted(set(peeks) - set(chosen)):
         if name in fits:
             desk.pass_over(name, f"captions are taken from {chosen[0]}")
-        elif name in found.lists or chosen:
+        elif chosen:
             desk.pass_over(name, f"no captions of the images that are here ({peeks[name]})")
     return chosen
 

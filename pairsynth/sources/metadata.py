@@ -238,7 +238,7 @@ def rows(root: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
     path = root / table
     try:
         if path.suffix.lower() == ".parquet":
-            found = _parquet(path)
+            found = _parquet(path, table, refuse)
         else:
             text = decode_text(path.read_bytes())
             of_lines = path.suffix.lower() == ".jsonl"
@@ -259,13 +259,31 @@ def column(name: object) -> str:
     return str(name).strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
-    number = 0
+def _parquet(path: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
+    start = 1
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for batch in file.iter_batches(1024):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"row {number}", row
+            for i, row in batch_rows(batch, table, start, refuse):
+                yield f"row {start + i}", row
+            start += len(batch)
+
+
+def batch_rows(
+    batch: pa.RecordBatch, where: str, start: int, refuse: Refuse
+) -> Iterator[tuple[int, Row]]:
+    """The rows of a batch by their place in it; one whose text is not UTF-8 is refused."""
+    try:
+        yield from enumerate(batch.to_pylist())
+        return
+    except ValueError:
+        pass  # a row at a time, then
+    for i in range(len(batch)):
+        try:
+            (row,) = batch.slice(i, 1).to_pylist()
+        except ValueError as error:
+            refuse(f"{where} row {start + i}", f"cannot be read: {error}")
+        else:
+            yield i, row
 
 
 def decode_text(data: bytes) -> str:
@@ -293,6 +311,9 @@ def json_lines(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row
 def _csv(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
     records = _records(text, table, refuse, _separator(text.partition("\n")[0]))
     _, header = next(records, (0, []))
+    if _is_headless(header):
+        records = _records(text, table, refuse, _separator(text.partition("\n")[0]))
+        header = ["file_name", "caption", *(f"column_{i}" for i in range(3, len(header) + 1))]
     for number, cells in records:
         where = f"line {number}"
         if len(cells) > len(header):
@@ -308,10 +329,17 @@ def _separator(header: str) -> str:
     """What stands between the columns: of `SEPARATORS` the one by which most names are known."""
     known = {*FILE_KEYS, *CAPTION_KEYS, *CLASS_KEYS, *SPLIT_KEYS}
 
-    def named(separator: str) -> int:
-        return sum(column(cell.strip('"')) in known for cell in header.split(separator))
+    def named(separator: str) -> tuple[int, bool]:
+        cells = [cell.strip(' "\r') for cell in header.split(separator)]
+        return sum(column(cell) in known for cell in cells), _is_headless(cells)
 
     return max(SEPARATORS, key=named)
+
+
+def _is_headless(cells: Sequence[str]) -> bool:
+    """Whether a first line is a row already: an image, and what may be its caption."""
+    ending = r".*\.(jpe?g|png|webp|gif|bmp|tiff?)"
+    return len(cells) > 1 and bool(re.fullmatch(ending, cells[0].strip(), re.IGNORECASE))
 
 
 def _records(

@@ -155,7 +155,7 @@ def _of_parquet(root: Path, name: str, columns: Columns, refuse: Refuse) -> Iter
         cells, number = _Bytes(path, wanted), 0
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
-            for i, row in enumerate(_rows(file, group, told, f"{name} row {number + 1}", refuse)):
+            for i, row in _rows(file, group, told, name, number + 1, refuse):
                 read = functools.partial(cells.read, group, i)
                 where, own = f"{name} row {number + i + 1}", f"{name}:{number + i + 1}"
                 image_id = metadata.first(row, ID_KEYS)
@@ -169,24 +169,30 @@ def _tells(name: str, columns: Columns) -> bool:
 
 
 def _rows(
-    file: pq.ParquetFile, group: int, told: list[str], where: str, refuse: Refuse
-) -> Iterator[Row]:
-    """The rows of one row group without their images; the names of classes for their numbers."""
+    file: pq.ParquetFile, group: int, told: list[str], name: str, start: int, refuse: Refuse
+) -> Iterator[tuple[int, Row]]:
+    """(place, row) of one row group without its images; the names of classes for their numbers.
+
+    start: number of its first row.
+    """
+    place = 0
     classes = _class_names(file.schema_arrow)
     batches = file.iter_batches(1024, row_groups=[group], columns=told)
     while True:
         try:
             batch = next(batches, None)
         except DAMAGE as error:
+            where = f"{name} row {start + place}"
             refuse(where, f"from here to the end of its row group the file is damaged: {error}")
             return
         if batch is None:
             return
-        for row in batch.to_pylist():
+        for i, row in metadata.batch_rows(batch, name, start + place, refuse):
             for key, names in classes.items():
                 if isinstance(row.get(key), int) and 0 <= row[key] < len(names):
                     row[key] = names[row[key]]
-            yield metadata.plain_row(row)
+            yield place + i, metadata.plain_row(row)
+        place += len(batch)
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
