@@ -50,11 +50,10 @@ def read(desk: Desk) -> dict[str, Entry]:
     stems = entries.by_stem(found.images, [*found.texts, *sorted(beside - {*found.texts})])
     if not beside:
         stems = entries.by_ends(found.images, found.texts)
+    covered = sum(stem_of(name) in stems for name in found.images)
     if found.tables:
         chosen = _checked_tables(desk, found.tables, known)
-    elif (
-        2 * sum(stem_of(name) in stems for name in found.images) >= len(found.images) and not named
-    ):
+    elif 2 * covered >= len(found.images) and not named:
         chosen = []
     else:
         chosen = _chosen_lists(desk, found, known, beside, named or not stems)
