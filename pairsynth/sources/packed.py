@@ -117,7 +117,10 @@ class _Bytes:
             self.batches = self._batches(group)
         try:
             while row >= self.end and not self.fault:
-                self.cells = next(self.batches).column(0)
+                batch = next(self.batches, None)
+                if batch is None:
+                    raise ValueError("the column ends before its row group does")
+                self.cells = batch.column(0)
                 self.start, self.end = self.end, self.end + len(self.cells)
         except DAMAGE as error:
             self.fault, self.start = f"the Parquet file is damaged here: {error}", 0
@@ -181,6 +184,8 @@ def _rows(
     while True:
         try:
             batch = next(batches, None)
+            if batch is None and place < file.metadata.row_group(group).num_rows:
+                raise ValueError("a column ends before its row group does")
         except DAMAGE as error:
             where = f"{name} row {start + place}"
             refuse(where, f"from here to the end of its row group the file is damaged: {error}")
