@@ -132,6 +132,12 @@ def test_lines_tell_the_first_and_count_the_rest() -> None:
     assert lines[-1] == "  ... and 5 more, in refused.csv"
 
 
+def test_what_was_taken_for_what_is_said_before_all_else() -> None:
+    account = Account(said=["folder: captions from a.csv"])
+    report = Acquisition({f"{split}_pictures": 1 for split in SPLITS}, account)
+    assert report.lines() == ["folder: captions from a.csv", "kept 3 pictures, refused 0 items"]
+
+
 def test_a_source_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"download.source is 'flickr'; allowed is one of"):
         examples(config("flickr"), 1, tmp_path, Account())

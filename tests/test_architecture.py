@@ -179,7 +179,7 @@ def test_what_parameters_name_is_watched() -> None:
         for section, values in tree.items()
         if isinstance(values, dict)
         for key, value in values.items()
-        if isinstance(value, str) and (ROOT / value).exists()
+        if isinstance(value, str) and value and (ROOT / value).exists()
     }
     assert {"folder", "mirror", "image_weights", "judge_weights"} == {key for _, key in paths}
     for section, key in paths:

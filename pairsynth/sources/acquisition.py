@@ -41,7 +41,8 @@ class Acquisition:
     def lines(self) -> list[str]:
         """What was read and what was refused, in words."""
         refused = self.account.refused
-        lines = [f"kept {self.kept:,} pictures, refused {len(refused):,} items"]
+        lines = [*self.account.said]
+        lines.append(f"kept {self.kept:,} pictures, refused {len(refused):,} items")
         lines += [f"  refused {what}: {why}" for what, why in refused[:SHOWN]]
         if len(refused) > SHOWN:
             lines.append(f"  ... and {len(refused) - SHOWN:,} more, in refused.csv")

@@ -13,15 +13,9 @@ from pairsynth.config import named
 from pairsynth.errors import InputError
 from pairsynth.images import decode
 from pairsynth.seeds import digest
+from pairsynth.sources.archives import archive_members
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
-from pairsynth.sources.fetching import (
-    Check,
-    Missing,
-    archive_members,
-    checksum,
-    fetch,
-    read_checksums,
-)
+from pairsynth.sources.fetching import Check, Missing, checksum, fetch, read_checksums
 
 PICTURES, LABELS, SETID = "102flowers.tgz", "imagelabels.mat", "setid.mat"
 CAPTIONS = "cvpr2016_flowers.tar.gz"
