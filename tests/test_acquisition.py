@@ -26,7 +26,8 @@ def config(source: str = "folder", size: int = 32, folder: str = "") -> Download
 def found(splits: tuple[str, ...] = SPLITS, each: int = 4) -> Iterator[Example]:
     for split in splits:
         for i in range(each):
-            picture = Image.new("RGB", (50 + i, 90), (i * 40, 100, 200))
+            shade = SPLITS.index(split) * 50
+            picture = Image.new("RGB", (50 + i, 90), (i * 40, 100, shade))
             captions = tuple(f"caption {j} of {split} {i}" for j in range(i + 1))
             yield Example(f"{split}-{i}", i % 2, f"class {i % 2}", split, picture, captions)
 
@@ -59,7 +60,7 @@ def test_photographs_keep_a_margin_and_drawings_need_none(tmp_path: Path, size: 
         side = size if source == "garden" else stored_size(size)
         pixels = read_pictures(folder, "train").pixels
         assert pixels.shape == (4, 3, side, side)
-        wanted = np.array([40, 100, 200])
+        wanted = np.array([40, 100, 0])
         assert np.array_equal(pixels[1, :, side // 2, side // 2].numpy(), wanted)
 
 
@@ -121,7 +122,7 @@ def test_the_list_of_what_was_refused_has_its_header_when_it_is_empty(tmp_path: 
 def test_lines_tell_the_first_and_count_the_rest() -> None:
     figures = {f"{split}_pictures": 1000 for split in SPLITS}
     account = Account()
-    report = Acquisition(figures, account)
+    report = Acquisition(figures, account, [])
     assert report.lines() == ["kept 3,000 pictures, refused 0 items"]
     for i in range(SHOWN + 5):
         account.refuse(f"{i}.jpg", "broken")
@@ -132,9 +133,45 @@ def test_lines_tell_the_first_and_count_the_rest() -> None:
     assert lines[-1] == "  ... and 5 more, in refused.csv"
 
 
+def test_an_image_in_two_splits_is_refused_in_the_second(tmp_path: Path) -> None:
+    def doubled() -> Iterator[Example]:
+        yield from found()
+        for split in SPLITS:
+            again = next(found(("test",)))
+            yield replace(again, image_id=f"again-{split}", split=split)
+
+    report = acquire(config(), doubled(), Account(), tmp_path)
+    why = "the same image as test-0, which is in another split"
+    assert refused(tmp_path) == [
+        {"item": f"again-{split}", "reason": why} for split in ("train", "val")
+    ]
+    assert report.figures["test_pictures"] == 5
+    assert report.figures["twins"] == 0  # they are blank
+    refusing = replace(config(), broken="refuse")
+    with pytest.raises(InputError, match=f"again-train: {why}; remove one, or set download.broken"):
+        acquire(refusing, doubled(), Account(), tmp_path)
+
+
+def test_what_is_odd_is_counted_listed_and_said(tmp_path: Path) -> None:
+    report = acquire(config(size=64), found(), Account(), tmp_path)
+    assert report.figures["blank"] == report.figures["enlarged"] == 12
+    assert report.lines()[1:] == [
+        "  12 images are smaller than the size wanted, and were enlarged (train-0: 50 x 90 pixels)",
+        "  12 images are of one colour (train-0: colour (0, 100, 0))",
+    ]
+    with (tmp_path / "survey.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["item"] for row in rows[:12]] == [row["item"] for row in rows[12:]]
+    assert rows[0] == {
+        "finding": "12 images are smaller than the size wanted, and were enlarged",
+        "item": "train-0",
+        "what": "50 x 90 pixels",
+    }
+
+
 def test_what_was_taken_for_what_is_said_before_all_else() -> None:
     account = Account(said=["folder: captions from a.csv"])
-    report = Acquisition({f"{split}_pictures": 1 for split in SPLITS}, account)
+    report = Acquisition({f"{split}_pictures": 1 for split in SPLITS}, account, [])
     assert report.lines() == ["folder: captions from a.csv", "kept 3 pictures, refused 0 items"]
 
 

@@ -80,6 +80,8 @@ def hostile(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with new_folder(synthetic) as again:
         write_pairs(again, rows, facts, refusals)
     write_rows(folder / "data/pictures/refused.csv", [{"item": "<b>a.png", "reason": HOSTILE[0]}])
+    odd = {"finding": "2 images are <i>odd</i>", "item": "<b>b.png", "what": HOSTILE[1]}
+    write_rows(folder / "data/pictures/survey.csv", [odd])
     judged = {"judge_similarity": 0.25, "judge_rank": 3, "longest_copied": 7}
     write_rows(metrics / "pairs.csv", [{"pair_id": rows[-1]["pair_id"], **judged}])
     use = [

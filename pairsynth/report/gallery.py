@@ -60,6 +60,7 @@ class Card:
 class Made:
     """The pairs shown, of how many; the candidates refused; what `download` refused, of how many.
 
+    findings: what `download` found odd, each with examples (item, what).
     distances: from each pair's picture to its nearest training picture.
     """
 
@@ -68,6 +69,7 @@ class Made:
     refused: list[Card]
     inputs: list[tuple[str, str]]
     inputs_total: int
+    findings: dict[str, list[tuple[str, str]]]
     distances: list[float]
 
     @property
@@ -118,8 +120,17 @@ def made(pictures: Path, synthetic: Path, results: Results) -> Made:
         [_refusal(row, near) for row in refused],
         inputs[:REFUSED_INPUTS],
         len(inputs),
+        _findings(pictures),
         distances.tolist(),
     )
+
+
+def _findings(pictures: Path) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    with (pictures / "survey.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["finding"], []).append((row["item"], row["what"]))
+    return found
 
 
 def choose(scores: Sequence[float] | Any, distances: Sequence[float] | Any) -> list[int]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from pairsynth.artifacts import PICTURES, ShardWriter, write_csv
 from pairsynth.config import check
 from pairsynth.errors import InputError
@@ -17,6 +19,7 @@ from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example,
 from pairsynth.sources.folder import folder
 from pairsynth.sources.garden import garden
 from pairsynth.sources.oxford102 import oxford102
+from pairsynth.sources.survey import KINDS, Finding, Survey
 
 SOURCES: Mapping[str, Source] = {"garden": garden, "oxford102": oxford102, "folder": folder}
 
@@ -28,10 +31,11 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What was kept (flat figures) and what was refused."""
+    """What was kept (flat figures), what was refused and what is odd about the rest."""
 
     figures: dict[str, Any]
     account: Account
+    findings: list[Finding]
 
     @property
     def kept(self) -> int:
@@ -46,6 +50,9 @@ class Acquisition:
         lines += [f"  refused {what}: {why}" for what, why in refused[:SHOWN]]
         if len(refused) > SHOWN:
             lines.append(f"  ... and {len(refused) - SHOWN:,} more, in refused.csv")
+        for one in self.findings:
+            name, what = one.examples[0]
+            lines.append(f"  {one.words} ({name}: {what})")
         return lines
 
 
@@ -65,45 +72,73 @@ def examples(config: DownloadConfig, seed: int, cache: Path, account: Account) -
 def acquire(
     config: DownloadConfig, found: Iterator[Example], account: Account, target: Path
 ) -> Acquisition:
-    """Write the shards of each split and `refused.csv` into the folder `target`.
+    """Write the shards of each split, `refused.csv` and `survey.csv` into the folder `target`.
+
+    An image that stands in another split already is refused: it would flatter every figure.
 
     Raises:
-        InputError: where a split is left with fewer images than the later stages need.
+        InputError: an image in two splits where `config.broken` is refuse; a split that is left
+            with fewer images than the later stages need.
     """
     size = config.image_size
     side = size if config.source in DRAWN_TO_SIZE else stored_size(size)
     pictures: Counter[str] = Counter()
     captions: Counter[str] = Counter()
     classes: dict[str, set[int]] = {split: set() for split in SPLITS}
+    survey = Survey(size)
     with ExitStack() as stack:
         writers = {s: stack.enter_context(ShardWriter(target, s, PICTURES)) for s in SPLITS}
         for example in found:
-            writers[example.split].write(_row(example, side))
+            image = fit(example.image, side)
+            if _is_elsewhere(config, survey, example, image, account):
+                continue
+            survey.note(example, image)
+            writers[example.split].write(_row(example, image))
             pictures[example.split] += 1
             captions[example.split] += len(example.captions)
             classes[example.split].add(example.class_id)
     need_images("download", pictures, account.refused)
     write_csv(target / "refused.csv", ("item", "reason"), account.refused)
+    findings = survey.findings()
+    odd = [(one.words, *example) for one in findings for example in one.examples]
+    write_csv(target / "survey.csv", ("finding", "item", "what"), odd)
     figures: dict[str, Any] = {
         "source": config.source,
         "image_size": size,
         "refused": len(account.refused),
+        **dict.fromkeys(KINDS, 0),
+        **{one.kind: one.count for one in findings},
     }
     for split in SPLITS:
         figures[f"{split}_pictures"] = pictures[split]
         figures[f"{split}_captions"] = captions[split]
         figures[f"{split}_classes"] = len(classes[split])
-    return Acquisition(figures, account)
+    return Acquisition(figures, account, findings)
 
 
-def _row(example: Example, side: int) -> dict[str, Any]:
+def _is_elsewhere(
+    config: DownloadConfig, survey: Survey, example: Example, image: Image.Image, account: Account
+) -> bool:
+    twin = survey.same_in_another_split(image, example.split)
+    if twin is None:
+        return False
+    why = f"the same image as {twin}, which is in another split"
+    if config.broken == "refuse":
+        raise InputError(
+            f"download: {example.image_id}: {why}; remove one, or set download.broken=skip"
+        )
+    account.refuse(example.image_id, why)
+    return True
+
+
+def _row(example: Example, image: Image.Image) -> dict[str, Any]:
     attributes = example.attributes
     return {
         "image_id": example.image_id,
         "class_id": example.class_id,
         "class_name": example.class_name,
         "split": example.split,
-        "image": {"bytes": encode(fit(example.image, side)), "path": f"{example.image_id}.png"},
+        "image": {"bytes": encode(image), "path": f"{example.image_id}.png"},
         "captions": list(example.captions),
         "attributes": None if attributes is None else json.dumps(attributes, sort_keys=True),
     }

@@ -1,0 +1,171 @@
+"""What is odd in a set of captioned images: twins, shared captions, other scripts, small and blank.
+
+Shapes: N images.
+"""
+
+import itertools
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.fft import dctn
+
+from pairsynth.sources.contract import Example
+
+# Two images are near-duplicates where at most so many of the 64 bits of their hashes differ and
+# their thumbnails differ by at most so much on average, of 255.
+BITS, SHADES = 4, 6.0
+BANDS = 5  # one more than BITS: hashes that near agree in one band at least
+THUMBNAIL = 8
+BLANK = 2  # shades between the darkest and the brightest at most
+EXAMPLES = 20  # of each kind
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd: its kind, how many images or captions, and some of them with what it is."""
+
+    kind: str
+    count: int
+    examples: list[tuple[str, str]]
+
+    @property
+    def words(self) -> str:
+        """It in a sentence."""
+        return f"{self.count:,} {KINDS[self.kind]}"
+
+
+KINDS = {
+    "twins_across_splits": "images look the same as one of another split: figures on it flatter",
+    "twins": "images look the same as one of their split",
+    "without_own_caption": "images share each of their captions with others",
+    "other_script": "captions are in another script than most",
+    "enlarged": "images are smaller than the size wanted, and were enlarged",
+    "blank": "images are of one colour",
+}
+
+
+@dataclass
+class Survey:
+    """Images as they come; of each only a hash, a thumbnail and its name are kept."""
+
+    size: int
+    ids: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    first: dict[bytes, int] = field(default_factory=dict)
+    hashes: list[int] = field(default_factory=list)
+    thumbnails: list[bytes] = field(default_factory=list)
+    captions: list[set[bytes]] = field(default_factory=list)
+    told: Counter[bytes] = field(default_factory=Counter)
+    scripts: Counter[str] = field(default_factory=Counter)
+    written: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    odd: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+
+    def same_in_another_split(self, image: Image.Image, split: str) -> str | None:
+        """The name of an image of another split that has the same pixels, if there is one."""
+        earlier = self.first.get(_digest(image))
+        return self.ids[earlier] if earlier is not None and self.splits[earlier] != split else None
+
+    def note(self, example: Example, image: Image.Image) -> None:
+        """Take one in: `example` as its source gave it, and the square `image` made of it."""
+        name = example.image_id
+        self.first.setdefault(_digest(image), len(self.ids))
+        self.ids.append(name)
+        self.splits.append(example.split)
+        low, high = np.asarray(image).min((0, 1)), np.asarray(image).max((0, 1))
+        blank = int((high.astype(int) - low).max()) <= BLANK
+        self.hashes.append(0 if blank else perceptual_hash(image))
+        self.thumbnails.append(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes())
+        if blank:
+            self.odd["blank"].append((name, f"colour {tuple(int(shade) for shade in low)}"))
+        if min(example.image.size) < self.size:
+            self.odd["enlarged"].append((name, "{} x {} pixels".format(*example.image.size)))
+        own = {blake2b(caption.encode(), digest_size=8).digest() for caption in example.captions}
+        self.captions.append(own)
+        self.told.update(own)
+        for caption in example.captions:
+            script = script_of(caption)
+            self.scripts[script] += bool(script)
+            if len(self.written[script]) < EXAMPLES:
+                self.written[script].append((name, f"{script.capitalize()}: {caption}"))
+
+    def findings(self) -> list[Finding]:
+        """What was found, in the order of `KINDS`, kinds without any left out."""
+        twins = self._twins()
+        odd = {
+            "twins_across_splits": twins["across"],
+            "twins": twins["within"],
+            "without_own_caption": list(self._without_own_caption()),
+            **self.odd,
+        }
+        others = [script for script, _ in self.scripts.most_common()][1:]
+        counts = {kind: len(found) for kind, found in odd.items()}
+        counts["other_script"] = sum(self.scripts[script] for script in others)
+        odd["other_script"] = [one for script in others for one in self.written[script]]
+        return [
+            Finding(kind, counts[kind], odd[kind][:EXAMPLES]) for kind in KINDS if counts.get(kind)
+        ]
+
+    def _without_own_caption(self) -> Iterator[tuple[str, str]]:
+        for name, own in zip(self.ids, self.captions, strict=True):
+            counts = [self.told[caption] for caption in own]
+            if min(counts) > 1:
+                yield name, f"{max(counts):,} images have the same caption"
+
+    def _twins(self) -> dict[str, list[tuple[str, str]]]:
+        """Images that look like an earlier one: of another split, and of their own."""
+        thumbnails = np.frombuffer(b"".join(self.thumbnails), np.uint8).reshape(len(self.ids), -1)
+        near: dict[str, dict[int, int]] = {"across": {}, "within": {}}
+        for later, earlier in near_pairs(np.array(self.hashes, np.uint64), thumbnails):
+            kind = "within" if self.splits[later] == self.splits[earlier] else "across"
+            near[kind].setdefault(later, earlier)
+        return {
+            kind: [
+                (self.ids[a], f"like {self.ids[b]}, in {self.splits[b]}")
+                for a, b in sorted(found.items())
+            ]
+            for kind, found in near.items()
+        }
+
+
+def _digest(image: Image.Image) -> bytes:
+    return blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits: which of the 8 x 8 slowest waves, the mean left out, are above their median."""
+    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), float)
+    waves = dctn(grey, norm="ortho")[:9, :9].flatten()[1:65]
+    return int.from_bytes(np.packbits(waves > np.median(waves)).tobytes())
+
+
+def near_pairs(
+    hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8]
+) -> Iterator[tuple[int, int]]:
+    """Pairs (later, earlier) of near-duplicates by their hashes (N) and thumbnails (N, pixels).
+
+    Those of hash 0 are left out. Hashes that differ in few bits agree in one band of bits.
+    """
+    edges = np.linspace(0, 64, BANDS + 1).astype(int)
+    for low, high in itertools.pairwise(edges):
+        band = (hashes >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+        order = np.argsort(band, kind="stable")
+        order = order[hashes[order] != 0]
+        for group in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
+            for place in range(1, len(group)):
+                later, before = group[place], group[:place]
+                alike = before[np.bitwise_count(hashes[before] ^ hashes[later]) <= BITS]
+                apart = thumbnails[alike].astype(int) - thumbnails[later].astype(int)
+                for earlier in alike[np.abs(apart).mean(1) <= SHADES]:
+                    yield int(later), int(earlier)
+
+
+def script_of(caption: str) -> str:
+    """The script of most of the caption's letters, as Unicode names it: LATIN, CYRILLIC, CJK."""
+    names = (unicodedata.name(sign, "").split(" ")[0] for sign in caption if sign.isalpha())
+    return max(Counter(names).items(), key=lambda one: one[1], default=("", 0))[0]
