@@ -81,7 +81,8 @@ def hostile(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_pairs(again, rows, facts, refusals)
     write_rows(folder / "data/pictures/refused.csv", [{"item": "<b>a.png", "reason": HOSTILE[0]}])
     judged = {"judge_similarity": 0.25, "judge_rank": 3, "longest_copied": 7}
-    write_rows(metrics / "pairs.csv", [{"pair_id": rows[-1]["pair_id"], **judged}])
+    rest = dict.fromkeys((*results.WORDS["pairs"], *results.NUMBERS["pairs"]), "")
+    write_rows(metrics / "pairs.csv", [rest | {"pair_id": rows[-1]["pair_id"]} | judged])
     use = [
         {"task": "retrieval", "arm": arm, "share": share, "seed": seed, "value": 0.5 + seed / 10}
         for arm in ("real", "both", "synthetic")
@@ -538,12 +539,13 @@ def test_a_word_in_a_table_of_numbers_is_named_with_file_and_line(
     key = results.NUMBERS[name][-1]
     with (checkout / f"metrics/{name}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    rows[1][key] = word
+    rows[-1][key] = word
+    said = rf"line {len(rows) + 1}: {key} is '{word}'"
     with (tmp_path / f"{name}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    with pytest.raises(InputError, match=rf"{name}.csv is damaged \(line 3: {key} is '{word}'"):
+    with pytest.raises(InputError, match=rf"{name}.csv is damaged \({said}"):
         results.read(tmp_path)
 
 
