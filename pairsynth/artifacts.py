@@ -93,6 +93,48 @@ def embeddings_schema(dimension: int) -> pa.Schema:
 # ---------------------------------------------------------------- whole files and folders
 
 
+def check_outputs(
+    inputs: Sequence[Path] = (), files: Sequence[Path] = (), folders: Sequence[Path] = ()
+) -> None:
+    """Refuse, before the work, outputs that could not be written after it.
+
+    A folder is replaced as a whole, so it must not hold what is not ours.
+
+    Raises:
+        InputError: naming the path, for one that is given twice, is of the other kind or cannot
+            be written.
+    """
+    taken = {path.resolve() for path in inputs}
+    for path in (*files, *folders):
+        try:
+            reason = _in_the_way(path, path in folders)
+            temporary = _temporary(path) if not reason else None
+            if temporary:
+                temporary.touch()
+                temporary.unlink()
+        except FileExistsError:
+            reason = f"{path.parent} is no folder"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if not reason and path.resolve() in taken:
+            reason = "this path is given twice"
+        if reason:
+            raise InputError(f"{path}: {reason}; give another path, or mend it")
+        taken.add(path.resolve())
+
+
+def _in_the_way(path: Path, folder: bool) -> str:
+    """What stands at `path` and is not to be replaced; "" where nothing does."""
+    if not path.name or not path.exists():
+        return "" if path.name else "this is no name"
+    if not folder:
+        return "" if path.is_file() else "this is no plain file"
+    if not path.is_dir():
+        return os.strerror(errno.ENOTDIR)
+    ours = not any(path.iterdir()) or any(path.glob("*-of-*.parquet"))
+    return "" if ours else "this folder holds other things"
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all.
 

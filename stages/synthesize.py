@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, mixture, seeds, synthesis
-from pairsynth.artifacts import file_digest, new_folder, write_json
+from pairsynth.artifacts import check_outputs, file_digest, new_folder, write_json
 from pairsynth.dataset import Refusals, write_pairs
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.mappings import load_mappings
@@ -31,6 +31,11 @@ def main(
     """Make novel pairs by {prototype, density} x {text, image} and write them as a dataset."""
     watch = console.Stopwatch()
     config.check_all(params)
+    check_outputs(
+        [pictures, embeddings, encoder, gan, captioner, mixtures],
+        files=[metrics],
+        folders=[synthetic],
+    )
     options = config.load(SynthesisConfig, "synthesize", params)
     seed = config.load_seed(params)
 
