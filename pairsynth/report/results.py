@@ -110,6 +110,8 @@ def read(folder: Path) -> Results:
     Raises:
         InputError: where a file is not what its stage writes.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give the one that holds the metrics")
     told = {name: _object(path, text) for name, path, text in _texts(folder, TOLD, ".json")}
     curves = {
         name: _rows(path, text) for name, path, text in _texts(folder, (*CURVES, FIGURES), ".csv")
