@@ -372,6 +372,8 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 _check_format(path, file.schema_arrow.metadata or {})
                 tables.append(file.read(columns=columns))
+        except MemoryError:
+            raise
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path} is damaged ({error}); {remake(folder)}") from error
     return pa.concat_tables(tables)

@@ -148,7 +148,7 @@ def components(
     _check(output)
     mappings = _load(data, device)
     digests = {name: mappings.digests[name] for name in ("encoder", "gan")}
-    fitted = mixture.load(data / "gmm.npz", **digests)[over]
+    fitted = mixture.load(data / "gmm.npz", mappings.sizes, **digests)[over]
     kept = exploration.heaviest(fitted, rows)
     psi = torch.cat(
         [

@@ -19,6 +19,12 @@ class InputError(Exception):
         return str(self)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's own error, or one of torch's, which has no name of its own on the CPU."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
+
+
 def without_password(text: str) -> str:
     """`text` with *** for the name and the password in each address (`https://me:word@host`)."""
     return re.sub(r"(\w:/{1,2})[^\s/?#]*@", r"\1***@", text)

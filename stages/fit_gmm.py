@@ -35,7 +35,7 @@ def main(
     where = devices.choose(device)
     networks = load_gan(gan, where, pictures=train.digest)
     source = {**networks.options["made_from"], "gan": file_digest(gan)}
-    psi = read_embeddings(embeddings, "train", train, source["encoder"]).psi
+    psi = read_embeddings(embeddings, "train", train, source.get("encoder", "")).psi
     phi = phi_of(networks, train.pixels, where)
 
     fits = mixture_fitting.fit_both(psi, phi, options, seeds.stream(seed, "fit_gmm"))

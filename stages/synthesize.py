@@ -47,7 +47,8 @@ def main(
     mappings = load_mappings(encoder, gan, captioner, where, train.digest)
     source = {"pictures": train.digest, **mappings.digests}
     psi = read_embeddings(embeddings, "train", train, source["encoder"])
-    fitted = mixture.load(mixtures, **{k: source[k] for k in ("pictures", "encoder", "gan")})
+    known = {name: source[name] for name in ("pictures", "encoder", "gan")}
+    fitted = mixture.load(mixtures, mappings.sizes, **known)
     source["mixtures"] = file_digest(mixtures)
     novelty = NoveltyIndex(train, psi.psi, val, mappings.gan.size)
     world = SynthesisInputs(train, psi, fitted, mappings, novelty, options, seed, source)
