@@ -48,12 +48,12 @@ def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[
                     function(*args, **kwargs)
             except InputError as error:
                 _end(f"error: {error}", 2)
-            except OSError as error:
-                _end(f"error: {without_password(_refused(error))}", 2)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
+            except Exception as error:
+                if is_out_of_memory(error):
+                    _end("error: out of memory; lower batch_size or sizes, or free some", 2)
+                if not isinstance(error, OSError):
                     raise
-                _end("error: out of memory; lower batch_size or sizes, or free some", 2)
+                _end(f"error: {without_password(_refused(error))}", 2)
             except KeyboardInterrupt:
                 _end("interrupted", 130)
             except _Terminated:

@@ -1,6 +1,10 @@
 """The one error a user can mend."""
 
+import errno
 import re
+
+# What torch, the loader of shared libraries and the makers of threads say.
+OUT_OF_MEMORY = ("can't allocate memory", "failed to map segment", "can't start new thread")
 
 
 class InputError(Exception):
@@ -20,9 +24,11 @@ class InputError(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python's own error, or one of torch's, which has no name of its own on the CPU."""
+    """Python's own error, the system's, or one of a library, which may have no name of its own."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)
+    if named or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def without_password(text: str) -> str:
