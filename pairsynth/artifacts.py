@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, is_out_of_memory
 from pairsynth.images import encode
 
 FORMAT = 2
@@ -372,9 +372,9 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 _check_format(path, file.schema_arrow.metadata or {})
                 tables.append(file.read(columns=columns))
-        except MemoryError:
-            raise
         except (OSError, pa.ArrowException) as error:
+            if is_out_of_memory(error):
+                raise
             raise InputError(f"{path} is damaged ({error}); {remake(folder)}") from error
     return pa.concat_tables(tables)
 

@@ -3,8 +3,13 @@
 import errno
 import re
 
-# What torch, the loader of shared libraries and the makers of threads say.
-OUT_OF_MEMORY = ("can't allocate memory", "failed to map segment", "can't start new thread")
+# What torch, the loader of shared libraries, Python and Arrow say.
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "failed to map segment",
+    "can't start new thread",
+    "Failed to launch worker thread",
+)
 
 
 class InputError(Exception):
