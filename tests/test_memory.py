@@ -65,7 +65,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (replace(ENCODER, hidden=4096), r"embed: .* GB .*; lower embed.hidden"),
         (replace(ENCODER, channels=512), r"embed: .* GB .*; lower embed.hidden, .channels or"),
-        (replace(ENCODER, channels=96, batch_size=24), r"embed: .* GB .*; lower embed.batch_size"),
+        (replace(ENCODER, hidden=96, batch_size=24), r"embed: .* GB .*; lower embed.batch_size"),
     ],
 )
 def test_an_encoder_too_large_is_refused(
@@ -82,7 +82,10 @@ def test_an_encoder_too_large_is_refused(
     [
         ({"generator_channels": 512}, r"lower train_gan.generator_channels or"),
         ({"discriminator_channels": 512}, r"lower train_gan.generator_channels or"),
-        ({"generator_channels": 40, "batch_size": 24}, r"lower train_gan.batch_size, or train_gan.generator_channels"),
+        (
+            {"generator_channels": 16, "batch_size": 24},
+            r"lower train_gan.batch_size, or train_gan.generator_channels",
+        ),
     ],
 )
 def test_a_gan_too_large_is_refused(
