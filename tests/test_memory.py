@@ -1,5 +1,6 @@
 """What a training would take is known beforehand, and too little memory ends in one line."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from pairsynth import captioner_training, encoder_training, gan_training, memory, mixture_fitting
+from pairsynth import (
+    captioner_training,
+    config,
+    encoder_training,
+    gan_training,
+    memory,
+    mixture_fitting,
+)
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
@@ -216,3 +224,24 @@ def test_a_limit_on_memory_ends_in_one_line(
     assert "damaged" not in told[0]
     made = tmp_path / "made"
     assert not made.exists() or not [path for path in made.iterdir() if path.name.endswith("tmp")]
+
+
+SIZES = [
+    (section, key)
+    for section, values in config.read(ROOT / "params.yaml").items()
+    if isinstance(values, dict)
+    for key, value in values.items()
+    if type(value) is int and (section, key) != ("download", "image_size")
+]
+
+
+@pytest.mark.parametrize(("section", "key"), SIZES)
+def test_every_size_has_an_upper_bound_that_is_told(section: str, key: str, tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    before, head, after = text.partition(f"{section}:\n")
+    after = re.sub(rf"(?m)^  {key}: \S+", f"  {key}: 1000000000", after, count=1)
+    (tmp_path / "params.yaml").write_text(before + head + after)
+    with pytest.raises(
+        InputError, match=rf"{section}.{key} is 1000000000; allowed is .* to [0-9,]+$"
+    ):
+        config.check_all(tmp_path / "params.yaml")
