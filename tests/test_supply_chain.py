@@ -16,7 +16,10 @@ WATCHED = """
 import runpy, sys
 
 def refuse(event, arguments):
-    if event.startswith("socket.") and event != "socket.gethostname":
+    # urllib3, once loaded, tries whether this machine knows IPv6, at its own address.
+    own = event == "socket.bind" and arguments[1][0] == "::1"
+    harmless = own or event in ("socket.__new__", "socket.gethostname")
+    if event.startswith("socket.") and not harmless:
         raise SystemExit(f"a connection: {event} {arguments}")
 
 sys.addaudithook(refuse)
@@ -41,7 +44,7 @@ STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_opens_no_socket(stage: str, checkout: Path, tmp_path: Path) -> None:
+def test_a_stage_asks_nothing_of_any_host(stage: str, checkout: Path, tmp_path: Path) -> None:
     """`download` neither, where it draws or reads what is there."""
     folder = tmp_path / "copy"
     shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns(".dvc", ".git"))
@@ -57,7 +60,9 @@ def test_a_stage_opens_no_socket(stage: str, checkout: Path, tmp_path: Path) -> 
     ],
     ids=lambda words: words[0],
 )
-def test_a_command_opens_no_socket(words: list[str], checkout: Path, tmp_path: Path) -> None:
+def test_a_command_asks_nothing_of_any_host(
+    words: list[str], checkout: Path, tmp_path: Path
+) -> None:
     output = [] if words == ["verify"] else ["--output", str(tmp_path / "x.png")]
     data = ["--data", str(checkout / "data")]
     assert watched(checkout, "pairsynth.cli", *words, *data, *output)
