@@ -372,7 +372,8 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 _check_format(path, file.schema_arrow.metadata or {})
                 tables.append(file.read(columns=columns))
-        except (OSError, pa.ArrowException) as error:
+                tables[-1].validate(full=True)  # a damaged header can make words of other bytes
+        except (OSError, ValueError, pa.ArrowException) as error:  # also of Arrow's own messages
             if is_out_of_memory(error):
                 raise
             raise InputError(f"{path} is damaged ({error}); {remake(folder)}") from error
