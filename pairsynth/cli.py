@@ -23,8 +23,6 @@ app = typer.Typer(
     help="Pictures for sentences, sentences for pictures, and what lies between them.",
 )
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-
 Data = Annotated[Path, typer.Option(help="Folder that the stages wrote to.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Output = Annotated[Path, typer.Option(help="PNG file to write.")]
@@ -204,7 +202,7 @@ def _is_picture(text: str) -> bool:
     """Whether `text` names a picture file; a name like one without such a file is refused."""
     if os.path.isfile(text):
         return True
-    if text.lower().endswith(SUFFIXES):
+    if text.lower().endswith(tuple(images.endings())):
         raise InputError(f"{text}: no such file")
     return False
 

@@ -37,10 +37,17 @@ RENAMED = {
 # Modules that are loaded for nothing else: no result depends on them.
 ONLY_CHECKED: set[str] = set()
 
+NOTHING = "data/none"  # an empty file: DVC wants a path to watch where a parameter names none
+
 MOST, LONGEST = 10**9, 1000  # of a whole number; letters of a word or a path
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = _shown.maxlong = 100
 _shown.maxlevel = 2
+
+
+def named(path: str) -> str:
+    """The file, folder or address that a parameter names; empty where it names nothing."""
+    return "" if path == NOTHING else path
 
 
 def check_all(path: Path) -> None:

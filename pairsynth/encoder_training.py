@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pairsynth import parallel
 from pairsynth.artifacts import ShardWriter, embeddings_schema
-from pairsynth.config import check, check_between
+from pairsynth.config import check, check_between, named
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
@@ -101,7 +101,7 @@ def build(config: EncoderConfig, pictures: Pictures) -> JointEncoder:
 
     keys = "embed.hidden, .channels or .dimension"
     check_training("embed", keys, own, lambda encoder: [encoder], step)
-    if not config.image_weights:
+    if not named(config.image_weights):
         return own()
     seen = load_pretrained(Path(config.image_weights), "embed.image_weights")
     encoder = JointEncoder(config.text_encoder, vocabulary, size, *widths, seen.name, source)

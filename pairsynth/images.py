@@ -5,20 +5,31 @@ may be larger than the size the networks see: the margin is what random crops ar
 """
 
 import functools
+import importlib
 import io
 import math
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from pairsynth.pixel_depth import from_deep, is_deep
+
 SIZES = (32, 64, 128)
 MAX_PIXELS = 64_000_000
 # What images are read from, whatever a file is called. Pillow reads more, among it PostScript,
 # for which it starts another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
+# Of formats that may need a package beside Pillow; see `formats`.
+PLUGIN_ENDINGS = {
+    "HEIF": frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"}),
+    "AVIF": frozenset({".avif", ".avifs"}),
+}
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+ORIENTATION = 0x0112
 MARGIN = 3 / 16
 
 
@@ -36,7 +47,35 @@ def network_size(stored: int) -> int:
 def formats() -> tuple[str, ...]:
     """Those of `FORMATS` that Pillow knows here: some come with plug-ins, or a younger Pillow."""
     Image.init()
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    if "AVIF" not in Image.OPEN:
+        with suppress(ImportError):
+            importlib.import_module("pillow_avif")
     return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def endings() -> frozenset[str]:
+    """Endings of names, lower case and with the dot, by which a file is taken for an image.
+
+    Those of HEIC and AVIF are among them even where Pillow cannot read them: `decode` says why.
+    """
+    known = {
+        end for end, kind in Image.registered_extensions().items() if kind in (*formats(), "MPO")
+    }
+    return frozenset(known.union(*PLUGIN_ENDINGS.values()))
+
+
+def _unknown(data: bytes) -> str:
+    """Why Pillow does not know `data`: a package that is missing, or none of its formats."""
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand in (b"avif", b"avis") and "AVIF" not in formats():
+        return "an AVIF image, which this Pillow cannot read; pip install pillow-avif-plugin"
+    if brand in HEIC_BRANDS and "HEIF" not in formats():
+        return "a HEIC image, which Pillow cannot read by itself; pip install pillow-heif"
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return "not a readable picture: a TIFF that is damaged or of a rare kind; save it as PNG"
+    return f"not a readable picture: damaged, or none of {', '.join(formats())}"
 
 
 def decode(data: bytes) -> Image.Image:
@@ -51,15 +90,17 @@ def decode(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data), formats=formats())
+            picture: Image.Image = Image.open(io.BytesIO(data), formats=formats())
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(
                     f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}"
                 )
             picture.load()
+            if is_deep(picture):
+                turn = picture.getexif().get(ORIENTATION, 1)
+                picture = from_deep(picture)
+                picture.getexif()[ORIENTATION] = turn
             upright = ImageOps.exif_transpose(picture)
-            if upright.mode.startswith("I") or upright.mode == "F":
-                return _from_deep(upright)
             if "A" in upright.getbands() or "transparency" in upright.info:
                 upright = upright.convert("RGBA")
                 white = Image.new("RGBA", upright.size, "white")
@@ -68,18 +109,9 @@ def decode(data: bytes) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise ValueError(f"too many pixels, more than {MAX_PIXELS:,}") from error
     except UnidentifiedImageError as error:  # whose own words name a place in memory
-        raise ValueError(
-            f"not a readable picture: damaged, or none of {', '.join(formats())}"
-        ) from error
+        raise ValueError(_unknown(data)) from error
     except (OSError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
         raise ValueError(f"not a readable picture: {error}") from error
-
-
-def _from_deep(picture: Image.Image) -> Image.Image:
-    """16 and 32 bit greys to 8 bit: Pillow's own `convert` clips them to white."""
-    values = np.asarray(picture, dtype=np.float64)
-    top = 65535.0 if values.max() > 255 else 255.0
-    return Image.fromarray(np.clip(values / top * 255, 0, 255).astype(np.uint8)).convert("RGB")
 
 
 def fit(picture: Image.Image, size: int) -> Image.Image:

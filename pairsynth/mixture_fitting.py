@@ -16,9 +16,12 @@ from torch import Tensor
 from pairsynth.config import check, check_between
 from pairsynth.errors import InputError
 from pairsynth.memory import check_bytes
+from pairsynth.minimums import FEWEST
 from pairsynth.mixture import Array, Mixture
 
 COVARIANCES = ("diag", "full")
+FITTED = 10  # rows fitted, where there are more, however many are held out
+EACH = 5  # rows to each component at least
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class MixtureConfig:
 
     def __post_init__(self) -> None:
         check_between(self, 1, 4096, "psi_dimensions", "phi_dimensions", "max_components")
-        check_between(self, 20, 1_000_000, "rows")
+        check_between(self, FEWEST["train"], 1_000_000, "rows")
         check(0 < self.held_out < 1, "held_out", self.held_out, "between 0 and 1")
 
 
@@ -83,18 +86,22 @@ def fit(
     """Fit PCA and mixtures to vectors (N, D) and keep the one that held-out rows like best.
 
     Raises:
-        InputError: where there are fewer than 20 vectors, or all are alike.
+        InputError: where there are fewer than `minimums.FEWEST` vectors, or all are alike.
     """
-    if len(vectors) < 20:
-        raise InputError(f"fit_gmm: {len(vectors)} vectors of {over} are too few; 20 are needed")
+    least = FEWEST["train"]
+    if len(vectors) < least:
+        raise InputError(
+            f"fit_gmm: {len(vectors)} vectors of {over} are too few; {least} are needed"
+        )
     rows = rng.permutation(len(vectors))[: config.rows]
-    kept = min(max(1, int(config.held_out * len(rows))), len(rows) - 10)
+    kept = min(max(1, int(config.held_out * len(rows))), len(rows) - min(FITTED, len(rows) - 1))
     held_out, fitted = np.split(vectors[rows], [kept])
     if not fitted.std(0).any():
         raise InputError(f"fit_gmm: all vectors of {over} are alike; train_gan or embed collapsed")
-    pca = PCA(min(dimensions, *fitted.shape), svd_solver="full").fit(fitted)
+    directions = min(dimensions, len(fitted) - 1, fitted.shape[1])  # in which N rows differ
+    pca = PCA(directions, svd_solver="full").fit(fitted)
     train, test = pca.transform(fitted), pca.transform(held_out)
-    most = min(config.max_components, len(train) // 5)
+    most = max(1, min(config.max_components, len(train) // EACH))
     check_bytes(
         24 * most * (len(train) + train.shape[1] ** 2),  # shares, covariances, and what they take
         f"params.yaml: fit_gmm over {over}",

@@ -41,7 +41,7 @@ def main(
 
     seeds.fix(seed, "embed")
     model = encoder_training.build(options, splits["train"]).to(where)
-    weights = [Path(options.image_weights)] if options.image_weights else []
+    weights = [Path(path) for path in (options.image_weights,) if config.named(path)]
     kept = resume.begin("embed", [pictures, *weights], options=options, seed=seed, device=where)
 
     train, val = splits["train"], splits["val"]

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def config(source: str = "folder", size: int = 32, folder: str = "") -> Download
     return DownloadConfig(source, size, "image", "skip", 6, 1, "", folder)
 
 
-def found(splits: tuple[str, ...] = SPLITS, each: int = 3) -> Iterator[Example]:
+def found(splits: tuple[str, ...] = SPLITS, each: int = 4) -> Iterator[Example]:
     for split in splits:
         for i in range(each):
             picture = Image.new("RGB", (50 + i, 90), (i * 40, 100, 200))
@@ -32,17 +33,17 @@ def found(splits: tuple[str, ...] = SPLITS, each: int = 3) -> Iterator[Example]:
 
 def test_every_split_is_written_and_counted(tmp_path: Path) -> None:
     report = acquire(config(), found(), Account(), tmp_path)
-    assert report.kept == 9
+    assert report.kept == 12
     for split in SPLITS:
         pictures = read_pictures(tmp_path, split)
-        assert pictures.ids == [f"{split}-{i}" for i in range(3)]
-        assert pictures.class_ids.tolist() == [0, 1, 0]
-        assert pictures.class_names == ["class 0", "class 1", "class 0"]
-        assert [len(own) for own in pictures.captions] == [1, 2, 3]
+        assert pictures.ids == [f"{split}-{i}" for i in range(4)]
+        assert pictures.class_ids.tolist() == [0, 1, 0, 1]
+        assert pictures.class_names == ["class 0", "class 1"] * 2
+        assert [len(own) for own in pictures.captions] == [1, 2, 3, 4]
         assert pictures.captions[2][1] == f"caption 1 of {split} 2"
         assert pictures.attributes is None
-        assert report.figures[f"{split}_pictures"] == 3
-        assert report.figures[f"{split}_captions"] == 6
+        assert report.figures[f"{split}_pictures"] == 4
+        assert report.figures[f"{split}_captions"] == 10
         assert report.figures[f"{split}_classes"] == 2
     assert report.figures["source"] == "folder"
     assert report.figures["image_size"] == 32
@@ -57,20 +58,16 @@ def test_photographs_keep_a_margin_and_drawings_need_none(tmp_path: Path, size: 
         acquire(config(source, size), found(), Account(), folder)
         side = size if source == "garden" else stored_size(size)
         pixels = read_pictures(folder, "train").pixels
-        assert pixels.shape == (3, 3, side, side)
+        assert pixels.shape == (4, 3, side, side)
         wanted = np.array([40, 100, 200])
         assert np.array_equal(pixels[1, :, side // 2, side // 2].numpy(), wanted)
 
 
 def test_attributes_are_kept(tmp_path: Path) -> None:
-    def drawn() -> Iterator[Example]:
-        for split in SPLITS:
-            picture = Image.new("RGB", (32, 32))
-            told = {"petals": "5", "colour": "red"}
-            yield Example(split, 0, "rose", split, picture, ("a rose",), told)
-
-    acquire(config("garden"), drawn(), Account(), tmp_path)
-    assert read_pictures(tmp_path, "val").attributes == [{"petals": "5", "colour": "red"}]
+    told = {"petals": "5", "colour": "red"}
+    drawn = (replace(example, attributes=told) for example in found())
+    acquire(config("garden"), drawn, Account(), tmp_path)
+    assert read_pictures(tmp_path, "val").attributes == [told] * 4
 
 
 def test_no_class_is_a_class_too(tmp_path: Path) -> None:
@@ -79,13 +76,13 @@ def test_no_class_is_a_class_too(tmp_path: Path) -> None:
             yield Example(one.image_id, -1, "", one.split, one.image, one.captions)
 
     acquire(config(), unknown(), Account(), tmp_path)
-    assert read_pictures(tmp_path, "train").class_ids.tolist() == [-1, -1, -1]
+    assert read_pictures(tmp_path, "train").class_ids.tolist() == [-1] * 4
 
 
 @pytest.mark.parametrize("lost", SPLITS)
 def test_a_split_without_pictures_is_refused(tmp_path: Path, lost: str) -> None:
     rest = tuple(split for split in SPLITS if split != lost)
-    with pytest.raises(InputError, match=f"download: no picture is left for {lost}; give more"):
+    with pytest.raises(InputError, match=f"download: too few .*, {lost} has 0 and needs"):
         acquire(config(), found(rest), Account(), tmp_path)
 
 
@@ -133,6 +130,12 @@ def test_lines_tell_the_first_and_count_the_rest() -> None:
     assert lines[1] == "  refused 0.jpg: broken"
     assert len(lines) == SHOWN + 2
     assert lines[-1] == "  ... and 5 more, in refused.csv"
+
+
+def test_what_was_taken_for_what_is_said_before_all_else() -> None:
+    account = Account(said=["folder: captions from a.csv"])
+    report = Acquisition({f"{split}_pictures": 1 for split in SPLITS}, account)
+    assert report.lines() == ["folder: captions from a.csv", "kept 3 pictures, refused 0 items"]
 
 
 def test_a_source_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:

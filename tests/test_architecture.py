@@ -24,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
         "artifacts checkpoints config console contrastive devices efficientnet errors examples "
-        "figures images inference memory nonfinite parallel pretrained profile resume sampling "
-        "seeds text"
+        "figures images inference memory minimums nonfinite parallel pixel_depth pretrained "
+        "profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
     "joints": "critic decoding mappings mixture_fitting strips",
@@ -169,6 +169,21 @@ def test_every_path_of_a_command_is_declared(stage: str) -> None:
     folders = {"data", "metrics"} if stage == "report" else set()
     assert set(words[3:]) - folders <= set(declared)
     assert tree["desc"]
+
+
+def test_what_parameters_name_is_watched() -> None:
+    """Whatever a user names by its path is a dependency, so that an edit of it is noticed."""
+    tree = YAML(typ="safe").load(ROOT / "params.yaml")
+    paths = {
+        (section, key)
+        for section, values in tree.items()
+        if isinstance(values, dict)
+        for key, value in values.items()
+        if isinstance(value, str) and value and (ROOT / value).exists()
+    }
+    assert {"folder", "mirror", "image_weights", "judge_weights"} == {key for _, key in paths}
+    for section, key in paths:
+        assert f"${{{section}.{key}}}" in pipeline()["stages"][section]["deps"]
 
 
 def test_the_report_depends_on_all_it_reads() -> None:

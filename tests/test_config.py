@@ -141,7 +141,7 @@ OUT_OF_RANGE = [
     ("train_captioner", "learning_rate", -1.0),
     ("train_captioner", "weight_decay", -1.0),
     *[("fit_gmm", k, 0) for k in ("psi_dimensions", "phi_dimensions", "max_components")],
-    ("fit_gmm", "rows", 19),
+    ("fit_gmm", "rows", 3),
     ("fit_gmm", "held_out", 0.0),
     ("fit_gmm", "held_out", 1.0),
     ("synthesize", "pairs", -1),

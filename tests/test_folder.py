@@ -14,6 +14,7 @@ from PIL import Image
 
 from pairsynth.errors import InputError
 from pairsynth.images import encode
+from pairsynth.sources.acquisition import acquire
 from pairsynth.sources.contract import Account, DownloadConfig, Example
 from pairsynth.sources.folder import folder
 from pairsynth.sources.metadata import caption_of
@@ -136,10 +137,9 @@ def test_split_by_class_is_disjoint_and_follows_the_seed(root: Path) -> None:
 def test_split_by_class_needs_three(root: Path) -> None:
     (root / "tulip").rename(root / "rose" / "more")
     read(root, split="class")
-    for name in ("aster", "rose/more"):
-        for path in (root / name).iterdir():
-            path.rename(root / "rose" / f"{name[:2]}{path.name}")
-    with pytest.raises(InputError, match=r"classes are rose; .* 3 or more: .*download.split=image"):
+    for path in (root / "rose/more").iterdir():
+        path.rename(root / "rose" / f"more{path.name}")
+    with pytest.raises(InputError, match=r"classes are aster, rose; .* 3 or more: .*split=image"):
         read(root, split="class")
 
 
@@ -293,7 +293,7 @@ def test_unquoted_commas_and_broken_json(root: Path) -> None:
     [
         ("metadata.csv", b"file,caption\n\xff", r"metadata.csv: cannot be read: not UTF-8"),
         ("metadata.parquet", b"PAR1", r"metadata.parquet: cannot be read: "),
-        ("metadata.csv", b"", r"0 usable pictures with captions, at least 10 are needed"),
+        ("metadata.csv", b"", r"too few usable images, train has 0 and needs 4, val has 0"),
     ],
 )
 def test_metadata_that_cannot_be_read(root: Path, name: str, content: bytes, message: str) -> None:
@@ -321,23 +321,22 @@ def test_no_pictures(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_too_few_usable_pictures(root: Path) -> None:
-    for i in range(3):
-        (root / "rose" / f"{i}.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"9 usable .*refused were 3 items. rose/0.png: the file"):
-        read(root)
-    for i in range(3):
-        (root / "rose" / f"{i}.txt").unlink()
-    with pytest.raises(InputError, match=r"9 usable .*rose/0.png: no captions"):
+def test_too_few_usable_images(root: Path, tmp_path: Path) -> None:
+    for name in ("aster", "rose"):
+        for path in (root / name).glob("*.txt"):
+            path.unlink()
+    with pytest.raises(InputError, match=r"mine: too few .*test has 0 .*8 items. aster/0.png: no"):
         read(root)
 
 
-def test_a_split_left_empty_by_broken_pictures(root: Path) -> None:
+def test_a_split_left_empty_by_broken_pictures(root: Path, tmp_path: Path) -> None:
     lost = [e.image_id for e in read(root) if e.split == "test"]
     for name in lost:
         (root / name).write_bytes(b"")
-    with pytest.raises(InputError, match=r"no usable picture is left for test; mend the pictures"):
-        read(root)
+    account = Account()
+    found = folder(config(root), 0, root / "cache", account)
+    with pytest.raises(InputError, match=r"test has 0 and needs 2; .*: the file is empty"):
+        acquire(config(root), found, account, tmp_path)
 
 
 @pytest.mark.parametrize("caption", ["红色的花", "красный цветок", "सुंदर फूल", "ดอกไม้", "ß"])
@@ -502,7 +501,7 @@ def test_linked_folders_are_read_and_loops_are_not(root: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("sizes", [[60, 1, 1, 1], [30, 20, 10, 10, 5, 5], [7] * 10, [40, 9, 9]])
+@pytest.mark.parametrize("sizes", [[60, 1, 1, 1, 1], [30, 20, 10, 10, 5, 5], [7] * 10, [40, 9, 9]])
 def test_a_split_by_class_weighs_pictures(tmp_path: Path, sizes: list[int], seed: int) -> None:
     for label, size in enumerate(sizes):
         for i in range(size):
@@ -512,6 +511,14 @@ def test_a_split_by_class_weighs_pictures(tmp_path: Path, sizes: list[int], seed
     assert share["train"] >= 0.55
     assert share["val"] > 0
     assert share["test"] > 0
+
+
+def test_a_class_split_too_small_for_the_later_stages_is_refused(tmp_path: Path) -> None:
+    for label, size in enumerate([60, 1, 1, 1]):
+        for i in range(size):
+            add(tmp_path, f"{label}/{i}.png")
+    with pytest.raises(InputError, match=r"too few usable images, test has 1 and needs 2; add"):
+        read(tmp_path, split="class")
 
 
 def test_classes_too_unequal_to_be_split_are_refused(tmp_path: Path) -> None:

@@ -32,8 +32,9 @@ from pairsynth.examples import read_pictures
 from pairsynth.gan import load_gan
 from pairsynth.images import decode
 from pairsynth.report import curves, headlines, results
+from pairsynth.sources.archives import archive_members
 from pairsynth.sources.contract import Account, DownloadConfig
-from pairsynth.sources.fetching import archive_members, read_checksums
+from pairsynth.sources.fetching import read_checksums
 from pairsynth.sources.folder import folder
 from pairsynth.sources.metadata import caption_of
 from pairsynth.text import Vocabulary, normalize
@@ -206,6 +207,82 @@ def test_metadata(kind: str, rows: list[dict[str, Any]], data: st.DataObject, pl
 
     refusal(read)
     assert all(len(why) < LONGEST_LINE and "\n" not in what for what, why in account.refused)
+
+
+KEYS = st.sampled_from(
+    (
+        *("images", "annotations", "id", "image_id", "file_name", "filepath", "caption", "data"),
+        *("sentences", "raw", "tokens", "split", "train", "0.png"),
+    )
+)
+CAPTIONED = st.recursive(
+    CELLS | st.sampled_from(("0.png", "images", 900)),
+    lambda one: st.lists(one, max_size=4) | st.dictionaries(KEYS, one, max_size=4),
+    max_leaves=12,
+)
+
+
+def packed(kind: str) -> bytes:
+    """Twelve samples in a tar or in a Parquet file."""
+    sink = io.BytesIO()
+    if kind == "parquet":
+        rows = [
+            {"image": {"bytes": png((20 * i, 0, 0)), "path": None}, "text": f"flower {i}"}
+            for i in range(12)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), sink, row_group_size=4)
+        return sink.getvalue()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        for i in range(12):
+            for ending, data in (("png", png((20 * i, 0, 0))), ("txt", b"flower %d" % i)):
+                member = tarfile.TarInfo(f"{i}.{ending}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    return sink.getvalue()
+
+
+def taken(own: Path) -> None:
+    """Read the folder; what comes can be used."""
+    options = DownloadConfig("folder", 32, "image", "skip", 6, 1, "", str(own))
+    account, ids = Account(), []
+
+    def read() -> None:
+        for example in folder(options, 7, own, account):
+            ids.append(example.image_id)
+            assert example.captions
+            assert all(caption_of(one) == (one, None) for one in example.captions)
+
+    refusal(read)
+    assert len(set(ids)) == len(ids)
+    assert all(why for _, why in account.refused)
+
+
+@given(document=CAPTIONED, data=st.data())
+def test_documents(document: Any, data: st.DataObject, place: Path) -> None:
+    """JSON of any shape beside images gives captions that can be used, or one line."""
+    own = place / "documents"
+    if not own.exists():
+        own.mkdir()
+        for i in range(12):
+            (own / f"{i}.png").write_bytes(png((20 * i, 0, 0)))
+    content = json.dumps(document).encode()
+    (own / "mine.json").write_bytes(
+        data.draw(damaged(content)) if data.draw(st.booleans()) else content
+    )
+    more = [{"image": f"{i}.png", "caption": f"flower {i}"} for i in range(12)]
+    (own / "more.json").write_text(json.dumps(more))
+    taken(own)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+@given(data=st.data())
+def test_packs(kind: str, data: st.DataObject, place: Path) -> None:
+    """Of a damaged pack what can be read is read, and the other is whole."""
+    own = place / f"packs-{kind}"
+    own.mkdir(exist_ok=True)
+    (own / f"a.{kind}").write_bytes(packed(kind))
+    (own / f"b.{kind}").write_bytes(data.draw(damaged(packed(kind))))
+    taken(own)
 
 
 # ---------------------------------------------------------------- what comes from elsewhere

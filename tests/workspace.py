@@ -49,7 +49,7 @@ def make_checkout(folder: Path) -> None:
     for name in ("pairsynth", "stages", ".dvc", "data/own"):
         skip = shutil.ignore_patterns("__pycache__", "cache", "tmp", "*.tmp")
         shutil.copytree(ROOT / name, folder / name, ignore=skip)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", "data/none"):
         shutil.copy(ROOT / name, folder / name)
     smoke_params(folder)
     run(folder, "git", "init", "-q")

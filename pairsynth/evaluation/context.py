@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pairsynth.artifacts import SPLITS, read_shards
-from pairsynth.config import check_between
+from pairsynth.config import check_between, named
 from pairsynth.dataset import read_manifest
 from pairsynth.errors import InputError
 from pairsynth.evaluation.judges import Judge
@@ -22,6 +22,7 @@ from pairsynth.mappings import Mappings
 from pairsynth.metrics.agreement import Rivals, Share
 from pairsynth.metrics.clip import Clip, load_clip
 from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.minimums import need_images
 from pairsynth.seeds import torch_stream
 
 
@@ -107,9 +108,9 @@ class EvaluationContext:
     @cached_property
     def clip(self) -> Clip | None:
         """The user's CLIP, where `judge_weights` is a folder."""
-        folder = Path(self.config.judge_weights)
-        named = self.config.judge_weights and folder.is_dir()
-        return load_clip(folder, self.mappings.device) if named else None
+        weights = named(self.config.judge_weights)
+        folder = Path(weights)
+        return load_clip(folder, self.mappings.device) if weights and folder.is_dir() else None
 
     def noise(self, count: int, name: str) -> Tensor:
         """Noise (count, Z) of its own for `name`."""
@@ -208,15 +209,10 @@ def read_splits(
     """All splits, cut to the size of the networks, and their embeddings by `encoder`, a digest.
 
     Raises:
-        InputError: where one is missing or damaged, or has fewer than two pictures.
+        InputError: where one is missing, damaged or too small.
     """
     found = {split: read_pictures(pictures, split) for split in SPLITS}
-    for split, one in found.items():
-        if len(one) < 2:
-            raise InputError(
-                f"{pictures}: {split} has {len(one)} pictures; evaluate needs 2 or more in each "
-                "split: add pictures or change download.split"
-            )
+    need_images(str(pictures), {split: len(one) for split, one in found.items()})
     vectors = {split: read_embeddings(embeddings, split, found[split], encoder) for split in SPLITS}
     size = network_size(found["train"].pixels.shape[-1])
     return {split: one.cut(size) for split, one in found.items()}, vectors

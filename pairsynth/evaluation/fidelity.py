@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pairsynth.config import named
 from pairsynth.efficientnet import JUDGE, installed
 from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs, spread
 from pairsynth.metrics import distributions
@@ -64,7 +65,7 @@ def views(context: EvaluationContext) -> Mapping[str, Features]:
     Each is standardised on train pictures, but for ImageNet's network, which sees the same in all
     data sets. What a view sees in a set is kept: some sets stand in several comparisons.
     """
-    train, weights = context.train.pixels, context.config.judge_weights
+    train, weights = context.train.pixels, named(context.config.judge_weights)
     kinds: dict[str, Features] = {
         "pixels": pixel_features(train),
         "random": random_features(),
@@ -84,7 +85,7 @@ def views(context: EvaluationContext) -> Mapping[str, Features]:
 def count(context: EvaluationContext) -> int:
     """How many comparisons `likeness` makes."""
     imagenet = installed(JUDGE)
-    return COMPARISONS * (3 + bool(context.config.judge_weights) + imagenet) + imagenet
+    return COMPARISONS * (3 + bool(named(context.config.judge_weights)) + imagenet) + imagenet
 
 
 def degrade(pixels: Tensor) -> Tensor:

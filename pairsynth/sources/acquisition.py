@@ -12,6 +12,7 @@ from pairsynth.artifacts import PICTURES, ShardWriter, write_csv
 from pairsynth.config import check
 from pairsynth.errors import InputError
 from pairsynth.images import encode, fit, stored_size
+from pairsynth.minimums import need_images
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example, Source
 from pairsynth.sources.folder import folder
 from pairsynth.sources.garden import garden
@@ -40,7 +41,8 @@ class Acquisition:
     def lines(self) -> list[str]:
         """What was read and what was refused, in words."""
         refused = self.account.refused
-        lines = [f"kept {self.kept:,} pictures, refused {len(refused):,} items"]
+        lines = [*self.account.said]
+        lines.append(f"kept {self.kept:,} pictures, refused {len(refused):,} items")
         lines += [f"  refused {what}: {why}" for what, why in refused[:SHOWN]]
         if len(refused) > SHOWN:
             lines.append(f"  ... and {len(refused) - SHOWN:,} more, in refused.csv")
@@ -66,7 +68,7 @@ def acquire(
     """Write the shards of each split and `refused.csv` into the folder `target`.
 
     Raises:
-        InputError: where a split is left without a picture.
+        InputError: where a split is left with fewer images than the later stages need.
     """
     size = config.image_size
     side = size if config.source in DRAWN_TO_SIZE else stored_size(size)
@@ -80,12 +82,7 @@ def acquire(
             pictures[example.split] += 1
             captions[example.split] += len(example.captions)
             classes[example.split].add(example.class_id)
-    empty = [split for split in SPLITS if not pictures[split]]
-    if empty:
-        raise InputError(
-            f"download: no picture is left for {', '.join(empty)}; give more pictures or classes, "
-            "or set download.split to image"
-        )
+    need_images("download", pictures, account.refused)
     write_csv(target / "refused.csv", ("item", "reason"), account.refused)
     figures: dict[str, Any] = {
         "source": config.source,

@@ -26,6 +26,8 @@ class DownloadConfig:
     garden_pictures: pictures drawn of each species.
     mirror: folder or URL laid out like the official Oxford-102 files; empty: the official sites.
     folder: the user's own pictures and captions.
+    image_column: column of the user's tables that names, or holds, the image; empty: by its name.
+    caption_column: column that holds the captions; empty: by its name.
     """
 
     source: str
@@ -36,6 +38,8 @@ class DownloadConfig:
     garden_pictures: int
     mirror: str
     folder: str
+    image_column: str = ""
+    caption_column: str = ""
 
     def __post_init__(self) -> None:
         check(self.image_size in SIZES, "image_size", self.image_size, f"one of {SIZES}")
@@ -65,9 +69,10 @@ class Example:
 
 @dataclass
 class Account:
-    """What a source read and what it refused, with the reason: (what, why)."""
+    """What a source refused, with the reason (what, why), and what it took for what, in words."""
 
     refused: list[tuple[str, str]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def refuse(self, what: str, why: str) -> None:
         """Note that `what` (a file, or file and row) was left out, and why."""

@@ -5,10 +5,15 @@ One bad row costs that row: it is refused with its file and line, and the rest i
 
 import ast
 import csv
+import io
 import json
+import posixpath
 import re
+import tokenize
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairsynth.errors import InputError
-from pairsynth.text import tokenize
+from pairsynth.text import tokenize as words_of
 
 # In the order of preference.
 NAMES = tuple(f"{name}.{end}" for name in ("metadata", "captions") for end in
@@ -27,17 +32,18 @@ FILE_KEYS = (
 )
 CAPTION_KEYS = (
     *("caption", "captions", "text", "prompt", "description", "sentence", "sentences"),
-    "raw",
+    *("raw", "comment", "title", "alt_text", "txt"),
 )
-CLASS_KEYS = ("class", "label", "class_name", "category")
+CLASS_KEYS = ("class", "class_name", "label", "category", "cls")
 SPLIT_KEYS = ("split", "subset", "partition", "set")
 SPELLINGS = {
-    **dict.fromkeys(("train", "training", "trainset", "tr"), "train"),
+    **dict.fromkeys(("train", "training", "trainset", "tr", "restval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval"), "val"),
     **dict.fromkeys(("test", "testing", "testset", "tst"), "test"),
 }
 SEPARATORS = ",;\t|"
 LONGEST = 10_000  # letters of a caption
+LINES = 50  # that a record may go over
 
 Refuse = Callable[[str, str], None]
 Row = dict[str, Any]
@@ -57,7 +63,7 @@ def caption_of(text: str) -> tuple[str, str | None]:
     for letter in caption:
         if unicodedata.category(letter) in ("Cc", "Cs"):
             return caption, f"control character U+{ord(letter):04X} in the caption"
-    if not any(letter.isalpha() for letter in caption) or not set(tokenize(caption)) - {","}:
+    if not any(letter.isalpha() for letter in caption) or not set(words_of(caption)) - {","}:
         return caption, f"no word in the caption {caption[:40]!r}"
     return caption, None
 
@@ -67,70 +73,160 @@ def split_of(value: str) -> str | None:
     return SPELLINGS.get(value.strip().lower())
 
 
-def first(row: Mapping[str, Any], keys: Sequence[str]) -> Any:
+@dataclass(frozen=True)
+class Columns:
+    """Columns that the user named; empty where they are found by the order of preference."""
+
+    image: str = ""
+    caption: str = ""
+
+    @property
+    def images(self) -> Sequence[str]:
+        """Columns that may name the image, in the order of preference."""
+        return (column(self.image),) if self.image else FILE_KEYS
+
+    @property
+    def captions(self) -> Sequence[str]:
+        """Columns that may hold captions, in the order of preference."""
+        return (column(self.caption),) if self.caption else CAPTION_KEYS
+
+    def of_captions(self, row: Mapping[str, Any]) -> list[str]:
+        """The column of captions of this row, or the numbered ones, or none."""
+        key = chosen(row, self.captions)
+        if key is not None:
+            return [key]
+        for word in self.captions:
+            numbered = [key for key in row if re.fullmatch(rf"{re.escape(word)}_?\d+", key)]
+            if numbered:
+                return [key for key in numbered if _is_told(row[key])]
+        return []
+
+    def check(self, where: str, there: Iterable[str]) -> None:
+        """Refuse what lacks a column that the user named, `there` being those that it has.
+
+        Raises:
+            InputError: naming the parameter and the columns.
+        """
+        known = list(there)
+        for name, option in ((self.image, "image_column"), (self.caption, "caption_column")):
+            if name and column(name) not in known:
+                raise InputError(
+                    f"{where} has no column {name!r}, which download.{option} names; there are: "
+                    f"{', '.join(known)[:300] or 'none'}"
+                )
+
+
+def chosen(row: Mapping[str, Any], keys: Iterable[str]) -> str | None:
+    """The first of `keys` under which something stands."""
+    return next((key for key in keys if _is_told(row.get(key))), None)
+
+
+def first(row: Mapping[str, Any], keys: Iterable[str]) -> Any:
     """What stands under the first of `keys` that has something."""
-    return next((row[key] for key in keys if row.get(key) not in (None, "")), None)
+    return row.get(chosen(row, keys) or "")
 
 
-def captions_in(row: Row) -> list[Any]:
+def _is_told(value: Any) -> bool:
+    """Whether there is anything: tables of numbers write NaN where nothing is."""
+    return value is not None and value != "" and not (isinstance(value, float) and value != value)
+
+
+def captions_in(row: Row, columns: Columns) -> list[Any]:
     """What stands in the column of captions, or in the numbered ones: of any type, maybe none.
 
-    A cell that holds a list as JSON or Python writes it is that list.
+    A cell that holds a list as JSON, Python or numpy writes it is that list; of an object, as COCO
+    and Karpathy have it, the caption in it counts.
     """
-    given = first(row, CAPTION_KEYS)
-    if given is None:
-        words = "|".join(CAPTION_KEYS)
-        numbered = [key for key in row if re.fullmatch(rf"(?:{words})_?\d+", key)]
-        return [row[key] for key in numbered if row[key] not in (None, "")]
-    if isinstance(given, str) and given.strip().startswith("[") and given.strip().endswith("]"):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                found = read(given)
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                continue
-            if isinstance(found, list) and all(isinstance(one, str) for one in found):
-                return found
-    return list(given) if isinstance(given, list | tuple) else [given]
+    found: list[Any] = []
+    for key in columns.of_captions(row):
+        cell = row[key]
+        if isinstance(cell, str):
+            cell = _list_in(cell) or cell
+        found += cell if isinstance(cell, list | tuple) else [cell]
+    return [_said(one) for one in found]
+
+
+def _list_in(cell: str) -> list[str] | None:
+    """The texts of a list that is written out: with commas, or as numpy does without them."""
+    if not (cell.strip().startswith("[") and cell.strip().endswith("]")):
+        return None
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        return _python_list(cell)
+    return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else None
+
+
+def _python_list(cell: str) -> list[str] | None:
+    # Token by token: Python itself would join two texts that have no comma between them.
+    try:
+        parts = list(tokenize.generate_tokens(io.StringIO(cell.strip()).readline))
+        others = {one.string.strip() for one in parts if one.type != tokenize.STRING}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a \d in a text
+            texts = [ast.literal_eval(one.string) for one in parts if one.type == tokenize.STRING]
+    except (tokenize.TokenError, SyntaxError, ValueError, MemoryError):
+        return None
+    whole = others <= {"[", "]", ",", ""} and all(isinstance(one, str) for one in texts)
+    return texts if whole else None
+
+
+def _said(value: Any) -> Any:
+    """A caption, which COCO and Karpathy have in an object with its number and its words."""
+    if not isinstance(value, Mapping):
+        return value
+    words = value.get("tokens")
+    joined = " ".join(map(str, words)) if isinstance(words, list) else None
+    return first(value, CAPTION_KEYS) or joined
 
 
 class Names:
-    """The pictures of a folder by the names that people give them in a table."""
+    """The images of a folder by the names that people give them in a table."""
 
-    def __init__(self, root: Path, pictures: Sequence[str]) -> None:
+    def __init__(self, root: Path, images: Iterable[str]) -> None:
         self.root = root.resolve()
-        self.exact = {_plain(name): name for name in pictures}
-        self.folded: dict[str, set[str]] = {}
-        self.bare: dict[str, set[str]] = {}
-        for name in pictures:
-            self.folded.setdefault(_plain(name).casefold(), set()).add(name)
-            self.bare.setdefault(PurePosixPath(_plain(name)).name, set()).add(name)
+        self.exact = {_plain(name): name for name in images}
+        self.folded: dict[str, list[str]] = {}
+        self.bare: dict[str, list[str]] = {}
+        for plain in self.exact:
+            self.folded.setdefault(plain.casefold(), []).append(plain)
+            self.bare.setdefault(PurePosixPath(plain).name.casefold(), []).append(plain)
 
     def find(self, given: str, below: str) -> str | None:
-        r"""The picture called `given` in a table of the subfolder `below`; None where none is.
+        r"""The image called `given` in a table of the subfolder `below`; None where none is.
 
         NFC and NFD are one, so are `\` and `/`, spaces at the ends do not count, an absolute path
-        may lead into the folder, letters may differ in case where only one picture fits, and so
-        may the folder be left out.
+        may lead into the folder; letters may differ in case, and the folders above be left out,
+        where only one image fits.
         """
         name = _plain(given)
         if name.startswith("/"):
             here = _plain(str(self.root)) + "/"
             places = [name.removeprefix(here)] if name.startswith(here) else []
         else:
-            places = [_plain(str(PurePosixPath(below, name))), name]
+            places = [_plain(posixpath.join(below, name)), name]
         for place in places:
             if place in self.exact:
                 return self.exact[place]
-            fits = self.folded.get(place.casefold(), set())
-            if len(fits) == 1:
-                return next(iter(fits))
-        fits = self.bare.get(name, set())
-        return next(iter(fits)) if len(fits) == 1 else None
+            found = self._only(self.folded.get(place.casefold(), []), place)
+            if found:
+                return found
+        if name.startswith(("/", "../")):
+            return None
+        beside = self.bare.get(PurePosixPath(name).name.casefold(), [])
+        ends = "/" + name.casefold()
+        return self._only([one for one in beside if f"/{one}".casefold().endswith(ends)], name)
+
+    def _only(self, fits: list[str], name: str) -> str | None:
+        """The one that fits, or of several the one that does so to the letter."""
+        if len(fits) > 1:
+            fits = [one for one in fits if f"/{one}".endswith(f"/{name}")]
+        return self.exact[fits[0]] if len(fits) == 1 else None
 
 
 def _plain(name: str) -> str:
     name = unicodedata.normalize("NFC", name).strip().replace("\\", "/")
-    return str(PurePosixPath(name))
+    return posixpath.normpath(name)
 
 
 def rows(root: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
@@ -141,24 +237,53 @@ def rows(root: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
     """
     path = root / table
     try:
-        if path.suffix == ".parquet":
-            found: Iterator[tuple[str, Any]] = (
-                (f"row {i}", row)
-                for i, row in enumerate(
-                    pq.read_table(path, page_checksum_verification=True).to_pylist(), start=1
-                )
-            )
+        if path.suffix.lower() == ".parquet":
+            found = _parquet(path, table, refuse)
         else:
             text = decode_text(path.read_bytes())
-            found = (_jsonl if path.suffix == ".jsonl" else _csv)(text, table, refuse)
+            of_lines = path.suffix.lower() == ".jsonl"
+            found = (json_lines if of_lines else _csv)(text, table, refuse)
         for place, row in found:
-            yield place, {_column(key): value for key, value in row.items()}
+            yield place, plain_row(row)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
-def _column(name: object) -> str:
+def plain_row(row: Mapping[Any, Any]) -> Row:
+    """The row by the plain names of its columns."""
+    return {column(key): value for key, value in row.items()}
+
+
+def column(name: object) -> str:
+    """The name of a column as it is compared: small letters, `_` for a space or a hyphen."""
     return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _parquet(path: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
+    start = 1
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        for batch in file.iter_batches(1024):
+            for i, row in batch_rows(batch, table, start, refuse):
+                yield f"row {start + i}", row
+            start += len(batch)
+
+
+def batch_rows(
+    batch: pa.RecordBatch, where: str, start: int, refuse: Refuse
+) -> Iterator[tuple[int, Row]]:
+    """The rows of a batch by their place in it; one whose text is not UTF-8 is refused."""
+    try:
+        yield from enumerate(batch.to_pylist())
+        return
+    except ValueError:
+        pass  # a row at a time, then
+    for i in range(len(batch)):
+        try:
+            (row,) = batch.slice(i, 1).to_pylist()
+        except ValueError as error:
+            refuse(f"{where} row {start + i}", f"cannot be read: {error}")
+        else:
+            yield i, row
 
 
 def decode_text(data: bytes) -> str:
@@ -169,7 +294,8 @@ def decode_text(data: bytes) -> str:
         raise ValueError(f"not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
 
-def _jsonl(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
+def json_lines(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
+    """(line, its object) of JSON Lines; a line that is none is refused."""
     for number, line in enumerate(text.rstrip().split("\n"), start=1):
         try:
             row = json.loads(line)
@@ -185,6 +311,9 @@ def _jsonl(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
 def _csv(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
     records = _records(text, table, refuse, _separator(text.partition("\n")[0]))
     _, header = next(records, (0, []))
+    if _is_headless(header):
+        records = _records(text, table, refuse, _separator(text.partition("\n")[0]))
+        header = ["file_name", "caption", *(f"column_{i}" for i in range(3, len(header) + 1))]
     for number, cells in records:
         where = f"line {number}"
         if len(cells) > len(header):
@@ -200,10 +329,17 @@ def _separator(header: str) -> str:
     """What stands between the columns: of `SEPARATORS` the one by which most names are known."""
     known = {*FILE_KEYS, *CAPTION_KEYS, *CLASS_KEYS, *SPLIT_KEYS}
 
-    def named(separator: str) -> int:
-        return sum(_column(cell.strip('"')) in known for cell in header.split(separator))
+    def named(separator: str) -> tuple[int, bool]:
+        cells = [cell.strip(' "\r') for cell in header.split(separator)]
+        return sum(column(cell) in known for cell in cells), _is_headless(cells)
 
     return max(SEPARATORS, key=named)
+
+
+def _is_headless(cells: Sequence[str]) -> bool:
+    """Whether a first line is a row already: an image, and what may be its caption."""
+    ending = r".*\.(jpe?g|png|webp|gif|bmp|tiff?)"
+    return len(cells) > 1 and bool(re.fullmatch(ending, cells[0].strip(), re.IGNORECASE))
 
 
 def _records(
@@ -216,18 +352,19 @@ def _records(
     lines = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")
     start = 0
     while start < len(lines):
-        end, quotes = start, lines[start].count('"')
-        while quotes % 2 and end + 1 < len(lines) and end - start < 50:
-            end += 1
-            quotes += lines[end].count('"')
-        if quotes % 2:
-            end = start
+        taken = 0
+
+        def following() -> Iterator[str]:
+            nonlocal taken
+            for line in lines[start : start + LINES]:  # noqa: B023
+                taken += 1
+                yield line + "\n"
+
         try:
-            record = "\n".join(lines[start : end + 1])
-            cells = next(csv.reader([record], delimiter=separator, strict=True), [])
+            cells = next(csv.reader(following(), delimiter=separator, strict=True), [])
         except csv.Error as error:
             refuse(f"{table} line {start + 1}", f"a quote or a cell that cannot be read: {error}")
-            start += 1
-            continue
-        start = end + 1
-        yield start, cells
+            taken, cells = 1, None
+        start += taken
+        if cells is not None:
+            yield start, cells

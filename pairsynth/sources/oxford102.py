@@ -9,18 +9,13 @@ from typing import Any
 
 import scipy.io
 
+from pairsynth.config import named
 from pairsynth.errors import InputError
 from pairsynth.images import decode
 from pairsynth.seeds import digest
+from pairsynth.sources.archives import archive_members
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
-from pairsynth.sources.fetching import (
-    Check,
-    Missing,
-    archive_members,
-    checksum,
-    fetch,
-    read_checksums,
-)
+from pairsynth.sources.fetching import Check, Missing, checksum, fetch, read_checksums
 
 PICTURES, LABELS, SETID = "102flowers.tgz", "imagelabels.mat", "setid.mat"
 CAPTIONS = "cvpr2016_flowers.tar.gz"
@@ -57,7 +52,7 @@ def oxford102(
         InputError: files that cannot be fetched or do not belong together; unusable pictures
             where `config.broken` is refuse.
     """
-    paths = locate(config.mirror, cache)
+    paths = locate(named(config.mirror), cache)
     reed = read_captions(paths[CAPTIONS])
     labels = _read_matrix(paths[LABELS], "labels")
     splits = (

@@ -11,14 +11,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 from ruamel.yaml import YAML
+from torch import nn
 
 from pairsynth import config, gan_training, seeds
-from pairsynth.collapse_monitor import CollapseMonitor, Generate
+from pairsynth.checkpoints import checked_digest
+from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import spread
 from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
@@ -26,7 +28,12 @@ from pairsynth.gan_training import GanConfig
 from pairsynth.images import center_crop, grid, network_size, to_pixels
 from pairsynth.metrics.agreement import Rivals, r_precision
 from pairsynth.metrics.distributions import kid, vendi
-from pairsynth.metrics.feature_extractors import fitted, random_features
+from pairsynth.metrics.feature_extractors import (
+    View,
+    fitted,
+    imagenet_features,
+    random_features,
+)
 
 CPU = torch.device("cpu")
 DRAWN = 500
@@ -35,18 +42,23 @@ JUDGE_EPOCHS = 20
 
 @dataclass(frozen=True)
 class Row:
-    """Kernel distances, R-precision, how many different pictures there seem to be beside real."""
+    """Kernel distances, R-precision, how many different pictures there seem to be beside real.
+
+    heard: share of the captions' attributes that the judge sees, by name; empty where unknown.
+    """
 
     epoch: int
     images: int
     seconds: float
     images_per_second: float
+    kid_imagenet: float
     kid_judge: float
     kid_random: float
     r_precision: float
     r_precision_real: float
     vendi_share: float
     noise_spread: float
+    heard: dict[str, float]
 
 
 class Measure(CollapseMonitor):
@@ -61,6 +73,7 @@ class Measure(CollapseMonitor):
         self.every, self.epochs, self.images = every, options.epochs, images
         chosen = spread(len(val), DRAWN)
         self.captions = [val.captions[row][0] for row in chosen]
+        self.named = [val.attributes[row] for row in chosen] if val.attributes else []
         self.chosen_psi = psi.psi[val.first_caption[chosen]]
         self.many_noise = torch.randn(
             len(chosen), options.noise, generator=seeds.torch_stream(seed, "ladder")
@@ -71,13 +84,14 @@ class Measure(CollapseMonitor):
             pass
         self.all_real = center_crop(val.pixels, size)
         self.real, self.drawn = self.all_real[chosen], self.all_real[chosen]
+        plain = View(imagenet_features(CPU), torch.zeros(1), torch.ones(1))
         features = (self.judge.image_features, random_features())
-        self.views = [fitted(one, self.all_real) for one in features]
+        self.views = [plain, *(fitted(one, self.all_real) for one in features)]
         self.found: list[Row] = []
         self.start, self.spent = time.perf_counter(), 0.0
 
     @torch.no_grad()
-    def __call__(self, generator: Generate, epoch: int) -> tuple[float, float]:
+    def __call__(self, generator: nn.Module, epoch: int) -> tuple[float, float]:
         """What a watch says, and a row from time to time."""
         began = time.perf_counter()
         spreads = super().__call__(generator, epoch)
@@ -91,35 +105,49 @@ class Measure(CollapseMonitor):
     def row(self, epoch: int, noise_spread: float, now: float) -> Row:
         """What the pictures drawn last are like; `now` less what measuring took is training."""
         seconds, images = now - self.start - self.spent, epoch * self.images
-        by_judge, by_random = (
+        kids = [
             kid(view(self.all_real), view(self.drawn), torch.Generator().manual_seed(0)).value
             for view in self.views
-        )
+        ]
         read = self.judge.caption_vectors(self.captions)
         rivals = Rivals(self.captions, read)
         precision, real_precision = (
             r_precision(rivals.ranks(self.judge.image_vectors(p), read, self.captions)).value
             for p in (self.drawn, self.real)
         )
-        view = self.views[0]
+        view = self.views[1]
         share = vendi(view(self.drawn)) / vendi(view(self.real))
-        return Row(epoch, images, seconds, images / seconds, by_judge, by_random,
-                   precision or 0.0, real_precision or 0.0, share, noise_spread)  # fmt: skip
+        shown = self.judge.look(self.drawn).shown
+        heard = {
+            name: round(
+                sum(a[name] == b[name] for a, b in zip(self.named, shown, strict=True))
+                / len(shown),
+                3,
+            )
+            for name in (self.judge.attributes if self.named else ())
+        }
+        return Row(epoch, images, seconds, images / seconds, *kids,
+                   precision or 0.0, real_precision or 0.0, share, noise_spread, heard)  # fmt: skip
 
 
 def climb(options: GanConfig, every: int, seed: int) -> Iterator[Measure]:
     """Train on the train split; after each epoch the measure, with what it has found so far."""
     folder = Path("data")
     train, val = (read_pictures(folder / "pictures", split) for split in ("train", "val"))
-    psi = read_embeddings(folder / "embeddings", "train", train)
-    val_psi = read_embeddings(folder / "embeddings", "val", val)
+    encoder = checked_digest(folder / "encoder.pt", "encoder")
+    psi = read_embeddings(folder / "embeddings", "train", train, encoder)
+    val_psi = read_embeddings(folder / "embeddings", "val", val, encoder)
     images = len(train) // options.batch_size * options.batch_size
     measure = Measure(val, val_psi, options, seed, every, images)
     seeds.fix(seed, "train_gan")
-    gan = gan_training.build(options, train, psi, "").to(CPU)
+    gan = gan_training.build(options, train, psi, encoder).to(CPU)
     measure.start = time.perf_counter()
     for _ in gan_training.train(gan, train, psi, options, seed, CPU, measure):
         yield measure
+
+
+def _rounded(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in items}
 
 
 def main(
@@ -141,7 +169,7 @@ def main(
     said = 0
     for measure in climb(options, every, config.load_seed(params)):
         for row in measure.found[said:]:
-            typer.echo(json.dumps({k: round(v, 4) for k, v in asdict(row).items()}))
+            typer.echo(json.dumps(asdict(row, dict_factory=_rounded)))
         said = len(measure.found)
         if picture is not None:
             grid(measure.drawn[spread(len(measure.drawn), 64)], 8, 2).save(picture)

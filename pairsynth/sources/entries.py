@@ -1,0 +1,370 @@
+"""What is said of each image, by texts beside it, by tables or lists, or inside a pack of many."""
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from pairsynth import seeds
+from pairsynth.errors import InputError
+from pairsynth.sources import documents, metadata, packed
+from pairsynth.sources.contract import SPLITS, Account
+from pairsynth.sources.metadata import (
+    CLASS_KEYS,
+    SPLIT_KEYS,
+    Columns,
+    Row,
+    caption_of,
+    decode_text,
+    first,
+    split_of,
+)
+
+
+@dataclass
+class Entry:
+    """What is said of one image; more than one class or split contradict each other.
+
+    read: gives its bytes; raises OSError or ValueError. place: the path whose folders may tell of
+    class and split.
+    """
+
+    read: Callable[[], bytes]
+    place: str
+    captions: list[str] = field(default_factory=list)
+    class_names: set[str] = field(default_factory=set)
+    splits: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where refusals go, by the policy of `download.broken`, and what was taken for what.
+
+    taken: captions, columns, classes, splits -> in words where they are from.
+    """
+
+    root: Path
+    broken: str
+    account: Account
+    columns: Columns
+    taken: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, what: str, why: str) -> None:
+        """Leave `what` out and note why, or end here, by the policy of `download.broken`."""
+        if self.broken == "refuse":
+            raise InputError(f"{self.root / what}: {why}; mend it, or set download.broken=skip")
+        self.account.refuse(what, why)
+
+    def pass_over(self, what: str, why: str) -> None:
+        """Note that `what` is nothing that is read here, and why."""
+        self.account.refuse(what, f"passed over: {why}")
+
+    def say(self) -> None:
+        """Put what was taken for what into one line."""
+        taken = self.taken
+        columns = f" with columns {taken['columns']}" if taken.get("columns") else ""
+        self.account.said.append(
+            f"folder: captions from {taken['captions']}{columns}; "
+            f"classes {taken['classes']}; splits {taken['splits']}"
+        )
+
+
+class _Notes:
+    """Entries as they are gathered row by row, and the columns that were used."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.entries: dict[str, Entry] = {}
+        self.seen: set[tuple[str, str]] = set()
+        self.columns: dict[str, None] = {}
+
+    def add(
+        self, where: str, row: Row, name: str, make: Callable[[], Entry], split_of_file: str = ""
+    ) -> None:
+        """Add what a row tells of the image `name` to its entry, which `make` begins.
+
+        split_of_file: what the name of the file tells, where the row does not.
+        """
+        split, class_name = first(row, SPLIT_KEYS) or split_of_file, first(row, CLASS_KEYS)
+        if split and split_of(str(split)) is None:
+            self.desk.refuse(where, f"split is {split!r}; allowed is {', '.join(SPLITS)}")
+            return
+        if name not in self.entries:
+            self.entries[name] = make()
+        entry = self.entries[name]
+        entry.splits.add(split_of(str(split)) or "" if split else "")
+        entry.class_names.add("" if class_name is None else str(class_name))
+        for caption in captions_in(self.desk, where, row):
+            if (name, caption) in self.seen:
+                self.desk.refuse(where, f"a second time the same caption of {name}")
+            else:
+                self.seen.add((name, caption))
+                entry.captions.append(caption)
+        used = self.desk.columns.of_captions(row)
+        used += [key for keys in (CLASS_KEYS, SPLIT_KEYS) if (key := metadata.chosen(row, keys))]
+        self.columns |= dict.fromkeys(used)
+
+
+def captions_in(desk: Desk, where: str, row: Row) -> Iterator[str]:
+    """The usable captions of a row; the others are refused."""
+    for given in metadata.captions_in(row, desk.columns) or [None]:
+        if given is None:
+            looked, there = ", ".join(desk.columns.captions), ", ".join(row)[:200]
+            fault: str | None = f"no caption (columns looked for: {looked}; there are: {there})"
+        elif not isinstance(given, str):
+            fault = f"the caption is {given!r:.200}, not text"
+        else:
+            caption, fault = caption_of(given)
+        if fault:
+            desk.refuse(where, fault)
+        else:
+            yield caption
+
+
+def _file(desk: Desk, name: str) -> Entry:
+    return Entry(functools.partial(Path.read_bytes, desk.root / name), name)
+
+
+def _in_words(names: Collection[str]) -> str:
+    few = ", ".join(list(names)[:3])
+    return few if len(names) <= 3 else f"{few} and {len(names) - 3:,} more"
+
+
+# ---------------------------------------------------------------- texts beside the images
+
+
+def stem_of(name: str) -> str:
+    """The path without the last ending."""
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def by_stem(images: list[str], texts: list[str]) -> dict[str, str]:
+    """Stem -> the text of it. A JSON object of that stem counts where there is no text."""
+    known, stems = set(images), dict[str, str]()
+    for text in sorted(texts, key=lambda name: not name.lower().endswith(".json")):
+        stem = stem_of(text)  # of 7.jpg.txt that is the image itself
+        stems[stem_of(stem) if stem in known else stem] = text
+    return stems
+
+
+def by_ends(images: list[str], texts: list[str]) -> dict[str, str]:
+    """Stem of an image -> the text elsewhere, as in images/rose/1.jpg and captions/rose/1.txt.
+
+    So much of the end of the paths must be the same as makes each image unique.
+    """
+    for length in (1, 2, 3):
+        owners: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for name in images:
+            owners[PurePosixPath(stem_of(name)).parts[-length:]].add(stem_of(name))
+        if any(len(stems) > 1 for stems in owners.values()):
+            continue
+        found: dict[str, list[str]] = defaultdict(list)
+        for text in texts:
+            for stem in owners.get(PurePosixPath(stem_of(text)).parts[-length:], ()):
+                found[stem].append(text)
+        return {stem: own[0] for stem, own in found.items() if len(own) == 1}
+    return {}
+
+
+def from_texts(desk: Desk, images: list[str], stems: dict[str, str]) -> dict[str, Entry]:
+    """Images and the text file of each of their stems, never by position."""
+    owners = defaultdict(list)
+    for name in images:
+        owners[stem_of(name)].append(name)
+    for stem in sorted(set(stems) - set(owners)):
+        desk.refuse(stems[stem], "captions without a picture of the same stem")
+    entries = {}
+    for stem, names in owners.items():
+        if stem not in stems:
+            for name in names:
+                desk.refuse(name, f"no captions: there is no {stem}.txt")
+        elif len(names) > 1:
+            for name in names:
+                desk.refuse(
+                    name, f"{stems[stem]} may belong to any of {', '.join(names)}; rename them"
+                )
+        else:
+            entries[names[0]] = _beside(desk, names[0], stems[stem])
+    endings = dict.fromkeys(PurePosixPath(text).suffix for text in stems.values())
+    beside = all(str(PurePosixPath(text).parent) == str(PurePosixPath(stem).parent)
+                 for stem, text in stems.items())  # fmt: skip
+    where = "beside the images" if beside else "with the images' names"
+    desk.taken["captions"] = f"the {'/'.join(endings)} files {where}"
+    return placed(desk, {name: entries[name] for name in images if name in entries})
+
+
+def _beside(desk: Desk, image: str, text: str) -> Entry:
+    if not text.lower().endswith(".json"):
+        entry = _file(desk, image)
+        entry.captions = _read_lines(desk, text)
+        return entry
+    notes = _Notes(desk)
+    try:
+        row = documents.single(desk.root / text)
+    except (OSError, ValueError, RecursionError) as error:
+        desk.refuse(text, f"cannot be read: {error}")
+    else:
+        notes.add(text, row, image, lambda: _file(desk, image))
+    return notes.entries.get(image) or _file(desk, image)
+
+
+def _read_lines(desk: Desk, name: str) -> list[str]:
+    """The usable captions of one text file, one a line."""
+    try:
+        text = decode_text((desk.root / name).read_bytes())
+    except (OSError, ValueError) as error:
+        desk.refuse(name, str(error))
+        return []
+    captions = []
+    # not splitlines(): it would break lines at control characters and hide them
+    for number, line in enumerate(text.rstrip().replace("\r\n", "\n").split("\n"), start=1):
+        caption, fault = caption_of(line)
+        if fault:
+            desk.refuse(f"{name} line {number}", fault)
+        else:
+            captions.append(caption)
+    return captions
+
+
+# ---------------------------------------------------------------- tables and lists
+
+
+def from_tables(
+    desk: Desk, images: list[str], known: metadata.Names, tables: list[str]
+) -> dict[str, Entry]:
+    """Images and the rows of tables or lists that name them."""
+    notes, used = _Notes(desk), dict[str, None]()
+    splits = documents.splits_in_names(tables)
+    for table in tables:
+        for place, row in documents.rows(desk.root, table, desk.refuse):
+            where = f"{table} {place}"
+            name = _image_of(desk, where, table, row, known)
+            if name is None:
+                continue
+            used |= dict.fromkeys([metadata.chosen(row, desk.columns.images) or ""])
+            make = functools.partial(_file, desk, name)
+            notes.add(where, row, name, make, splits.get(table, ""))
+    for name in images:
+        if name not in notes.entries:
+            desk.refuse(name, f"no captions: no row of {' or '.join(tables[:3])} names it")
+    desk.taken["captions"] = _in_words(tables)
+    _say_columns(desk, {**used, **notes.columns}, bool(splits))
+    return placed(desk, {name: notes.entries[name] for name in images if name in notes.entries})
+
+
+def _say_columns(desk: Desk, used: dict[str, None], by_name: bool) -> None:
+    desk.taken["columns"] = ", ".join(key for key in used if key)
+    column = next((key for key in SPLIT_KEYS if key in used), "")
+    if column or by_name:
+        desk.taken["splits"] = f"of column {column}" if column else "of the files' names"
+    column = next((key for key in CLASS_KEYS if key in used), "")
+    if column:
+        desk.taken["classes"] = f"of column {column}"
+
+
+def _image_of(desk: Desk, where: str, table: str, row: Row, known: metadata.Names) -> str | None:
+    """The image that a row names; None, and a refusal, where it names none."""
+    given = first(row, desk.columns.images)
+    if not isinstance(given, str):
+        there = ", ".join(row)[:200]
+        looked = ", ".join(desk.columns.images)
+        desk.refuse(where, f"names no picture (columns looked for: {looked}; there are: {there})")
+        return None
+    name = known.find(given, "" if "/" not in table else table.rpartition("/")[0])
+    if name is None:
+        desk.refuse(where, f"names {given[:200]!r}, which is no picture under this folder")
+    return name
+
+
+# ---------------------------------------------------------------- packs
+
+
+def from_packs(desk: Desk, packs: list[str], endings: Collection[str]) -> dict[str, Entry]:
+    """Images inside of tars and Parquet files, in the order in which they lie there.
+
+    They go by the ids of their rows where no two are the same, else by file and row or key.
+    """
+    notes, splits = _Notes(desk), documents.splits_in_names(packs)
+    found = [
+        (pack, one)
+        for pack in packs
+        for one in packed.images(desk.root, pack, desk.columns, endings, desk.refuse)
+    ]
+    by_id = len({one.image_id or one.name for _, one in found}) == len(found)
+    for pack, one in found:
+        name = one.image_id if by_id and one.image_id else one.name
+        make = functools.partial(Entry, one.read, one.place)
+        notes.add(one.where, one.row, name, make, splits.get(pack, ""))
+    desk.taken["captions"] = _in_words(packs)
+    _say_columns(desk, notes.columns, bool(splits))
+    return placed(desk, notes.entries)
+
+
+# ---------------------------------------------------------------- what folders tell
+
+
+def placed(desk: Desk, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """The same, with what the folders tell of classes, and of splits where all are called so.
+
+    A folder that holds all images tells nothing, nor does one of img2dataset's numbered ones.
+    """
+    folders = {name: _folders(entry.place) for name, entry in entries.items()}
+    shared = 0
+    while (
+        folders
+        and all(len(own) > shared for own in folders.values())
+        and (len({own[shared] for own in folders.values()}) == 1)
+    ):
+        shared += 1
+    below = {name: own[shared:] for name, own in folders.items()}
+    tops = {own[0] if own else "" for own in below.values()}
+    told = {documents.split_of_folder(top) for top in tops}
+    by_folder = None not in told and len(told) > 1
+    for name, entry in entries.items():
+        own = below[name]
+        if by_folder:
+            if not any(entry.splits):
+                entry.splits = {documents.split_of_folder(own[0]) or ""}
+                desk.taken["splits"] = "of the top folders"
+            own = own[1:]
+        entry.class_names = {given or "/".join(own) for given in entry.class_names or {""}}
+        if own and any(entry.class_names):
+            desk.taken.setdefault("classes", "of the subfolders")
+    desk.taken.setdefault("classes", "not known")
+    return entries
+
+
+def _folders(place: str) -> tuple[str, ...]:
+    *folders, last = PurePosixPath(place).parts or ("",)
+    stem = last.partition(".")[0]
+    numbered = folders and folders[-1].isdigit() and len(folders[-1]) >= 5 and stem.isdigit()
+    return tuple(folders[:-1] if numbered and stem.startswith(folders[-1]) else folders)
+
+
+def complete_splits(desk: Desk, entries: dict[str, Entry], seed: int, by_class: bool) -> None:
+    """Draw the split that is not given from train; forget those given where all are the same.
+
+    Raises:
+        InputError: where whole classes would have to be drawn.
+    """
+    given = {split for entry in entries.values() for split in entry.splits}
+    if len(given) == 1 and given != {""}:
+        for entry in entries.values():
+            entry.splits = {""}
+        given = {""}
+    if given <= {""}:
+        desk.taken["splits"] = f"drawn by {'class' if by_class else 'image'}"
+    if "" in given or given not in ({"train", "val"}, {"train", "test"}):
+        return
+    (missing,) = set(SPLITS) - given
+    if by_class:
+        raise InputError(
+            f"{desk.root}: no picture is given for {missing}, and classes are to be kept together; "
+            f"give some, or set download.split=image: then {missing} is drawn from train"
+        )
+    train = [name for name, entry in entries.items() if entry.splits == {"train"}]
+    order = sorted(train, key=lambda name: seeds.digest(seed, "folder", name))
+    for name in order[3::7]:
+        entries[name].splits = {missing}
+    desk.taken["splits"] = f"{desk.taken.get('splits', 'given')}, {missing} drawn from train"

@@ -1,0 +1,267 @@
+"""Which of the layouts that people have a folder is in, and so where its captions stand."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pairsynth.errors import InputError
+from pairsynth.images import endings
+from pairsynth.sources import documents, entries, metadata, packed
+from pairsynth.sources.entries import Desk, Entry, stem_of
+from pairsynth.sources.metadata import Names
+
+TEXTS = (".txt", ".caption", ".captions")
+
+
+@dataclass
+class Found:
+    """Paths from the root by what they are, sorted; lists may be lists of captions.
+
+    tables: lists that are called as Hugging Face's imagefolder has it. packs: hold images.
+    """
+
+    images: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
+    packs: list[str] = field(default_factory=list)
+
+
+def read(desk: Desk) -> dict[str, Entry]:
+    """What is said of each image of the folder, by the first of these that it has.
+
+    A table (`metadata.NAMES`), texts with the images' names beside them or in another folder, lists
+    of captions, tars and Parquet files with the images inside. What is passed over is noted.
+
+    Raises:
+        InputError: where there are no images, or no captions, with what there is.
+    """
+    found = _scan(desk)
+    if not found.images:
+        return _from_packs(desk, found)
+    known = Names(desk.root, found.images)
+    named = bool(desk.columns.image or desk.columns.caption)
+    beside = _beside(found)
+    stems = entries.by_stem(found.images, [*found.texts, *sorted(beside - {*found.texts})])
+    if not beside:
+        stems = entries.by_ends(found.images, found.texts)
+    covered = sum(stem_of(name) in stems for name in found.images)
+    if found.tables:
+        chosen = _checked_tables(desk, found.tables, known)
+    elif 2 * covered >= len(found.images) and not named:
+        chosen = []
+    else:
+        chosen = _chosen_lists(desk, found, known, beside, named or not stems)
+    if not chosen and found.packs and (named or not stems):
+        return _from_packs(desk, found)
+    for name in found.packs:
+        desk.pass_over(name, "images lie beside it as files of their own")
+    if chosen:
+        others = [*found.texts, *found.lists] if found.tables else sorted(beside)
+        _pass_over(desk, others, chosen[0])
+        return entries.from_tables(desk, found.images, known, chosen)
+    others = [*sorted(set(found.lists) - beside)]
+    others += [] if beside else sorted(set(found.texts) - {*stems.values()})
+    for name in others:
+        desk.pass_over(name, "captions are taken from the texts with the images' names")
+    return entries.from_texts(desk, found.images, stems)
+
+
+def _from_packs(desk: Desk, found: Found) -> dict[str, Entry]:
+    _pass_over(desk, [*found.tables, *found.lists, *found.texts], found.packs[0])
+    for name in found.images:
+        desk.refuse(name, f"no captions; images are taken from {found.packs[0]} and the like")
+    return entries.from_packs(desk, found.packs, endings())
+
+
+# ---------------------------------------------------------------- what lies in the folder
+
+
+def _scan(desk: Desk) -> Found:
+    """What lies in the folder; hidden files are passed over."""
+    found, known = Found(), endings()
+    for path in _files(desk):
+        name = path.relative_to(desk.root).as_posix()
+        if not _is_utf8(name):
+            desk.refuse(ascii(name), "the file's name is not UTF-8; rename it")
+        elif not path.is_file():
+            desk.refuse(name, "a link that leads nowhere, or not a plain file")
+        else:
+            _sort_in(desk, found, path, name, known)
+    if not found.images and not found.packs:
+        there = [*found.tables, *found.lists, *found.texts]
+        there += [what for what, _ in desk.account.refused]
+        raise InputError(
+            f"{desk.root}: holds no pictures, in no subfolder either (looked for .jpg, .png, .webp "
+            f"and {len(known) - 3} more endings, .tar, and .parquet with bytes of images); there "
+            f"are: {', '.join(there[:10])[:500] or 'no files'}"
+        )
+    return found
+
+
+def _sort_in(desk: Desk, found: Found, path: Path, name: str, known: frozenset[str]) -> None:
+    ending = path.suffix.lower()
+    if ending in known:
+        found.images.append(name)
+    elif ending in TEXTS:
+        found.texts.append(name)
+    elif ending == ".tar":
+        found.packs.append(name)
+    elif path.name.lower().endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".zip")):
+        desk.pass_over(name, "it is compressed; unpack it (of a .tar.gz: gunzip it)")
+    elif ending == ".parquet" and path.name not in metadata.NAMES:
+        _sort_in_parquet(desk, found, path, name)
+    elif path.name in metadata.NAMES and not (ending == ".parquet" and _holds_images(path)):
+        found.tables.append(name)
+    elif ending == ".parquet":
+        found.packs.append(name)
+    elif re.search(r"_stats\.json$", name):
+        desk.pass_over(name, "img2dataset's own account")
+    elif ending in documents.ENDINGS:
+        found.lists.append(name)
+    else:
+        desk.pass_over(name, "not a kind of picture that is read")
+
+
+def _holds_images(path: Path) -> bool:
+    try:
+        return packed.image_column(pq.read_schema(path)) is not None
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+
+
+def _sort_in_parquet(desk: Desk, found: Found, path: Path, name: str) -> None:
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        desk.refuse(name, f"cannot be read: {error}")
+        return
+    if packed.is_refused_pairs(schema):
+        desk.pass_over(name, "pairs that synthesize refused")
+    elif packed.image_column(schema) is not None:
+        found.packs.append(name)
+    elif path.with_suffix(".tar").exists() or path.with_suffix("").is_dir():
+        desk.pass_over(name, "img2dataset's own account")
+    else:
+        found.lists.append(name)
+
+
+def _files(desk: Desk) -> list[Path]:
+    """All files below the root, through linked folders too, none of them twice."""
+    found, seen = [], {os.path.realpath(desk.root)}
+    for place, folders, names in os.walk(desk.root, followlinks=True):
+        kept = []
+        for name in sorted(folders):
+            path = Path(place, name)
+            if name.startswith("."):
+                continue
+            if os.path.realpath(path) in seen:
+                where = path.relative_to(desk.root).as_posix()
+                desk.account.refuse(where, "a link to a folder that is read already")
+                continue
+            seen.add(os.path.realpath(path))
+            kept.append(name)
+        folders[:] = kept
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(found, key=lambda path: path.parts)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- which of it counts
+
+
+def _beside(found: Found) -> set[str]:
+    """The texts and JSON objects that have the name or the stem of an image beside them."""
+    known = {stem_of(name) for name in found.images} | set(found.images)
+    objects = [name for name in found.lists if name.lower().endswith(".json")]
+    return {name for name in (*found.texts, *objects) if stem_of(name) in known}
+
+
+def _checked_tables(desk: Desk, tables: list[str], known: Names) -> list[str]:
+    for below in {str(PurePosixPath(name).parent) for name in tables}:
+        beside = [name for name in tables if str(PurePosixPath(name).parent) == below]
+        if len(beside) > 1:
+            raise InputError(f"{desk.root}: has {' and '.join(beside)}; keep the one that counts")
+    if desk.columns.image or desk.columns.caption:
+        for name in tables:
+            peek = documents.peek(desk.root, name, known, desk.columns)
+            if not peek.fault:
+                desk.columns.check(str(desk.root / name), peek.columns)
+    return tables
+
+
+def _chosen_lists(
+    desk: Desk, found: Found, known: Names, beside: set[str], wanted: bool
+) -> list[str]:
+    """In each folder the list that counts, or those that differ in the split of their names.
+
+    wanted: whether no text has the name of an image.
+
+    Raises:
+        InputError: where there is none, and nothing else that would tell captions.
+    """
+    peeks = {
+        name: documents.peek(desk.root, name, known, desk.columns)
+        for name in (*found.lists, *found.texts)
+        if name not in beside
+    }
+    fits = sorted((name for name, peek in peeks.items() if peek.names_images), key=_rank)
+    if not fits and wanted and not found.packs:
+        _refuse_lists(desk, peeks)
+    families = {str(PurePosixPath(name).parent): _family(name) for name in reversed(fits)}
+    chosen = sorted(
+        name for name in fits if _family(name) == families[str(PurePosixPath(name).parent)]
+    )
+    for name in sorted(set(peeks) - set(chosen)):
+        if name in fits:
+            desk.pass_over(name, f"captions are taken from {chosen[0]}")
+        elif chosen:
+            desk.pass_over(name, f"no captions of the images that are here ({peeks[name]})")
+    return chosen
+
+
+def _rank(name: str) -> tuple[bool, int, int, str]:
+    """Lists that are called captions or metadata first, then by ending, then the shortest name."""
+    path = PurePosixPath(name)
+    endings = (*documents.ENDINGS, *TEXTS)
+    called = path.stem.lower().startswith(("captions", "metadata"))
+    return not called, endings.index(path.suffix.lower()), len(path.name), name
+
+
+def _family(name: str) -> str:
+    """The name with a star for the word that tells a split: captions_*2017.json."""
+
+    def starred(word: re.Match[str]) -> str:
+        return "*" if metadata.split_of(word[0]) else word[0]
+
+    return re.sub(r"[a-z]+", starred, PurePosixPath(name).name.lower())
+
+
+def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek]) -> None:
+    """End here, with the files and columns that there are."""
+    columns = desk.columns
+    missing = (
+        "no captions: no text with the name of an image beside it, and no table or list with a "
+        f"column of images that are here ({', '.join(columns.images)}) and one of captions "
+        f"({', '.join(columns.captions)})"
+    )
+    there = "; ".join(f"{path} ({peek})" for path, peek in list(peeks.items())[:8])
+    raise InputError(f"{desk.root}: {missing}; there are: {there or 'images alone'}")
+
+
+def _pass_over(desk: Desk, names: list[str], chosen: str) -> None:
+    """One line for them all: there may be one for each image."""
+    if names:
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        desk.pass_over(f"{names[0]}{more}", f"captions are taken from {chosen}")

@@ -1,0 +1,796 @@
+"""Folders laid out as public captioned sets are: files of each, written here by other means."""
+
+import csv
+import io
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pairsynth.errors import InputError
+from pairsynth.sources.contract import Account, DownloadConfig, Example
+from pairsynth.sources.folder import folder
+
+COUNT = 24
+WORDS = ("red", "blue", "white", "pink")
+
+
+def shade(i: int) -> tuple[int, int, int]:
+    return (10 * i, 255 - 10 * i, 7 * i)
+
+
+def png(i: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (6, 5), shade(i)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def said(i: int, j: int = 0) -> str:
+    return f"a {WORDS[(i + j) % 4]} flower, number {i}"
+
+
+def put(path: Path, content: str | bytes | Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def images(root: Path, pattern: str, numbers: range = range(COUNT)) -> None:
+    for i in numbers:
+        put(root / pattern.format(i), png(i))
+
+
+def read(root: Path, account: Account | None = None, **how: Any) -> dict[str, Example]:
+    options = DownloadConfig(
+        **{  # type: ignore[arg-type]
+            **{"source": "folder", "image_size": 32, "split": "image", "broken": "skip"},
+            **{"garden_species": 6, "garden_pictures": 1, "mirror": "", "folder": str(root)},
+            **how,
+        }
+    )
+    found = list(folder(options, 0, root / "cache", account or Account()))
+    assert len({one.image_id for one in found}) == len(found)
+    return {one.image_id: one for one in found}
+
+
+def number_of(one: Example) -> int:
+    """By its colour: which image it is, whatever it is called."""
+    return int(np.asarray(one.image)[0, 0, 0]) // 10
+
+
+def check(found: dict[str, Example], numbers: range = range(COUNT), captions: int = 1) -> None:
+    """All are there, and each has the captions that were written of it."""
+    assert sorted(map(number_of, found.values())) == list(numbers)
+    for one in found.values():
+        i = number_of(one)
+        assert one.captions == tuple(said(i, j) for j in range(captions))
+
+
+def splits(found: dict[str, Example]) -> dict[str, list[int]]:
+    """Numbers by split."""
+    told: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+    for one in found.values():
+        told[one.split].append(number_of(one))
+    return {split: sorted(numbers) for split, numbers in told.items()}
+
+
+# ---------------------------------------------------------------- documents
+
+
+def coco(names: dict[int, str], captions: int = 2) -> dict[str, Any]:
+    order = list(names)[::-1]
+    return {
+        "info": {"year": 2017},
+        "licenses": [],
+        "images": [{"id": 900 + i, "file_name": name, "width": 6} for i, name in names.items()],
+        "annotations": [
+            {"image_id": 900 + i, "id": 10 * i + j, "caption": said(i, j)}
+            for j in range(captions)
+            for i in order
+        ],
+    }
+
+
+def test_coco(tmp_path: Path) -> None:
+    images(tmp_path, "train2017/{:012}.jpg", range(16))
+    images(tmp_path, "val2017/{:012}.jpg", range(16, 24))
+    for split, numbers in (("train", range(16)), ("val", range(16, 24))):
+        names = {i: f"{i:012}.jpg" for i in numbers}
+        put(tmp_path / f"annotations/captions_{split}2017.json", coco(names))
+        put(tmp_path / f"annotations/instances_{split}2017.json", "{not read")
+    account = Account()
+    found = read(tmp_path, account)
+    check(found, captions=2)
+    told = splits(found)
+    assert told["val"] == list(range(16, 24))
+    assert sorted(told["train"] + told["test"]) == list(range(16))
+    assert 1 <= len(told["test"]) <= 4
+    assert {one.class_name for one in found.values()} == {""}
+    assert account.said == [
+        "folder: captions from annotations/captions_train2017.json, annotations/"
+        "captions_val2017.json with columns file_name, caption; classes not known; splits "
+        "of the files' names, test drawn from train"
+    ]
+    assert [what for what, _ in account.refused] == [
+        "annotations/instances_train2017.json",
+        "annotations/instances_val2017.json",
+    ]
+    with pytest.raises(InputError, match=r"no picture is given for test, .*split=image: then test"):
+        read(tmp_path, split="class")
+
+
+def test_one_bad_entry_of_coco_costs_that_entry(tmp_path: Path) -> None:
+    images(tmp_path, "images/{}.png")
+    document = coco({i: f"{i}.png" for i in range(COUNT)}, 1)
+    document["annotations"] += [{"image_id": 5, "caption": "x"}, 7, {"image_id": 903, "text": ""}]
+    document["annotations"][0]["caption"] = {"no": "text"}
+    document["images"] += [None, {"id": 8000, "file_name": "../x.png"}]
+    put(tmp_path / "captions.json", document)
+    account = Account()
+    check(read(tmp_path, account), range(COUNT - 1))
+    assert account.refused == [
+        ("captions.json annotation 25", "of no image (its image_id is none of theirs)"),
+        ("captions.json annotation 26", "of no image (its image_id is none of theirs)"),
+        ("captions.json annotation 27", "no caption; it has image_id, text"),
+        (
+            "captions.json image 923",
+            "no caption (columns looked for: caption, captions, text, prompt, description, "
+            "sentence, sentences, raw, comment, title, alt_text, txt; there are: id, file_name, "
+            "width, caption)",
+        ),
+        ("captions.json image 25", "not a JSON object {...} with an id"),
+        (
+            "captions.json image 8000",
+            "names '../x.png', which is no picture under this folder",
+        ),
+        ("images/23.png", "no usable caption"),
+    ]
+    with pytest.raises(InputError, match=r"captions.json annotation 25: of no image .*broken=skip"):
+        read(tmp_path, broken="refuse")
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_karpathy(tmp_path: Path, below: bool) -> None:
+    """dataset_coco.json with its folders, dataset_flickr8k.json without."""
+    place = "val2014" if below else "Flicker8k_Dataset"
+    images(tmp_path, place + "/{:03}.jpg")
+    kinds = ["train"] * 10 + ["restval"] * 4 + ["val"] * 5 + ["test"] * 5
+    document = {
+        "dataset": "coco",
+        "images": [
+            {
+                **({"filepath": place, "cocoid": i} if below else {}),
+                "filename": f"{i:03}.jpg",
+                "imgid": i,
+                "sentids": [2 * i, 2 * i + 1],
+                "split": kinds[i],
+                "sentences": [
+                    {"tokens": said(i, j).split(), "raw": said(i, j), "imgid": i, "sentid": j}
+                    for j in range(2)
+                ],
+            }
+            for i in range(COUNT)
+        ],
+    }
+    put(tmp_path / "dataset_coco.json", document)
+    account = Account()
+    found = read(tmp_path, account)
+    check(found, captions=2)
+    assert splits(found) == {
+        "train": list(range(14)),
+        "val": list(range(14, 19)),
+        "test": list(range(19, 24)),
+    }
+    assert account.refused == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {f"{i}.png": said(i) for i in range(COUNT)},
+        {f"{i}.png": [said(i)] for i in range(COUNT)},
+        {f"{i}.png": {"caption": said(i)} for i in range(COUNT)},
+        {str(i): {"image": f"img/{i}.png", "text": said(i)} for i in range(COUNT)},
+        [{"image": f"img/{i}.png", "caption": said(i)} for i in range(COUNT)],
+        [[f"{i}.png", said(i)] for i in range(COUNT)],
+        {"data": [{"file_name": f"{i}.png", "prompt": said(i)} for i in range(COUNT)]},
+        {"annotations": [{"image": f"{i}.png", "caption": [said(i)]} for i in range(COUNT)]},
+        "\n".join(json.dumps({"image": f"{i}.png", "caption": said(i)}) for i in range(COUNT)),
+    ],
+)
+def test_plain_json(tmp_path: Path, document: Any) -> None:
+    images(tmp_path, "img/{}.png")
+    put(tmp_path / "mine.json", document)
+    put(tmp_path / "config.json", {"model": "x", "size": 3})
+    account = Account()
+    check(read(tmp_path, account))
+    assert [what for what, _ in account.refused] == ["config.json"]
+
+
+def test_json_by_split(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    parts = {"train": range(12), "validation": range(12, 18), "test": range(18, 24)}
+    document = {
+        key: [{"image": f"{i}.png", "caption": said(i)} for i in numbers]
+        for key, numbers in parts.items()
+    }
+    put(tmp_path / "all.json", document)
+    found = read(tmp_path)
+    check(found)
+    assert list(map(len, splits(found).values())) == [12, 6, 6]
+
+
+def test_flickr8k_of_kaggle(tmp_path: Path) -> None:
+    images(tmp_path, "Images/{}_ab.jpg")
+    with (tmp_path / "captions.txt").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "caption"])
+        table.writerows([f"{i}_ab.jpg", said(i, j)] for i in range(COUNT) for j in range(5))
+    account = Account()
+    found = read(tmp_path, account)
+    assert sorted(map(number_of, found.values())) == list(range(COUNT))
+    for one in found.values():  # of five captions the fifth says what the first did
+        assert one.captions == tuple(said(number_of(one), j) for j in range(4))
+    assert set(found) == {f"Images/{i}_ab.jpg" for i in range(COUNT)}
+    assert account.said == [
+        "folder: captions from captions.txt with columns image, caption; classes not known; "
+        "splits drawn by image"
+    ]
+    assert {why for _, why in account.refused} == {
+        f"a second time the same caption of Images/{i}_ab.jpg" for i in range(COUNT)
+    }
+
+
+@pytest.mark.parametrize("name", ["Flickr8k.token.txt", "results_20130124.token"])
+def test_flickr_tokens(tmp_path: Path, name: str) -> None:
+    images(tmp_path, "flickr30k_images/{}.jpg")
+    lines = [f"{i}.jpg#{j}\t{said(i, j)}" for i in range(COUNT) for j in range(3)]
+    put(tmp_path / name, "\n".join([*lines[:7], "no such line", *lines[7:]]) + "\n")
+    put(tmp_path / "Flickr8k.lemma.token.txt", "\n".join(f"{i}.jpg#0\tlemma" for i in range(9)))
+    put(tmp_path / "readme.txt", "about\n")
+    account = Account()
+    check(read(tmp_path, account), captions=3)
+    assert account.refused[-1] == (
+        f"{name} line 8",
+        "not of the form name.jpg#0, a tab, and a caption",
+    )
+    others = ["Flickr8k.lemma.token.txt", "readme.txt"]
+    assert sorted(what for what, _ in account.refused[:-1]) == others
+
+
+def test_flickr30k_results(tmp_path: Path) -> None:
+    images(tmp_path, "flickr30k_images/flickr30k_images/{}.jpg")
+    lines = ["image_name| comment_number| comment"]
+    lines += [f"{i}.jpg| {j}| {said(i, j)}" for i in range(COUNT) for j in range(3)]
+    lines[10] = "3.jpg| 0   a line that lacks its bar"  # as one of the real file does
+    put(tmp_path / "flickr30k_images/results.csv", "\n".join(lines))
+    account = Account()
+    found = read(tmp_path, account)
+    assert found["flickr30k_images/flickr30k_images/4.jpg"].captions == tuple(
+        said(4, j) for j in range(3)
+    )
+    assert found["flickr30k_images/flickr30k_images/3.jpg"].captions == (said(3, 1), said(3, 2))
+    assert {what for what, _ in account.refused} == {"flickr30k_images/results.csv line 11"}
+
+
+def test_open_clip(tmp_path: Path) -> None:
+    images(tmp_path, "pics/{}.png")
+    rows = [f"pics/{i}.png\t{said(i)}" for i in range(COUNT)]
+    put(tmp_path / "train.csv", "\n".join(["filepath\ttitle", *rows[:20]]))
+    put(tmp_path / "val.csv", "\n".join(["filepath\ttitle", *rows[20:]]))
+    found = read(tmp_path)
+    check(found)
+    assert splits(found)["val"] == [20, 21, 22, 23]
+
+
+def test_a_quote_that_stands_for_inches_costs_no_row(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    rows = [f'{i}.png;a {i} 5" flower' if i in (3, 9) else f"{i}.png;{said(i)}" for i in range(24)]
+    put(tmp_path / "captions.csv", "\n".join(["file;caption", *rows]))
+    account = Account()
+    found = read(tmp_path, account)
+    assert account.refused == []
+    assert found["9.png"].captions == ('a 9 5" flower',)
+    assert found["5.png"].captions == (said(5),)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "['{0}' '{1}']",
+        "['{0}'\n '{1}']",
+        "['{0}', '{1}']",
+        '["{0}", "{1}"]',
+    ],
+)
+def test_lists_as_numpy_python_and_json_write_them(tmp_path: Path, cell: str) -> None:
+    images(tmp_path, "{}.png")
+    rows = [
+        {"image": f"{i}.png", "captions": cell.format(said(i), said(i, 1))} for i in range(COUNT)
+    ]
+    put(tmp_path / "captions.jsonl", "\n".join(map(json.dumps, rows)))
+    check(read(tmp_path), captions=2)
+
+
+@pytest.mark.parametrize("names", ["caption_0,caption_1", "caption0,caption1", "Text 1,Text 2"])
+def test_numbered_columns(tmp_path: Path, names: str) -> None:
+    images(tmp_path, "{}.png")
+    rows = [f'{i}.png,"{said(i)}","{said(i, 1)}",9' for i in range(COUNT)]
+    put(tmp_path / "metadata.csv", "\n".join([f"file_name,{names},width", *rows]))
+    check(read(tmp_path), captions=2)
+
+
+@pytest.mark.parametrize("separator", [",", "\t", ";"])
+def test_a_table_without_a_header(tmp_path: Path, separator: str) -> None:
+    images(tmp_path, "{}.png")
+    lines = [f'{i}.png{separator}"{said(i)}"' for i in range(COUNT)]
+    put(tmp_path / "mine.tsv", "\n".join(lines))
+    check(read(tmp_path))
+
+
+def test_texts_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    """As CUB's text_c10 lies beside images."""
+    for i in range(COUNT):
+        label = ("rose", "tulip")[i % 2]
+        put(tmp_path / f"images/{label}/{i // 2}.jpg", png(i))
+        put(tmp_path / f"text/{label}/{i // 2}.txt", said(i))
+    account = Account()
+    found = read(tmp_path, account)
+    check(found)
+    assert account.refused == []
+    assert {(number_of(one) % 2, one.class_name) for one in found.values()} == {
+        (0, "rose"),
+        (1, "tulip"),
+    }
+    assert account.said[0].startswith("folder: captions from the .txt files with the images' names")
+
+
+# ---------------------------------------------------------------- what is refused, and how
+
+
+def test_no_captions_at_all(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    put(tmp_path / "about.csv", "id,width\n1,2\n")
+    put(tmp_path / "broken.json", "{")
+    with pytest.raises(InputError) as raised:
+        read(tmp_path)
+    message = raised.value.message
+    assert "no captions: no text with the name of an image beside it" in message
+    assert "one of captions (caption, captions, text, prompt," in message
+    assert "there are: about.csv (columns id, width); broken.json (cannot be read" in message
+
+
+def test_no_images_at_all(tmp_path: Path) -> None:
+    put(tmp_path / "about.csv", "id,width\n1,2\n")
+    put(tmp_path / "set.tar.gz", b"")
+    with pytest.raises(InputError, match=r"holds no pictures.*there are: about.csv, set.tar.gz"):
+        read(tmp_path)
+
+
+def test_columns_that_the_user_names(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    rows = [
+        {"file_name": "no.png", "image": f"{i}.png", "caption": "no", "Alt-Text": said(i)}
+        for i in range(COUNT)
+    ]
+    for name in ("metadata.jsonl", "mine.jsonl"):
+        put(tmp_path / name, "\n".join(map(json.dumps, rows)))
+        check(read(tmp_path, image_column="image", caption_column="alt text"))
+        (tmp_path / name).unlink()
+    put(tmp_path / "metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, caption_column="words")
+    assert raised.value.message == (
+        f"{tmp_path / 'metadata.jsonl'} has no column 'words', which download.caption_column "
+        "names; there are: file_name, image, caption, alt_text"
+    )
+    with pytest.raises(InputError, match=r"no column 'img', which download.image_column names"):
+        read(tmp_path, image_column="img")
+    (tmp_path / "metadata.jsonl").rename(tmp_path / "mine.jsonl")
+    with pytest.raises(InputError, match=r"no captions: .* one of captions \(words\); there are: "):
+        read(tmp_path, caption_column="words")
+
+
+def test_a_text_beside_one_image_does_not_outweigh_a_list_of_all(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    put(tmp_path / "0.txt", "about the set")
+    put(tmp_path / "mine.json", {f"{i}.png": said(i) for i in range(COUNT)})
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == [("0.txt", "passed over: captions are taken from mine.json")]
+
+
+def test_tables_that_a_table_outweighs_are_told(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    rows = [{"image": f"{i}.png", "caption": said(i)} for i in range(COUNT)]
+    put(tmp_path / "metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    put(tmp_path / "mine.json", rows)
+    put(tmp_path / "0.txt", "old")
+    tar(tmp_path / "all.tar", *sample(0))
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == [
+        ("all.tar", "passed over: images lie beside it as files of their own"),
+        ("0.txt and 1 more", "passed over: captions are taken from metadata.jsonl"),
+    ]
+
+
+def test_lists_that_do_not_count_are_told(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    rows = [{"image": f"{i}.png", "caption": said(i)} for i in range(COUNT)]
+    put(tmp_path / "a.json", rows)
+    put(tmp_path / "b.jsonl", "\n".join(map(json.dumps, rows)))
+    put(tmp_path / "c.csv", "url,size\nx,1\n")
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == [
+        ("b.jsonl", "passed over: captions are taken from a.json"),
+        ("c.csv", "passed over: no captions of the images that are here (columns url, size)"),
+    ]
+
+
+def test_one_folder_that_holds_all_is_no_class(tmp_path: Path) -> None:
+    images(tmp_path, "data/rose/{}.png", range(12))
+    images(tmp_path, "data/tulip/{}.png", range(12, 24))
+    for i in range(COUNT):
+        name = f"data/{'rose' if i < 12 else 'tulip'}/{i}.txt"
+        put(tmp_path / name, said(i))
+    account = Account()
+    found = read(tmp_path, account)
+    check(found)
+    assert Counter(one.class_name for one in found.values()) == {"rose": 12, "tulip": 12}
+    assert account.said == [
+        "folder: captions from the .txt files beside the images; classes of the subfolders; "
+        "splits drawn by image"
+    ]
+
+
+# ---------------------------------------------------------------- packs
+
+
+def tar(path: Path, *members: tuple[str, bytes | str | tarfile.TarInfo]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in members:
+            data = content.encode() if isinstance(content, str) else content
+            if isinstance(data, bytes):
+                member = tarfile.TarInfo(name)
+                member.size, member.mtime = len(data), 0.5  # which needs an extended header
+                archive.addfile(member, io.BytesIO(data))
+            else:
+                data.name = name
+                archive.addfile(data)
+    return path
+
+
+def sample(i: int, kind: str = "txt") -> list[tuple[str, bytes | str]]:
+    told = json.dumps({"caption": said(i), "url": "http://x", "key": f"{i:04}"})
+    texts = {"txt": [("txt", said(i))], "json": [("json", told)]}
+    texts["both"] = [*texts["txt"], ("json", told.replace("flower", "weed"))]
+    return [(f"{i:04}.{end}", data) for end, data in [("jpg", png(i)), *texts[kind]]]
+
+
+@pytest.mark.parametrize("kind", ["txt", "json", "both"])
+def test_webdataset(tmp_path: Path, kind: str) -> None:
+    for split, numbers in (("train", range(12)), ("val", range(12, 18)), ("test", range(18, 24))):
+        members = [one for i in numbers for one in sample(i, kind)]
+        tar(tmp_path / f"shards/{split}-000.tar", *members)
+    account = Account()
+    found = read(tmp_path, account, broken="refuse")
+    check(found)
+    assert list(map(len, splits(found).values())) == [12, 6, 6]
+    assert "shards/val-000.tar/0013" in found
+    assert account.refused == []
+    column = "caption" if kind == "json" else "txt"
+    assert account.said == [
+        "folder: captions from shards/test-000.tar, shards/train-000.tar, shards/val-000.tar with "
+        f"columns {column}; classes not known; splits of the files' names"
+    ]
+
+
+def test_img2dataset_tars(tmp_path: Path) -> None:
+    for shard in range(2):
+        members = [one for i in range(12 * shard, 12 * shard + 12) for one in sample(i, "both")]
+        tar(tmp_path / f"{shard:05}.tar", *members)
+        put(tmp_path / f"{shard:05}_stats.json", {"count": 12})
+        log = [{"url": "http://x", "key": f"{i:04}", "caption": said(i)} for i in range(9)]
+        pq.write_table(pa.Table.from_pylist(log), tmp_path / f"{shard:05}.parquet")
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == [
+        (f"{shard:05}{end}", "passed over: img2dataset's own account")
+        for shard in range(2)
+        for end in (".parquet", "_stats.json")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["txt", "json", "both"])
+def test_img2dataset_files(tmp_path: Path, kind: str) -> None:
+    for i in range(COUNT):
+        shard = f"{i // 12:05}"
+        for name, data in sample(i, kind):
+            put(tmp_path / shard / f"{shard}{name}", data)
+        put(tmp_path / f"{shard}_stats.json", {"count": 12})
+    pq.write_table(pa.table({"url": ["x"], "key": ["y"]}), tmp_path / "00000.parquet")
+    account = Account()
+    found = read(tmp_path, account)
+    check(found)
+    assert {one.class_name for one in found.values()} == {""}
+    assert {why for _, why in account.refused} == {"passed over: img2dataset's own account"}
+
+
+def test_classes_and_splits_inside_a_tar(tmp_path: Path) -> None:
+    members = []
+    for i in range(COUNT):
+        place = f"./{('train', 'val', 'test')[i % 3]}/{('rose', 'tulip')[i % 2]}"
+        members += [(f"{place}/{i}.png", png(i)), (f"{place}/{i}.cls", str(i % 5))][: 1 + (i < 6)]
+        members.append((f"{place}/{i}.txt", said(i)))
+    tar(tmp_path / "all.tar", *members)
+    found = read(tmp_path)
+    check(found)
+    for one in found.values():
+        i = number_of(one)
+        assert one.split == ("train", "val", "test")[i % 3]
+        assert one.class_name == (str(i % 5) if i < 6 else ("rose", "tulip")[i % 2])
+
+
+def special(kind: bytes, linkname: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo()
+    member.type, member.linkname = kind, linkname
+    return member
+
+
+def test_one_bad_member_costs_one_sample(tmp_path: Path) -> None:
+    members: list[Any] = [one for i in range(COUNT) for one in sample(i)]
+    members[2] = ("0001.jpg", b"<html>")
+    members[5] = ("0002.txt", b"\xff\xfe")
+    members[8] = ("0004.jpg", special(tarfile.SYMTYPE, "/etc/passwd"))
+    members += [("../0030.jpg", png(1)), ("0003.jpg", png(9)), ("0031.json", "{"), ("a/", "")]
+    members += [("0032.jpg", png(1)), ("0032.png", png(2)), ("0032.txt", "two")]
+    members += [("0033.jpg", png(1)), ("0033.json", '{"caption": ')]
+    tar(tmp_path / "all.tar", *members)
+    account = Account()
+    found = read(tmp_path, account)
+    assert sorted(map(number_of, found.values())) == [0, 3, *range(5, COUNT)]
+    refused = dict(account.refused)
+    assert refused["all.tar/0001"].startswith("not a readable picture")
+    assert refused["all.tar/0002.txt"].startswith("cannot be read: not UTF-8")
+    assert refused["all.tar/0004.jpg"] == "a link, a device or a sparse file, not a plain one"
+    assert refused["all.tar/0004"].startswith("0 images of this key; members: .txt")
+    assert refused["all.tar/../0030.jpg"].startswith("a name that leads out of the archive")
+    assert refused["all.tar/0003.jpg"] == "a second member of the same name"
+    assert refused["all.tar/0032"].startswith("2 images of this key; members: .jpg, .png, .txt")
+    assert refused["all.tar/0033.json"].startswith("cannot be read: Expecting value")
+    with pytest.raises(InputError, match=r"all.tar/0004.jpg: a link.*broken=skip"):
+        read(tmp_path, broken="refuse")
+
+
+@pytest.mark.parametrize("cut", [300, 1030, 1700, 40_000])
+def test_a_tar_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, cut: int) -> None:
+    path = tar(tmp_path / "b.tar", *[one for i in range(12, COUNT) for one in sample(i)])
+    whole = path.read_bytes()
+    tar(tmp_path / "a.tar", *[one for i in range(12) for one in sample(i)])
+    path.write_bytes(whole[:-cut])
+    account = Account()
+    found = read(tmp_path, account)
+    assert set(range(12)) <= set(map(number_of, found.values()))
+    assert all(one.captions == (said(number_of(one)),) for one in found.values())
+    assert any(what == "b.tar" and "as far as it goes" in why for what, why in account.refused) or (
+        cut < 10_240 and len(found) == COUNT
+    )
+
+
+def test_damaged_and_endless_headers_of_tars(tmp_path: Path) -> None:
+    tar(tmp_path / "a.tar", *[one for i in range(12) for one in sample(i)])
+    path = tar(tmp_path / "b.tar", *[one for i in range(12, COUNT) for one in sample(i)])
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"0015.jpg")
+    whole[at] ^= 1
+    path.write_bytes(bytes(whole))
+    account = Account()
+    assert sorted(map(number_of, read(tmp_path, account).values())) == list(range(15))
+    (what, why), *_ = account.refused
+    assert what == "b.tar"
+    assert why.endswith("it is read as far as it goes")
+    long = tarfile.TarInfo("pax")
+    long.type, long.size = tarfile.XHDTYPE, 100_000
+    path.write_bytes(long.tobuf(tarfile.USTAR_FORMAT) + b"9" * 100_352 + bytes(1024))
+    account = Account()
+    assert len(read(tmp_path, account)) == 12
+    assert "more than it should" in account.refused[0][1]
+
+
+def test_images_beside_tars_count_where_they_have_captions(tmp_path: Path) -> None:
+    tar(tmp_path / "all.tar", *[one for i in range(COUNT) for one in sample(i)])
+    put(tmp_path / "preview.png", png(0))
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused[0][0] == "preview.png"
+    images(tmp_path, "own/{}.png", range(12))
+    for i in range(12):
+        put(tmp_path / f"own/{i}.txt", said(i))
+    account = Account()
+    check(read(tmp_path, account), range(12))
+    assert ("all.tar", "passed over: images lie beside it as files of their own") in account.refused
+
+
+def test_members_that_the_user_names(tmp_path: Path) -> None:
+    members = []
+    for i in range(COUNT):
+        told = json.dumps({"caption": "no", "alt": said(i)})
+        members += [(f"{i}.png", png(0)), (f"{i}.seg.png", png(i)), (f"{i}.json", told)]
+    tar(tmp_path / "all.tar", *members)
+    check(read(tmp_path, image_column="seg.png", caption_column="alt"))
+    with pytest.raises(InputError, match=r"all.tar has no column 'x', which .*there are: .*alt"):
+        read(tmp_path, caption_column="x")
+
+
+# ---------------------------------------------------------------- Parquet
+
+
+def hub(path: Path, numbers: range, features: Any = None, **columns: Any) -> Path:
+    """Rows as the library `datasets` writes them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "image": {"bytes": png(i), "path": f"{i}.png"},
+            **{key: make(i) for key, make in columns.items()},
+        }
+        for i in numbers
+    ]
+    table = pa.Table.from_pylist(rows)
+    if features:
+        table = table.replace_schema_metadata(
+            {"huggingface": json.dumps({"info": {"features": features}})}
+        )
+    pq.write_table(table, path, row_group_size=5)
+    return path
+
+
+HUB = {"train": range(12), "validation": range(12, 18), "test": range(18, 24)}
+
+
+@pytest.mark.parametrize(
+    ("key", "make", "captions"),
+    [
+        ("text", said, 1),
+        ("caption", lambda i: [said(i), said(i, 1)], 2),
+        ("sentences", lambda i: [{"raw": said(i, j), "sentid": j} for j in range(2)], 2),
+    ],
+)
+def test_parquet_of_the_hub(tmp_path: Path, key: str, make: Any, captions: int) -> None:
+    for split, numbers in HUB.items():
+        name = f"data/{split}-00000-of-00002.parquet"
+        feature = {"label": {"names": ["rose", "tulip"], "_type": "ClassLabel"}}
+        hub(tmp_path / name, numbers, feature, **{key: make, "label": lambda i: i % 2})
+    account = Account()
+    found = read(tmp_path, account, broken="refuse")
+    check(found, captions=captions)
+    assert list(map(len, splits(found).values())) == [12, 6, 6]
+    assert "data/train-00000-of-00002.parquet:1" in found
+    for one in found.values():
+        assert one.class_name == ("rose", "tulip")[number_of(one) % 2]
+    assert account.said[0].endswith(
+        f"with columns {key}, label; classes of column label; splits of the files' names"
+    )
+
+
+def test_ids_of_rows_are_taken_where_no_two_are_the_same(tmp_path: Path) -> None:
+    columns = {"caption": said, "image_id": lambda i: f"my/{i}"}
+    hub(tmp_path / "a.parquet", range(12), **columns)
+    hub(tmp_path / "b.parquet", range(12, 24), **columns)
+    assert set(read(tmp_path)) == {f"my/{i}" for i in range(COUNT)}
+    hub(tmp_path / "b.parquet", range(12, 24), **{**columns, "image_id": lambda i: f"my/{i - 6}"})
+    found = read(tmp_path)
+    check(found)
+    assert set(found) == {f"{name}.parquet:{i}" for name in "ab" for i in range(1, 13)}
+
+
+def test_binary_columns_and_those_that_the_user_names(tmp_path: Path) -> None:
+    rows = [{"jpg": png(i), "mask": png(0), "caption": "no", "Alt": said(i)} for i in range(COUNT)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0.parquet")
+    check(read(tmp_path, caption_column="alt"))
+    found = read(tmp_path, caption_column="alt", image_column="mask")
+    assert set(map(number_of, found.values())) == {0}
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, caption_column="words")
+    assert raised.value.message == (
+        f"{tmp_path / '0.parquet'} has no column 'words', which download.caption_column names; "
+        "there are: jpg, mask, caption, alt"
+    )
+    pq.write_table(pa.Table.from_pylist(rows).drop(["caption"]), tmp_path / "0.parquet")
+    with pytest.raises(InputError, match=r"0.parquet: no column of captions .*are: jpg, mask, Alt"):
+        read(tmp_path)
+
+
+def test_one_bad_cell_costs_one_row(tmp_path: Path) -> None:
+    rows = [{"image": {"bytes": png(i), "path": None}, "text": said(i)} for i in range(COUNT)]
+    rows[3]["image"] = {"bytes": b"<html>", "path": None}
+    rows[4]["image"] = {"bytes": None, "path": "x/4.png"}
+    rows[5]["image"] = None
+    rows[6]["text"] = None  # type: ignore[assignment]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0.parquet")
+    account = Account()
+    found = read(tmp_path, account)
+    assert sorted(map(number_of, found.values())) == [0, 1, 2, *range(7, COUNT)]
+    refused = dict(account.refused)
+    assert refused["0.parquet:4"].startswith("not a readable picture")
+    assert refused["0.parquet:5"] == "no bytes inside, the path 'x/4.png' alone"
+    assert refused["0.parquet:6"] == "the file is empty"
+    assert refused["0.parquet row 7"].startswith("no caption (columns looked for: caption,")
+
+
+@pytest.mark.parametrize("column", ["image", "text"])
+def test_a_damaged_row_group_costs_its_rows(tmp_path: Path, column: str) -> None:
+    path = hub(tmp_path / "0.parquet", range(COUNT), text=said)
+    meta = pq.read_metadata(path)
+    name = "image.bytes" if column == "image" else "text"
+    group = meta.row_group(1)
+    chunk = next(
+        group.column(i) for i in range(group.num_columns) if group.column(i).path_in_schema == name
+    )
+    data = bytearray(path.read_bytes())
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    for i in range(start + 30, start + chunk.total_compressed_size - 30):
+        data[i] ^= 255
+    path.write_bytes(bytes(data))
+    account = Account()
+    found = read(tmp_path, account)
+    assert sorted(map(number_of, found.values())) == [*range(5), *range(10, COUNT)]
+    assert any("damaged" in why for _, why in account.refused)
+
+
+def test_a_text_that_is_not_utf8_costs_one_row(tmp_path: Path) -> None:
+    path = hub(tmp_path / "0.parquet", range(COUNT), text=said)
+    pq.write_table(pq.read_table(path), path, compression="none", use_dictionary=False)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(said(7).encode(), said(7).encode().replace(b"pink", b"p\xffnk")))
+    account = Account()
+    found = read(tmp_path, account)
+    assert sorted(map(number_of, found.values())) == [*range(7), *range(8, COUNT)]
+    ((what, why),) = account.refused
+    assert what == "0.parquet row 8"
+    assert why.startswith("cannot be read: 'utf-8' codec can't decode")
+
+
+def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
+    hub(tmp_path / "a.parquet", range(COUNT), text=said)
+    put(tmp_path / "b.parquet", b"PAR1")
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused[0][0] == "b.parquet"
+    assert account.refused[0][1].startswith("cannot be read: ")
+
+
+def test_what_download_writes_is_a_source(whole: Path) -> None:
+    given = {split: pq.read_table(whole / "pictures" / f"{split}-00000-of-00001.parquet")
+             for split in ("train", "val", "test")}  # fmt: skip
+    found = read(whole / "pictures")
+    wanted = {
+        row["image_id"]: (split, row["class_name"], tuple(row["captions"]))
+        for split, table in given.items()
+        for row in table.to_pylist()
+    }
+    assert {
+        name: (one.split, one.class_name, one.captions) for name, one in found.items()
+    } == wanted
+
+
+def test_what_synthesize_writes_is_a_source_without_what_it_refused(whole: Path) -> None:
+    account = Account()
+    found = read(whole / "synthetic", account)
+    table = pq.read_table(next((whole / "synthetic").glob("train-*.parquet")))
+    assert set(found) == set(table["pair_id"].to_pylist())
+    refused = next((whole / "synthetic/refused").glob("*.parquet"))
+    name = refused.relative_to(whole / "synthetic").as_posix()
+    assert (name, "passed over: pairs that synthesize refused") in account.refused
