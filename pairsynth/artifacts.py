@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, is_out_of_memory
 from pairsynth.images import encode
 
 FORMAT = 2
@@ -91,6 +91,48 @@ def embeddings_schema(dimension: int) -> pa.Schema:
 
 
 # ---------------------------------------------------------------- whole files and folders
+
+
+def check_outputs(
+    inputs: Sequence[Path] = (), files: Sequence[Path] = (), folders: Sequence[Path] = ()
+) -> None:
+    """Refuse, before the work, outputs that could not be written after it.
+
+    A folder is replaced as a whole, so it must not hold what is not ours.
+
+    Raises:
+        InputError: naming the path, for one that is given twice, is of the other kind or cannot
+            be written.
+    """
+    taken = {path.resolve() for path in inputs}
+    for path in (*files, *folders):
+        try:
+            reason = _in_the_way(path, path in folders)
+            temporary = _temporary(path) if not reason else None
+            if temporary:
+                temporary.touch()
+                temporary.unlink()
+        except FileExistsError:
+            reason = f"{path.parent} is no folder"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if not reason and path.resolve() in taken:
+            reason = "this path is given twice"
+        if reason:
+            raise InputError(f"{path}: {reason}; give another path, or mend it")
+        taken.add(path.resolve())
+
+
+def _in_the_way(path: Path, folder: bool) -> str:
+    """What stands at `path` and is not to be replaced; "" where nothing does."""
+    if not path.name or not path.exists():
+        return "" if path.name else "this is no name"
+    if not folder:
+        return "" if path.is_file() else "this is no plain file"
+    if not path.is_dir():
+        return os.strerror(errno.ENOTDIR)
+    ours = not any(path.iterdir()) or any(path.glob("*-of-*.parquet"))
+    return "" if ours else "this folder holds other things"
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -330,7 +372,10 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 _check_format(path, file.schema_arrow.metadata or {})
                 tables.append(file.read(columns=columns))
-        except (OSError, pa.ArrowException) as error:
+                tables[-1].validate(full=True)  # a damaged header can make words of other bytes
+        except (OSError, ValueError, pa.ArrowException) as error:  # also of Arrow's own messages
+            if is_out_of_memory(error):
+                raise
             raise InputError(f"{path} is damaged ({error}); {remake(folder)}") from error
     return pa.concat_tables(tables)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairsynth.artifacts import check_source
-from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
+from pairsynth.checkpoints import load_checkpoint, rebuild, save_checkpoint
 from pairsynth.text import PAD, Vocabulary
 
 State = tuple[Tensor, Tensor]
@@ -97,15 +97,14 @@ def load_captioner(path: Path, device: torch.device, **wanted: str) -> Captioner
     """
     options, state = load_checkpoint(path, "captioner")
     check_source(path, options.get("made_from", {}), **wanted)
-    captioner = rebuild_captioner(options)
-    restore(captioner, state, path)
+    whole = {"captioner": state}
+    captioner = rebuild(path, options, whole, untrained, lambda made: {"captioner": made})
     return captioner.to(device).eval().requires_grad_(False)
 
 
-def rebuild_captioner(options: dict[str, Any]) -> Captioner:
-    """An untrained captioner of the same options."""
-    options = dict(options)
-    return Captioner(Vocabulary("word", tuple(options.pop("tokens"))), **options)
+def untrained(*, tokens: list[str], **options: Any) -> Captioner:
+    """An untrained captioner of the options that a checkpoint has."""
+    return Captioner(Vocabulary("word", tuple(tokens)), **options)
 
 
 def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:

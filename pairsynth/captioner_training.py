@@ -8,12 +8,13 @@ from torch import Tensor
 
 from pairsynth import parallel
 from pairsynth.captioner import Captioner, likelihood_loss
-from pairsynth.config import check
+from pairsynth.config import check, check_between
 from pairsynth.devices import autocast
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
 from pairsynth.gan import Gan, phi_of
 from pairsynth.inference import inference
+from pairsynth.memory import check_training
 from pairsynth.nonfinite import check_finite
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
@@ -42,10 +43,12 @@ class CaptionerConfig:
     weight_decay: float
 
     def __post_init__(self) -> None:
-        for key in ("hidden", "min_count", "epochs", "batch_size"):
-            check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
+        check_between(self, 1, 4096, "hidden")
+        check_between(self, 1, 10_000, "epochs")
+        check_between(self, 1, 1_000_000, "min_count")
+        check_between(self, 1, 65_536, "batch_size")
         check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        check_between(self, 0, 100, "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,19 @@ def build(config: CaptionerConfig, pictures: Pictures, gan: Gan, digest: str) ->
             f"train_captioner: no words occur {config.min_count} times in the train captions; "
             "lower train_captioner.min_count"
         )
-    return Captioner(vocabulary, gan.discriminator.phi_channels, config.hidden, source)
+    channels = gan.discriminator.phi_channels
+
+    def own() -> Captioner:
+        return Captioner(vocabulary, channels, config.hidden, source)
+
+    def step(captioner: Captioner) -> Tensor:
+        rows = min(config.batch_size, len(pictures.flat_captions))
+        phi, tokens = torch.zeros(rows, channels, 4, 4), torch.zeros(rows, WORDS, dtype=torch.long)
+        return captioner(phi, tokens)
+
+    keys = "train_captioner.hidden"
+    check_training("train_captioner", keys, own, lambda captioner: [captioner], step)
+    return own()
 
 
 def train(

@@ -2,15 +2,17 @@
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pairsynth.artifacts import FORMAT, file_digest, maker, remake, write_whole
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, is_out_of_memory
+
+Made = TypeVar("Made")
 
 
 def save_checkpoint(
@@ -37,6 +39,7 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
 
     Raises:
         InputError: where it is missing, damaged, of another kind or of another format.
+        MemoryError: where there is not enough for it, which is no damage.
     """
     if not path.exists():
         raise InputError(f"{path} is missing; run: dvc repro {maker(path)}")
@@ -44,16 +47,20 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
         content = torch.load(path, map_location="cpu", weights_only=True)
         stated = content.pop("digest")
         damaged = stated != _digest(content)
+        found = (content["kind"], content["format"])
+        options, state = dict(content["options"]), dict(content["state"])
     except Exception as error:  # torch raises many kinds, all of them meaning: not our file
+        if is_out_of_memory(error):
+            raise
         raise InputError(
             f"{path} is damaged or not ours ({type(error).__name__}); {remake(path)}"
         ) from error
     if damaged:
         raise InputError(f"{path} is damaged: its digest does not match; {remake(path)}")
-    if (content["kind"], content["format"]) != (kind, FORMAT):
-        found = f"{content['kind']} of format {content['format']}"
-        raise InputError(f"{path} holds a {found}, not a {kind} of format {FORMAT}; {remake(path)}")
-    return content["options"], content["state"]
+    if found != (kind, FORMAT):
+        told = "{} of format {}".format(*found)
+        raise InputError(f"{path} holds a {told}, not a {kind} of format {FORMAT}; {remake(path)}")
+    return options, state
 
 
 def checked_digest(path: Path, kind: str) -> str:
@@ -66,19 +73,57 @@ def checked_digest(path: Path, kind: str) -> str:
     return file_digest(path)
 
 
-def restore(network: torch.nn.Module, state: Mapping[str, Any], path: Path) -> None:
-    """Give `network` the weights that `load_checkpoint` read from `path`.
+def rebuild(
+    path: Path,
+    options: Mapping[str, Any],
+    state: Mapping[str, Any],
+    make: Callable[..., Made],
+    networks: Callable[[Made], Mapping[str, nn.Module]],
+) -> Made:
+    """What `make(**options)` builds, with the weights `state`, both as read from `path`.
+
+    It is built without memory first, so that no option of a file takes more than the file has.
+    networks: what was built -> its networks, by the names that `state` has.
 
     Raises:
-        InputError: where they are not this network's.
+        InputError: where options or weights are not those of such networks.
     """
     try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        _check_options(options)
+        with torch.device("meta"):
+            for name, network in networks(make(**options)).items():
+                _check_weights(network.state_dict(), state[name])
+        made = make(**options)
+        for name, network in networks(made).items():
+            network.load_state_dict(state[name])
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        if is_out_of_memory(e):
+            raise
+        reason = f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         raise InputError(
             f"{path} does not fit this version of pairsynth ({reason}); {remake(path)}"
-        ) from error
+        ) from e
+    return made
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Words, lists, digests by name, and whole numbers of a size that networks have."""
+    for key, value in options.items():
+        size = type(value) is int and 1 <= value < 2**20
+        if not size and type(value) not in (str, list, dict):
+            raise ValueError(f"{key} is {value!r}")
+
+
+def _check_weights(wanted: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
+    for name in wanted.keys() ^ found.keys():
+        raise ValueError(f"{name} is {'missing' if name in wanted else 'not known'}")
+    for name, weight in wanted.items():
+        one = found[name]
+        if (one.dtype, one.shape) != (weight.dtype, weight.shape):
+            told = [f"{t.dtype} {tuple(t.shape)}" for t in (one, weight)]
+            raise ValueError(f"{name} is {told[0]}, not {told[1]}")
+        if not bool(one.isfinite().all()):
+            raise ValueError(f"{name} is not finite")
 
 
 def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

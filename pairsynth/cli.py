@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from pairsynth import console, devices, exploration, images, mixture, verification
-from pairsynth.artifacts import write_picture
+from pairsynth.artifacts import check_outputs, write_picture
 from pairsynth.errors import InputError
 from pairsynth.mappings import Mappings, load_mappings
 from pairsynth.profile import apply, profiles
@@ -47,6 +47,7 @@ def draw(
     device: Device = "auto",
 ) -> None:
     """Draw pictures for a sentence of your own."""
+    _check(output)
     mappings = _load(data, device)
     psi = mappings.psi([_understood(mappings, sentence)]).expand(count, -1)
     pixels = exploration.draw(mappings, psi, exploration.noise_rows(mappings, count, seed))
@@ -81,6 +82,7 @@ def blend(
     device: Device = "auto",
 ) -> None:
     """Go from one sentence, or one picture, to another in equal steps of lambda."""
+    _check(output)
     if _is_picture(left) is not _is_picture(right):
         raise InputError(
             f"{left!r} and {right!r}: one is a picture file, the other is not; give two alike"
@@ -112,6 +114,7 @@ def cycle(
     device: Device = "auto",
 ) -> None:
     """Go from picture to sentence to picture, or from sentence to picture to sentence, and on."""
+    _check(output)
     from_picture = _is_picture(source)
     mappings = _load(data, device)
     noise = exploration.noise_rows(mappings, 1, seed)
@@ -140,9 +143,10 @@ def components(
     device: Device = "auto",
 ) -> None:
     """Draw a row of pictures from each of the heaviest components of a mixture."""
+    _check(output)
     mappings = _load(data, device)
     digests = {name: mappings.digests[name] for name in ("encoder", "gan")}
-    fitted = mixture.load(data / "gmm.npz", **digests)[over]
+    fitted = mixture.load(data / "gmm.npz", mappings.sizes, **digests)[over]
     kept = exploration.heaviest(fitted, rows)
     psi = torch.cat(
         [
@@ -234,15 +238,18 @@ def _understood(mappings: Mappings, sentence: str) -> str:
     return sentence
 
 
-def _save(output: Path, picture: Image.Image) -> None:
+def _check(output: Path) -> None:
+    """Refuse a file that could not be written, before the networks are read."""
     if output.suffix.lower() != ".png":
         raise InputError(f"--output {output}: only PNG is written; give a name that ends in .png")
     try:
-        write_picture(output, picture)
-    except OSError as error:
-        if error.errno in console.NO_SPACE:
-            raise
-        raise InputError(f"--output {output}: {error.strerror or error}") from error
+        check_outputs(files=[output])
+    except InputError as error:
+        raise InputError(f"--output {error}") from error
+
+
+def _save(output: Path, picture: Image.Image) -> None:
+    write_picture(output, picture)
     typer.echo(output)
 
 

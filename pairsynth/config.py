@@ -120,6 +120,13 @@ def check(holds: bool, key: str, value: object, allowed: str) -> None:
         raise ValueError(f"{key} is {_shown.repr(value)}; allowed is {allowed}")
 
 
+def check_between(section: object, low: float, high: float, *keys: str) -> None:
+    """Refuse a value of `keys` of the dataclass `section` that is not from `low` to `high`."""
+    for key in keys:
+        value = getattr(section, key)
+        check(low <= value <= high, key, value, f"{low:,} to {high:,}")
+
+
 def read(path: Path) -> dict[str, Any]:
     """The YAML 1.2 mapping in the file at `path`, as plain Python values."""
     try:

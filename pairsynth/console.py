@@ -23,7 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from pairsynth.errors import InputError, without_password
+from pairsynth.errors import InputError, is_out_of_memory, without_password
 
 Arguments = ParamSpec("Arguments")
 Item = TypeVar("Item")
@@ -48,12 +48,12 @@ def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[
                     function(*args, **kwargs)
             except InputError as error:
                 _end(f"error: {error}", 2)
-            except OSError as error:
-                _end(f"error: {without_password(_refused(error))}", 2)
-            except (MemoryError, RuntimeError) as error:
-                if not _is_memory(error):
+            except Exception as error:
+                if is_out_of_memory(error):
+                    _end("error: out of memory; lower batch_size or sizes, or free some", 2)
+                if not isinstance(error, OSError):
                     raise
-                _end("error: out of memory; lower batch_size or sizes, or free some", 2)
+                _end(f"error: {without_password(_refused(error))}", 2)
             except KeyboardInterrupt:
                 _end("interrupted", 130)
             except _Terminated:
@@ -73,12 +73,6 @@ def _refused(error: OSError) -> str:
     return (
         f"{' -> '.join(named) or 'the operating system'}: {reason}; give another path, or mend it"
     )
-
-
-def _is_memory(error: Exception) -> bool:
-    """Python's own error, or one of torch's, which has no name of its own on the CPU."""
-    named = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
-    return named or "can't allocate memory" in str(error)
 
 
 class _Terminated(BaseException):

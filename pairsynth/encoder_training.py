@@ -10,12 +10,13 @@ from torch import Tensor
 
 from pairsynth import parallel
 from pairsynth.artifacts import ShardWriter, embeddings_schema
-from pairsynth.config import check, named
+from pairsynth.config import check, check_between, named
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
 from pairsynth.examples import Pictures
 from pairsynth.images import center_crop, network_size, random_crop_flip, to_network
+from pairsynth.memory import check_training
 from pairsynth.nonfinite import check_finite, gradient_norm
 from pairsynth.pretrained import load_pretrained
 from pairsynth.resume import NEVER, Resume
@@ -57,14 +58,14 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         known = tuple(TEXT_ENCODERS)
         check(self.text_encoder in known, "text_encoder", self.text_encoder, f"one of {known}")
-        for key in ("dimension", "hidden", "channels"):
-            check(1 <= getattr(self, key) <= 4096, key, getattr(self, key), "1 to 4,096")
-        for key in ("min_count", "epochs"):
-            check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
-        check(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
+        check_between(self, 1, 4096, "dimension", "hidden")
+        check_between(self, 1, 512, "channels")
+        check_between(self, 1, 10_000, "epochs")
+        check_between(self, 1, 1_000_000, "min_count")
+        check_between(self, 2, 65_536, "batch_size")
         check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        check(self.paraphrase >= 0, "paraphrase", self.paraphrase, "0 or more")
+        check_between(self, 0, 100, "weight_decay")
+        check_between(self, 0, 100, "paraphrase")
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,19 @@ def build(config: EncoderConfig, pictures: Pictures) -> JointEncoder:
     size = network_size(pictures.pixels.shape[-1])
     widths = (config.dimension, config.hidden, config.channels)
     source = {"pictures": pictures.digest}
-    if not named(config.image_weights):
+
+    def own() -> JointEncoder:
         return JointEncoder(config.text_encoder, vocabulary, size, *widths, made_from=source)
+
+    def step(encoder: JointEncoder) -> tuple[Tensor, Tensor]:
+        rows = min(config.batch_size, len(pictures))
+        tokens = torch.zeros(2 * rows, encoder.text.length, dtype=torch.long)
+        return encoder.joint(torch.zeros(rows, 3, size, size)), encoder.psi(tokens)
+
+    keys = "embed.hidden, .channels or .dimension"
+    check_training("embed", keys, own, lambda encoder: [encoder], step)
+    if not named(config.image_weights):
+        return own()
     seen = load_pretrained(Path(config.image_weights), "embed.image_weights")
     encoder = JointEncoder(config.text_encoder, vocabulary, size, *widths, seen.name, source)
     encoder.image.trunk.load_state_dict(seen.state_dict())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairsynth.artifacts import check_source
-from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
+from pairsynth.checkpoints import load_checkpoint, rebuild, save_checkpoint
 from pairsynth.images import to_network
 from pairsynth.inference import inference
 from pairsynth.pretrained import Pretrained
@@ -192,13 +192,11 @@ def load_encoder(path: Path, device: torch.device, **wanted: str) -> JointEncode
     """
     options, state = load_checkpoint(path, "encoder")
     check_source(path, options.get("made_from", {}), **wanted)
-    encoder = rebuild_encoder(options)
-    restore(encoder, state, path)
+    whole = {"encoder": state}
+    encoder = rebuild(path, options, whole, untrained, lambda made: {"encoder": made})
     return encoder.to(device).eval()
 
 
-def rebuild_encoder(options: dict[str, Any]) -> JointEncoder:
-    """An untrained encoder of the same options."""
-    options = dict(options)
-    vocabulary = Vocabulary(options.pop("unit"), tuple(options.pop("tokens")))
-    return JointEncoder(vocabulary=vocabulary, **options)
+def untrained(*, unit: str, tokens: list[str], **options: Any) -> JointEncoder:
+    """An untrained encoder of the options that a checkpoint has."""
+    return JointEncoder(vocabulary=Vocabulary(unit, tuple(tokens)), **options)

@@ -1,6 +1,15 @@
 """The one error a user can mend."""
 
+import errno
 import re
+
+# What torch, the loader of shared libraries, Python and Arrow say.
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "failed to map segment",
+    "can't start new thread",
+    "Failed to launch worker thread",
+)
 
 
 class InputError(Exception):
@@ -17,6 +26,14 @@ class InputError(Exception):
     def message(self) -> str:
         """The message."""
         return str(self)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's own error, the system's, or one of a library, which may have no name of its own."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if named or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def without_password(text: str) -> str:

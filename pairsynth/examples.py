@@ -15,6 +15,7 @@ from torch import Tensor
 from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards, remake
 from pairsynth.errors import InputError
 from pairsynth.images import center_crop, decode, to_tensor
+from pairsynth.memory import check_bytes
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,12 @@ def read_pictures(folder: Path, split: str) -> Pictures:
     """
     _check_ids(folder, split)
     table = read_shards(folder, split).to_pydict()
+    one = to_tensor(decode(table["image"][0]["bytes"])).numel() if table["image"] else 0
+    check_bytes(
+        2 * one * len(table["image"]),  # one by one, then together
+        f"{folder}: its {len(table['image']):,} {split} pictures",
+        "lower download.image_size, or make fewer of them",
+    )
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in table["image"]])
     attributes = [json.loads(row) for row in table["attributes"] if row is not None]
     return Pictures(

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from pairsynth.artifacts import check_source
-from pairsynth.checkpoints import load_checkpoint, restore, save_checkpoint
+from pairsynth.checkpoints import load_checkpoint, rebuild, save_checkpoint
 from pairsynth.images import center_crop, to_network
 from pairsynth.inference import inference
 
@@ -309,10 +309,12 @@ def load_gan(path: Path, device: torch.device, **wanted: str) -> Gan:
     """
     options, state = load_checkpoint(path, "gan")
     check_source(path, options.get("made_from", {}), **wanted)
-    gan = Gan.build(**options)
-    restore(gan.generator, state["generator"], path)
-    restore(gan.discriminator, state["discriminator"], path)
+    gan = rebuild(path, options, state, Gan.build, _networks)
     return gan.to(device).eval()
+
+
+def _networks(gan: Gan) -> dict[str, nn.Module]:
+    return {"generator": gan.generator, "discriminator": gan.discriminator}
 
 
 def phi_of(gan: Gan, pixels: Tensor, device: torch.device, batch: int = 256) -> Tensor:

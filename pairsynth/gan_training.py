@@ -17,7 +17,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from pairsynth import parallel
 from pairsynth.batches import Batch, Batches
 from pairsynth.collapse_monitor import CollapseMonitor
-from pairsynth.config import check
+from pairsynth.config import check, check_between
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.critic import ProjectedCritic
 from pairsynth.devices import autocast, need_compiler
@@ -30,6 +30,7 @@ from pairsynth.images import (
     to_pixels,
 )
 from pairsynth.inference import inference
+from pairsynth.memory import check_training
 from pairsynth.nonfinite import check_finite, gradient_norm
 from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
@@ -82,17 +83,15 @@ class GanConfig:
         known = tuple(OBJECTIVES)
         check(self.objective in known, "objective", self.objective, f"one of {known}")
         check(self.critic in CRITICS, "critic", self.critic, f"one of {CRITICS}")
-        check(self.epochs >= 1, "epochs", self.epochs, "1 or more")
-        check(1 <= self.noise <= 4096, "noise", self.noise, "1 to 4,096")
-        for key in ("generator_channels", "discriminator_channels"):
-            check(1 <= getattr(self, key) <= 512, key, getattr(self, key), "1 to 512")
-        check(self.batch_size >= 2, "batch_size", self.batch_size, "2 or more")
+        check_between(self, 1, 10_000, "epochs")
+        check_between(self, 1, 4096, "noise")
+        check_between(self, 1, 512, "generator_channels", "discriminator_channels")
+        check_between(self, 2, 65_536, "batch_size")
         for key in ("generator_lr", "discriminator_lr"):
             check(getattr(self, key) > 0, key, getattr(self, key), "above 0")
         for key in ("beta1", "ema_decay", "translation", "cooldown"):
             check(0 <= getattr(self, key) < 1, key, getattr(self, key), "0 to below 1")
-        for key in ("interpolation", "contrastive"):
-            check(getattr(self, key) >= 0, key, getattr(self, key), "0 or more")
+        check_between(self, 0, 100, "interpolation", "contrastive")
 
 
 @dataclass(frozen=True)
@@ -116,15 +115,22 @@ class GanReport:
 
 def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, encoder: str) -> Gan:
     """Untrained networks for these pictures and embeddings by the encoder of that digest."""
-    return Gan.build(
-        config.objective,
-        network_size(pictures.pixels.shape[-1]),
-        embeddings.psi.shape[1],
-        config.noise,
-        config.generator_channels,
-        config.discriminator_channels,
-        {"pictures": pictures.digest, "encoder": encoder},
-    )
+    size, dimension = network_size(pictures.pixels.shape[-1]), embeddings.psi.shape[1]
+    widths = (config.noise, config.generator_channels, config.discriminator_channels)
+    source = {"pictures": pictures.digest, "encoder": encoder}
+
+    def own() -> Gan:
+        return Gan.build(config.objective, size, dimension, *widths, source)
+
+    def step(gan: Gan) -> tuple[Tensor, Tensor]:
+        rows = min(config.batch_size, len(pictures))
+        fake = gan.generator(torch.zeros(rows, config.noise), torch.zeros(rows, dimension))
+        seen = gan.discriminator.phi(torch.zeros(3 * rows, 3, size, size))
+        return fake, gan.discriminator.score(seen, torch.zeros(3 * rows, dimension))
+
+    keys = "train_gan.generator_channels or .discriminator_channels"
+    check_training("train_gan", keys, own, lambda gan: [gan.generator, gan.discriminator], step)
+    return own()
 
 
 def train(

@@ -39,6 +39,11 @@ class Mappings:
     device: torch.device
     digests: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Of what there are densities, and the dimension of each: psi's D, and 16 C of phi."""
+        return {"phi": 16 * self.gan.discriminator.phi_channels, "psi": self.encoder.dimension}
+
     def draw(self, psi: Tensor, noise: Tensor) -> Tensor:
         """f: psi (N, D) and noise (N, Z) to pictures, uint8 (N, 3, S, S), on the CPU."""
         with inference(self.gan.generator):

@@ -74,9 +74,10 @@ def save(path: Path, mixtures: Mapping[str, Mixture], made_from: Mapping[str, st
     write_whole(path, buffer.getvalue())
 
 
-def load(path: Path, **wanted: str) -> dict[str, Mixture]:
+def load(path: Path, sizes: Mapping[str, int] | None = None, **wanted: str) -> dict[str, Mixture]:
     """The mixtures that `save` wrote.
 
+    sizes: over what there must be one, and the dimension D of the vectors there.
     wanted: digests, by name, of what they must have been fitted to.
 
     Raises:
@@ -92,6 +93,8 @@ def load(path: Path, **wanted: str) -> dict[str, Mixture]:
         names = sorted({key.split(".")[0] for key in arrays if "." in key})
         found = {name: Mixture(**{k: arrays[f"{name}.{k}"] for k in NAMES}) for name in names}
         sound = stated == _digest(arrays) and all(map(_is_mixture, found.values()))
+    except MemoryError:
+        raise
     except Exception as error:  # numpy raises many kinds, all of them meaning: not our file
         reason = type(error).__name__
         raise InputError(f"{path} is damaged or not ours ({reason}); {remake(path)}") from error
@@ -100,6 +103,9 @@ def load(path: Path, **wanted: str) -> dict[str, Mixture]:
     if not sound:
         raise InputError(f"{path} is damaged: its numbers are no mixtures; {remake(path)}")
     check_source(path, told, **wanted)
+    dimensions = {name: len(one.mean) for name, one in found.items()}
+    if sizes is not None and dimensions != dict(sizes):
+        raise InputError(f"{path} is over {dimensions}, not over {dict(sizes)}; {remake(path)}")
     return found
 
 
@@ -133,6 +139,7 @@ def _is_mixture(mixture: Mixture) -> bool:
     }
     return (
         all(getattr(mixture, name).shape == shape for name, shape in shapes.items())
+        and all(getattr(mixture, name).dtype == np.float64 for name in NAMES)
         and all(bool(np.isfinite(getattr(mixture, name)).all()) for name in NAMES)
         and bool((mixture.weights >= 0).all())
         and math.isclose(mixture.weights.sum(), 1, rel_tol=1e-6)

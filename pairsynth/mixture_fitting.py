@@ -13,8 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from pairsynth.config import check
+from pairsynth.config import check, check_between
 from pairsynth.errors import InputError
+from pairsynth.memory import check_bytes
 from pairsynth.minimums import FEWEST
 from pairsynth.mixture import Array, Mixture
 
@@ -41,9 +42,8 @@ class MixtureConfig:
     held_out: float
 
     def __post_init__(self) -> None:
-        for key in ("psi_dimensions", "phi_dimensions", "max_components"):
-            check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
-        check(self.rows >= FEWEST["train"], "rows", self.rows, f"{FEWEST['train']} or more")
+        check_between(self, 1, 4096, "psi_dimensions", "phi_dimensions", "max_components")
+        check_between(self, FEWEST["train"], 1_000_000, "rows")
         check(0 < self.held_out < 1, "held_out", self.held_out, "between 0 and 1")
 
 
@@ -101,9 +101,15 @@ def fit(
     directions = min(dimensions, len(fitted) - 1, fitted.shape[1])  # in which N rows differ
     pca = PCA(directions, svd_solver="full").fit(fitted)
     train, test = pca.transform(fitted), pca.transform(held_out)
+    most = max(1, min(config.max_components, len(train) // EACH))
+    check_bytes(
+        24 * most * (len(train) + train.shape[1] ** 2),  # shares, covariances, and what they take
+        f"params.yaml: fit_gmm over {over}",
+        f"lower fit_gmm.max_components, .{over}_dimensions or .rows",
+    )
     tried = [
         _try(over, train, test, components, covariance, int(rng.integers(2**31)))
-        for components in _doublings(max(1, min(config.max_components, len(train) // EACH)))
+        for components in _doublings(most)
         for covariance in COVARIANCES
     ]
     best, _ = max(tried, key=lambda pair: pair[1].held_out)

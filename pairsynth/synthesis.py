@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from pairsynth import seeds
 from pairsynth.artifacts import read_shards
-from pairsynth.config import check
+from pairsynth.config import check, check_between
 from pairsynth.dataset import Refusals
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
@@ -74,13 +74,12 @@ class SynthesisConfig:
     candidates: int
 
     def __post_init__(self) -> None:
-        check(self.pairs >= 0, "pairs", self.pairs, "0 or more")
-        for key in STRATEGIES:
-            check(getattr(self, key) >= 0, key, getattr(self, key), "0 or more")
+        check_between(self, 0, 10_000_000, "pairs")
+        check_between(self, 0, 1_000_000, *STRATEGIES)
         check(sum(self.shares) > 0, "text_prototype", 0, "above 0 for one strategy at least")
         check(self.classes in CLASSES, "classes", self.classes, f"one of {CLASSES}")
         check(0 <= self.margin <= 0.5, "margin", self.margin, "0 to 0.5")
-        check(self.candidates >= 1, "candidates", self.candidates, "1 or more")
+        check_between(self, 1, 100, "candidates")
 
     @property
     def shares(self) -> list[float]:

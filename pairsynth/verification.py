@@ -139,7 +139,7 @@ def _together(data: Path) -> str:
     if "captioner.pt" in there:
         load_captioner(there["captioner.pt"], CPU, **own)
     if "gmm.npz" in there:
-        mixture.load(there["gmm.npz"], **source)
+        mixture.load(there["gmm.npz"], None, **source)
         source["mixtures"] = file_digest(there["gmm.npz"])
     if "captioner.pt" in there:
         source["captioner"] = file_digest(there["captioner.pt"])

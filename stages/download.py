@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console
-from pairsynth.artifacts import new_folder, write_json
+from pairsynth.artifacts import check_outputs, new_folder, write_json
 from pairsynth.sources import acquisition
 from pairsynth.sources.contract import Account, DownloadConfig
 
@@ -22,6 +22,7 @@ def main(
     """Fetch or draw the captioned pictures, check them, split them, write Parquet shards."""
     watch = console.Stopwatch()
     config.check_all(params)
+    check_outputs(files=[metrics], folders=[pictures])
     options = config.load(DownloadConfig, "download", params)
     seed = config.load_seed(params)
 

@@ -5,7 +5,14 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, encoder_training, parallel, resume, seeds
-from pairsynth.artifacts import SPLITS, file_digest, new_folder, write_json, write_reports
+from pairsynth.artifacts import (
+    SPLITS,
+    check_outputs,
+    file_digest,
+    new_folder,
+    write_json,
+    write_reports,
+)
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.examples import read_pictures
 
@@ -25,6 +32,7 @@ def main(
     """Train psi and the image tower in one space, then embed every caption and picture."""
     watch = console.Stopwatch()
     config.check_all(params)
+    check_outputs([pictures], files=[encoder, curve, metrics], folders=[embeddings])
     options = config.load(EncoderConfig, "embed", params)
     seed = config.load_seed(params)
 

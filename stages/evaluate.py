@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, figures, seeds
-from pairsynth.artifacts import write_json, write_picture, write_reports
+from pairsynth.artifacts import check_outputs, write_json, write_picture, write_reports
 from pairsynth.checkpoints import checked_digest
 from pairsynth.evaluation import context, cycle_consistency, downstream, judges, measuring
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext
@@ -36,6 +36,10 @@ def main(
     """Measure captions, pictures, pairs, cycles and use, each beside its floor and its ceiling."""
     watch = console.Stopwatch()
     config.check_all(params)
+    check_outputs(
+        [pictures, embeddings, encoder, gan, captioner, synthetic],
+        files=[metrics, table, cycles, pair_table, use_table, pairs_sheet, cycles_sheet],
+    )
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
 
     splits, vectors = context.read_splits(pictures, embeddings, checked_digest(encoder, "encoder"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, mixture, mixture_fitting, seeds
-from pairsynth.artifacts import file_digest, write_json, write_reports
+from pairsynth.artifacts import check_outputs, file_digest, write_json, write_reports
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.gan import load_gan, phi_of
 from pairsynth.mixture_fitting import MixtureConfig
@@ -27,6 +27,7 @@ def main(
     """Fit Gaussian mixtures over psi(t) and over phi(v) of the train split."""
     watch = console.Stopwatch()
     config.check_all(params)
+    check_outputs([pictures, embeddings, gan], files=[mixtures, tried, metrics])
     options = config.load(MixtureConfig, "fit_gmm", params)
     seed = config.load_seed(params)
 
@@ -34,7 +35,7 @@ def main(
     where = devices.choose(device)
     networks = load_gan(gan, where, pictures=train.digest)
     source = {**networks.options["made_from"], "gan": file_digest(gan)}
-    psi = read_embeddings(embeddings, "train", train, source["encoder"]).psi
+    psi = read_embeddings(embeddings, "train", train, source.get("encoder", "")).psi
     phi = phi_of(networks, train.pixels, where)
 
     fits = mixture_fitting.fit_both(psi, phi, options, seeds.stream(seed, "fit_gmm"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, seeds
-from pairsynth.artifacts import write_picture, write_whole
+from pairsynth.artifacts import check_outputs, write_picture, write_whole
 from pairsynth.report import charts, page
 
 app = typer.Typer()
@@ -23,6 +23,7 @@ def main(
     """Draw the report: one HTML file with all that was made and measured, and its curves as PNG."""
     watch = console.Stopwatch()
     config.check_all(params)
+    check_outputs([data, metrics], files=[html, sheet])
     options = config.read(params)
     seed = config.load_seed(params)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, mixture, seeds, synthesis
-from pairsynth.artifacts import file_digest, new_folder, write_json
+from pairsynth.artifacts import check_outputs, file_digest, new_folder, write_json
 from pairsynth.dataset import Refusals, write_pairs
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.mappings import load_mappings
@@ -31,6 +31,11 @@ def main(
     """Make novel pairs by {prototype, density} x {text, image} and write them as a dataset."""
     watch = console.Stopwatch()
     config.check_all(params)
+    check_outputs(
+        [pictures, embeddings, encoder, gan, captioner, mixtures],
+        files=[metrics],
+        folders=[synthetic],
+    )
     options = config.load(SynthesisConfig, "synthesize", params)
     seed = config.load_seed(params)
 
@@ -42,7 +47,8 @@ def main(
     mappings = load_mappings(encoder, gan, captioner, where, train.digest)
     source = {"pictures": train.digest, **mappings.digests}
     psi = read_embeddings(embeddings, "train", train, source["encoder"])
-    fitted = mixture.load(mixtures, **{k: source[k] for k in ("pictures", "encoder", "gan")})
+    known = {name: source[name] for name in ("pictures", "encoder", "gan")}
+    fitted = mixture.load(mixtures, mappings.sizes, **known)
     source["mixtures"] = file_digest(mixtures)
     novelty = NoveltyIndex(train, psi.psi, val, mappings.gan.size)
     world = SynthesisInputs(train, psi, fitted, mappings, novelty, options, seed, source)

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from pairsynth import captioner_training, config, console, devices, parallel, resume, seeds
-from pairsynth.artifacts import file_digest, write_json, write_reports
+from pairsynth.artifacts import check_outputs, file_digest, write_json, write_reports
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.examples import read_pictures
 from pairsynth.gan import load_gan
@@ -26,6 +26,7 @@ def main(
     """Train the LSTM that reads phi(v), the frozen last convolution of the discriminator."""
     watch = console.Stopwatch()
     config.check_all(params)
+    check_outputs([pictures, gan], files=[captioner, curve, metrics])
     options = config.load(CaptionerConfig, "train_captioner", params)
     seed = config.load_seed(params)
 

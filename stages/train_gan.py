@@ -14,7 +14,7 @@ from pairsynth import (
     resume,
     seeds,
 )
-from pairsynth.artifacts import write_json, write_picture, write_reports
+from pairsynth.artifacts import check_outputs, write_json, write_picture, write_reports
 from pairsynth.checkpoints import checked_digest
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.gan_training import GanConfig
@@ -38,6 +38,7 @@ def main(
     """Train the generator and the discriminator on psi and pictures of the train split."""
     stopwatch = console.Stopwatch()
     config.check_all(params)
+    check_outputs([pictures, embeddings, encoder], files=[gan, curve, samples, progress, metrics])
     options = config.load(GanConfig, "train_gan", params)
     seed = config.load_seed(params)
 

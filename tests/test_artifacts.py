@@ -652,3 +652,17 @@ def test_the_schema_of_pictures_is_the_one_that_is_written(tmp_path: Path, four:
     assert read_shards(tmp_path, "train").schema.equals(PICTURES)
     assert read_shards(tmp_path, "train", ["image_id"]).column_names == ["image_id"]
     assert isinstance(PICTURES.field("captions").type, pa.ListType)
+
+
+def test_a_message_of_arrow_that_is_no_text_is_damage(
+    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fuzzing found a page whose damage Arrow tells in bytes that are no UTF-8."""
+    write_pictures(tmp_path, pictures, "train")
+
+    def told_in_bytes(*_: object, **__: object) -> None:
+        b"\x9a".decode()
+
+    monkeypatch.setattr(pq, "ParquetFile", told_in_bytes)
+    with pytest.raises(InputError, match=r"train-00000-of-00001.parquet is damaged"):
+        read_shards(tmp_path, "train")

@@ -128,3 +128,12 @@ def test_any_batch_size_and_a_single_epoch_will_do(
     _, reports = learn(replace(CONFIG, epochs=1, batch_size=batch_size), gan, four, four)
     assert len(reports) == 1
     assert math.isfinite(reports[0].loss)
+
+
+def test_one_caption_a_step_is_enough(pictures: Pictures, val: Pictures, gan: Gan) -> None:
+    few = replace(pictures, ids=pictures.ids[:4], class_ids=pictures.class_ids[:4],
+                  class_names=pictures.class_names[:4], pixels=pictures.pixels[:4],
+                  captions=pictures.captions[:4])  # fmt: skip
+    _, reports = learn(replace(CONFIG, batch_size=1, epochs=1), gan, few, val)
+    assert math.isfinite(reports[0].loss)
+    assert math.isfinite(reports[0].val_loss)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from pairsynth.contrastive import contrastive_loss
-from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder, rebuild_encoder
+from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder, untrained
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
 from pairsynth.images import SIZES
@@ -170,6 +170,6 @@ def test_another_kind_of_encoder_is_refused(tmp_path: Path, encoder: JointEncode
 
 
 def test_rebuilding_keeps_the_options(encoder: JointEncoder) -> None:
-    again = rebuild_encoder(encoder.options)
+    again = untrained(**encoder.options)
     assert again.options == encoder.options
     assert again.vocabulary.digest == encoder.vocabulary.digest

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pairsynth import config, console, mixture
-from pairsynth.artifacts import SPLITS
+from pairsynth.artifacts import SPLITS, read_shards
 from pairsynth.captioner import load_captioner
 from pairsynth.dataset import read_manifest
 from pairsynth.encoders import load_encoder
@@ -383,6 +383,12 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "pictures/val-00000-of-00001.parquet": lambda data: (
         read_pictures(data / "pictures", "val").digests
     ),
+    "embeddings/val-00000-of-00001.parquet": lambda data: read_shards(
+        data / "embeddings", "val"
+    ).to_pydict(),
+    "synthetic/train-00000-of-00001.parquet": lambda data: read_shards(
+        data / "synthetic", "train"
+    ).to_pydict(),
     "synthetic/manifest.json": lambda data: read_manifest(data / "synthetic"),
 }
 

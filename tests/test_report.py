@@ -83,7 +83,8 @@ def hostile(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     odd = {"finding": "2 images are <i>odd</i>", "item": "<b>b.png", "what": HOSTILE[1]}
     write_rows(folder / "data/pictures/survey.csv", [odd])
     judged = {"judge_similarity": 0.25, "judge_rank": 3, "longest_copied": 7}
-    write_rows(metrics / "pairs.csv", [{"pair_id": rows[-1]["pair_id"], **judged}])
+    rest = dict.fromkeys((*results.WORDS["pairs"], *results.NUMBERS["pairs"]), "")
+    write_rows(metrics / "pairs.csv", [rest | {"pair_id": rows[-1]["pair_id"]} | judged])
     use = [
         {"task": "retrieval", "arm": arm, "share": share, "seed": seed, "value": 0.5 + seed / 10}
         for arm in ("real", "both", "synthetic")
@@ -516,6 +517,37 @@ def test_a_table_cut_short_is_named_with_its_stage(
     stage = Path(name).stem
     stage = "evaluate" if stage in ("cycles", "use", "pairs") else stage
     with pytest.raises(InputError, match=rf"{name} is damaged \(.*--force --single-item {stage}"):
+        results.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", results.NUMBERS)
+def test_a_table_without_a_column_names_it_and_its_stage(
+    checkout: Path, tmp_path: Path, name: str
+) -> None:
+    text = (checkout / f"metrics/{name}.csv").read_text()
+    for key in (*results.WORDS.get(name, ()), *results.NUMBERS[name]):
+        header, _, rest = text.partition("\n")
+        renamed = ",".join(one if one != key else "x" for one in header.split(","))
+        (tmp_path / f"{name}.csv").write_text(f"{renamed}\n{rest}")
+        with pytest.raises(InputError, match=rf"{name}.csv is damaged \(it has no column {key}\)"):
+            results.read(tmp_path)
+
+
+@pytest.mark.parametrize("word", ["red", "1e999", "-inf", "0x1", "1,5"])
+@pytest.mark.parametrize("name", results.NUMBERS)
+def test_a_word_in_a_table_of_numbers_is_named_with_file_and_line(
+    checkout: Path, tmp_path: Path, name: str, word: str
+) -> None:
+    key = results.NUMBERS[name][-1]
+    with (checkout / f"metrics/{name}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[-1][key] = word
+    said = rf"line {len(rows) + 1}: {key} is '{word}'"
+    with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(InputError, match=rf"{name}.csv is damaged \({said}"):
         results.read(tmp_path)
 
 

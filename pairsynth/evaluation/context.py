@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pairsynth.artifacts import SPLITS, read_shards
-from pairsynth.config import check, named
+from pairsynth.config import check_between, named
 from pairsynth.dataset import read_manifest
 from pairsynth.errors import InputError
 from pairsynth.evaluation.judges import Judge
@@ -52,12 +52,11 @@ class EvaluationConfig:
     use_seeds: int
 
     def __post_init__(self) -> None:
-        for key in ("captioned", "pairs", "cycled"):
-            check(getattr(self, key) >= 2, key, getattr(self, key), "2 or more")
-        for key in ("turns", "judge_epochs"):
-            check(getattr(self, key) >= 1, key, getattr(self, key), "1 or more")
-        check(self.use_steps >= 0, "use_steps", self.use_steps, "0 or more")
-        check(self.use_seeds >= 3, "use_seeds", self.use_seeds, "3 or more")
+        check_between(self, 2, 1_000_000, "captioned", "pairs", "cycled")
+        check_between(self, 1, 1000, "turns")
+        check_between(self, 1, 10_000, "judge_epochs")
+        check_between(self, 0, 1_000_000, "use_steps")
+        check_between(self, 3, 100, "use_seeds")
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ def gather(
     mappings = load_mappings(encoder, gan, captioner, device, pictures["train"].digest)
     digest, source = mappings.digests["encoder"], {"pictures": pictures["train"].digest}
     vectors = {s: read_embeddings(data / "embeddings", s, pictures[s], digest) for s in SPLITS}
-    fitted = mixture.load(data / "gmm.npz", encoder=digest, gan=mappings.digests["gan"], **source)
+    known = {"encoder": digest, "gan": mappings.digests["gan"], **source}
+    fitted = mixture.load(data / "gmm.npz", mappings.sizes, **known)
     scene = Scene(pictures, vectors, mappings, fitted, seed)
     pairs = made(data / "pictures", data / "synthetic", found)
     return Report(

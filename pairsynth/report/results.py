@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,35 @@ TOLD = ("download", "embed", "train_gan", "train_captioner", "fit_gmm", "synthes
 CURVES = ("embed", "train_gan", "train_captioner", "fit_gmm", "cycles", "use", "pairs")
 FIGURES = "evaluate"
 SHEETS = ("samples", "progress")
+
+# Of each table the columns of words and those of numbers that must be there; all others, where
+# there are more, are of numbers too. A number that could not be measured is an empty cell.
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "fit_gmm": ("over", "covariance"),
+    "cycles": ("start", "measure"),
+    "use": ("task", "arm"),
+    "pairs": (
+        *("pair_id", "strategy", "caption", "novelty", "nearest_image_id"),
+        *("nearest_caption_id", "nearest_caption"),
+    ),
+    "evaluate": ("group", "subject", "measure"),
+}
+NUMBERS: Mapping[str, tuple[str, ...]] = {
+    "embed": ("epoch", "loss", "val_recall_at_1"),
+    "train_gan": (
+        *("epoch", "discriminator_loss", "generator_loss", "real", "wrong", "fake"),
+        *("caption_spread", "noise_spread"),
+    ),
+    "train_captioner": ("epoch", "loss", "val_loss"),
+    "fit_gmm": ("components", "held_out"),
+    "cycles": ("turn", "value", "shuffled"),
+    "use": ("share", "seed", "value"),
+    "pairs": (
+        *("consistency", "judge_similarity", "judge_rank", "nearest_image_distance"),
+        *("image_ratio", "longest_copied", "closest_bleu"),
+    ),
+    "evaluate": ("value", "low", "high", "count"),
+}
 
 Row = Mapping[str, str]
 Key = tuple[str, str, str]
@@ -80,6 +110,8 @@ def read(folder: Path) -> Results:
     Raises:
         InputError: where a file is not what its stage writes.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is no folder; give the one that holds the metrics")
     told = {name: _object(path, text) for name, path, text in _texts(folder, TOLD, ".json")}
     curves = {
         name: _rows(path, text) for name, path, text in _texts(folder, (*CURVES, FIGURES), ".csv")
@@ -131,7 +163,27 @@ def _rows(path: Path, text: str) -> list[Row]:
     for i, row in enumerate(rows, 2):
         if None in row or None in row.values():
             raise _damaged(path, f"line {i} has not as many cells as the first")
+    _check_columns(path, rows)
     return rows
+
+
+def _check_columns(path: Path, rows: list[Row]) -> None:
+    """Every column that its stage writes is there, and where numbers should stand, they do."""
+    words = WORDS.get(path.stem, ())
+    gone = [key for key in (*words, *NUMBERS[path.stem]) if rows and key not in rows[0]]
+    if gone:
+        raise _damaged(path, f"it has no column {', '.join(gone)}")
+    for i, row in enumerate(rows, 2):
+        for key in row.keys() - set(words):
+            if row[key] and not _is_number(row[key]):
+                raise _damaged(path, f"line {i}: {key} is {row[key][:40]!r}, not a number")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isinf(float(text))
+    except ValueError:
+        return False
 
 
 def _sheet(path: Path) -> bytes:

