@@ -37,7 +37,7 @@ from pairsynth.seeds import torch_stream
 
 CRITICS = ("projected", "none")
 # Of the hinge losses: with a half, captions are heard less and images differ less.
-CRITIC_SHARE = 0.25
+CRITIC_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class GanConfig:
     """Section `train_gan` of params.yaml.
 
     objective: gan-cls (the paper's, to the letter) or hinge (what measured best).
-    critic: projected (a second one, on frozen ImageNet features, for a quarter of it) or none.
+    critic: projected (a second one, on frozen ImageNet features, for a fifth of it) or none.
     epochs: passes over the train pictures, with one caption drawn for each.
     batch_size: pictures in a step, those of all processes together.
     noise: Z, normal numbers the generator takes besides psi.

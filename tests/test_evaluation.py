@@ -239,7 +239,7 @@ def test_a_split_of_one_picture_is_refused(checkout: Path, monkeypatch: pytest.M
         one.ids[:1], one.class_ids[:1], one.class_names[:1], one.pixels[:1], one.captions[:1], None
     )
     monkeypatch.setattr(context, "read_pictures", lambda *_: alone)
-    with pytest.raises(InputError, match=r"train has 1 pictures; evaluate needs 2 or more"):
+    with pytest.raises(InputError, match=r"train has 1 and needs 4, val has 1 and needs 2"):
         context.read_splits(checkout / "data/pictures", checkout / "data/embeddings", "")
 
 

@@ -109,7 +109,7 @@ def test_a_parameter_makes_its_own_stage_stale(
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("train_gan", "epochs", -1, "train_gan.epochs is -1; allowed is 1 or more"),
+        ("train_gan", "epochs", -1, "train_gan.epochs is -1; allowed is 1 to 10,000"),
         ("train_gan", "epochs", "many", "train_gan.epochs is 'many', of type str"),
         ("train_gan", "epoch", 3, "train_gan.epoch is not a known parameter"),
     ],
