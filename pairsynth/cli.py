@@ -2,6 +2,7 @@
 
 import os
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +19,27 @@ from pairsynth.profile import apply, profiles
 from pairsynth.strips import strip
 from pairsynth.text import split
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Pictures for sentences, sentences for pictures, and what lies between them.",
-)
+app = typer.Typer(no_args_is_help=True)
 
 Data = Annotated[Path, typer.Option(help="Folder that the stages wrote to.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Output = Annotated[Path, typer.Option(help="PNG file to write.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another number, another draw.")]
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pairsynth {version('pairsynth')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Pictures for sentences, sentences for pictures, and what lies between them."""
 
 
 class Over(StrEnum):
@@ -182,6 +195,8 @@ def verify(data: Data = Path("data")) -> None:
     """Read every artifact whole and check that they belong together."""
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; run: dvc repro")
+    if not any((data / name).exists() for name in verification.CHECKS):
+        raise InputError(f"{data}: holds nothing of ours; name the folder that the stages wrote to")
     damaged = []
     for finding in verification.findings(data):
         typer.echo(str(finding))

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -309,6 +310,18 @@ def test_verify_lists_what_is_not_there_yet(data: Path) -> None:
     assert "data/embeddings: not there yet; dvc repro embed makes it" in told
     assert told.count(": sound, ") == 6
     assert "gone: no such folder; run: dvc repro" in refused("verify", "--data", "gone")
+
+
+def test_verify_says_of_a_folder_that_it_is_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    assert "holds nothing of ours; name the folder" in refused("verify", "--data", str(tmp_path))
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())[
+        "project"
+    ]
+    assert run("--version").stdout.strip() == f"pairsynth {project['version']}"
 
 
 @pytest.mark.parametrize(
