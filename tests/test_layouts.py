@@ -696,6 +696,21 @@ def test_ids_of_rows_are_taken_where_no_two_are_the_same(tmp_path: Path) -> None
     assert set(found) == {f"{name}.parquet:{i}" for name in "ab" for i in range(1, 13)}
 
 
+def test_rows_of_one_id_and_one_image_are_one_image_with_all_their_captions(tmp_path: Path) -> None:
+    rows = [
+        {"image": {"bytes": png(i), "path": None}, "cocoid": 100 + i, "caption": said(i, j)}
+        for i in range(COUNT)
+        for j in range(3)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "all.parquet")
+    account = Account()
+    found = read(tmp_path, account, broken="refuse")
+    assert account.refused == []
+    assert list(found) == [str(100 + i) for i in range(COUNT)]
+    for i, one in enumerate(found.values()):
+        assert one.captions == tuple(said(i, j) for j in range(3))
+
+
 def test_binary_columns_and_those_that_the_user_names(tmp_path: Path) -> None:
     rows = [{"jpg": png(i), "mask": png(0), "caption": "no", "Alt": said(i)} for i in range(COUNT)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0.parquet")

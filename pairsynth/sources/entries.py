@@ -1,6 +1,7 @@
 """What is said of each image, by texts beside it, by tables or lists, or inside a pack of many."""
 
 import functools
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from pairsynth.sources.metadata import (
     first,
     split_of,
 )
+from pairsynth.sources.packed import Packed
 
 
 @dataclass
@@ -283,7 +285,8 @@ def _image_of(desk: Desk, where: str, table: str, row: Row, known: metadata.Name
 def from_packs(desk: Desk, packs: list[str], endings: Collection[str]) -> dict[str, Entry]:
     """Images inside of tars and Parquet files, in the order in which they lie there.
 
-    They go by the ids of their rows where no two are the same, else by file and row or key.
+    They go by the ids of their rows where rows of one id hold the same image, as those of sets
+    with a row a caption do; else by file and row or key.
     """
     notes, splits = _Notes(desk), documents.splits_in_names(packs)
     found = [
@@ -291,7 +294,7 @@ def from_packs(desk: Desk, packs: list[str], endings: Collection[str]) -> dict[s
         for pack in packs
         for one in packed.images(desk.root, pack, desk.columns, endings, desk.refuse)
     ]
-    by_id = len({one.image_id or one.name for _, one in found}) == len(found)
+    by_id = _ids_are_names([one for _, one in found])
     for pack, one in found:
         name = one.image_id if by_id and one.image_id else one.name
         make = functools.partial(Entry, one.read, one.place)
@@ -299,6 +302,20 @@ def from_packs(desk: Desk, packs: list[str], endings: Collection[str]) -> dict[s
     desk.taken["captions"] = _in_words(packs)
     _say_columns(desk, notes.columns, bool(splits))
     return placed(desk, notes.entries)
+
+
+def _ids_are_names(found: list[Packed]) -> bool:
+    rows = defaultdict(list)
+    for one in found:
+        rows[one.image_id or one.name].append(one)
+    try:
+        return all(
+            len({hashlib.sha256(one.read()).digest() for one in same}) == 1
+            for same in rows.values()
+            if len(same) > 1
+        )
+    except (OSError, ValueError):
+        return False
 
 
 # ---------------------------------------------------------------- what folders tell

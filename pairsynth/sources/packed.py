@@ -31,7 +31,7 @@ from pairsynth.sources.metadata import (
 LARGEST, LONGEST = 256 << 20, 1 << 20  # bytes of an image, of a text in a tar
 TEXTS = (".txt", ".caption", ".captions", ".text")
 IMAGE_KEYS = (*FILE_KEYS, "jpg", "jpeg", "png", "webp", "photo")
-ID_KEYS = ("image_id", "pair_id")
+ID_KEYS = ("image_id", "pair_id", "cocoid", "imgid", "img_id")
 BATCH = 32  # images of a Parquet file that are held at a time
 DAMAGE = (OSError, ValueError, pa.ArrowException)
 
