@@ -40,8 +40,19 @@ def test_images_that_look_the_same_are_twins() -> None:
 
 def test_twins_in_other_splits_are_said_apart() -> None:
     splits = ["train", "test", "val"]
-    found = surveyed([scene(0), scene(0), scene(1)], splits)
+    brighter = ImageEnhance.Brightness(scene(0)).enhance(1.03)
+    found = surveyed([scene(0), brighter, scene(1)], splits)
     assert found == {"twins_across_splits": (1, [("1", "like 0, in train")])}
+
+
+def test_the_same_pixels_in_another_split_are_named_and_not_taken_in() -> None:
+    survey = Survey(64)
+    told = [
+        survey.note(Example(name, 0, "", split, scene(0), ("a flower",)), scene(0))
+        for name, split in (("a", "train"), ("b", "train"), ("c", "test"))
+    ]
+    assert told == [None, None, "a"]
+    assert survey.ids == ["a", "b"]
 
 
 def test_another_colour_or_the_mirror_image_is_no_twin() -> None:

@@ -90,9 +90,10 @@ def acquire(
         writers = {s: stack.enter_context(ShardWriter(target, s, PICTURES)) for s in SPLITS}
         for example in found:
             image = fit(example.image, side)
-            if _is_elsewhere(config, survey, example, image, account):
+            if twin := survey.note(example, image):
+                name, why = example.image_id, f"the same image as {twin}, which is in another split"
+                account.refuse_by(config.broken, name, why, f"download: {name}", "remove one")
                 continue
-            survey.note(example, image)
             writers[example.split].write(_row(example, image))
             pictures[example.split] += 1
             captions[example.split] += len(example.captions)
@@ -114,21 +115,6 @@ def acquire(
         figures[f"{split}_captions"] = captions[split]
         figures[f"{split}_classes"] = len(classes[split])
     return Acquisition(figures, account, findings)
-
-
-def _is_elsewhere(
-    config: DownloadConfig, survey: Survey, example: Example, image: Image.Image, account: Account
-) -> bool:
-    twin = survey.same_in_another_split(image, example.split)
-    if twin is None:
-        return False
-    why = f"the same image as {twin}, which is in another split"
-    if config.broken == "refuse":
-        raise InputError(
-            f"download: {example.image_id}: {why}; remove one, or set download.broken=skip"
-        )
-    account.refuse(example.image_id, why)
-    return True
 
 
 def _row(example: Example, image: Image.Image) -> dict[str, Any]:

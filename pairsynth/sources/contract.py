@@ -9,6 +9,7 @@ from PIL import Image
 
 from pairsynth.artifacts import SPLITS
 from pairsynth.config import check
+from pairsynth.errors import InputError
 from pairsynth.images import SIZES
 
 __all__ = ["SPLITS", "Account", "DownloadConfig", "Example", "Source"]
@@ -77,6 +78,18 @@ class Account:
     def refuse(self, what: str, why: str) -> None:
         """Note that `what` (a file, or file and row) was left out, and why."""
         self.refused.append((what, why))
+
+    def refuse_by(self, policy: str, what: str, why: str, named: str, mend: str) -> None:
+        """Refuse `what`, or end here, by the `policy` of `download.broken`.
+
+        named: what the message calls it. mend: how to mend it.
+
+        Raises:
+            InputError: where the policy is refuse.
+        """
+        if policy == "refuse":
+            raise InputError(f"{named}: {why}; {mend}, or set download.broken=skip")
+        self.refuse(what, why)
 
 
 class Source(Protocol):

@@ -54,9 +54,7 @@ class Desk:
 
     def refuse(self, what: str, why: str) -> None:
         """Leave `what` out and note why, or end here, by the policy of `download.broken`."""
-        if self.broken == "refuse":
-            raise InputError(f"{self.root / what}: {why}; mend it, or set download.broken=skip")
-        self.account.refuse(what, why)
+        self.account.refuse_by(self.broken, what, why, str(self.root / what), "mend it")
 
     def pass_over(self, what: str, why: str) -> None:
         """Note that `what` is nothing that is read here, and why."""

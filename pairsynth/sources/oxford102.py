@@ -315,6 +315,4 @@ def _expect_all(
 
 
 def _refuse(config: DownloadConfig, account: Account, what: str, why: str) -> None:
-    if config.broken == "refuse":
-        raise InputError(f"{what}: {why}; fetch the archive anew, or set download.broken=skip")
-    account.refuse(what, why)
+    account.refuse_by(config.broken, what, why, what, "fetch the archive anew")

@@ -66,18 +66,20 @@ class Survey:
     written: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     odd: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
-    def same_in_another_split(self, image: Image.Image, split: str) -> str | None:
-        """The name of an image of another split that has the same pixels, if there is one."""
-        earlier = self.first.get(_digest(image))
-        return self.ids[earlier] if earlier is not None and self.splits[earlier] != split else None
+    def note(self, example: Example, image: Image.Image) -> str | None:
+        """Take one in: `example` as its source gave it, and the square `image` made of it.
 
-    def note(self, example: Example, image: Image.Image) -> None:
-        """Take one in: `example` as its source gave it, and the square `image` made of it."""
-        name = example.image_id
-        self.first.setdefault(_digest(image), len(self.ids))
+        Where one of another split has the same pixels, nothing is taken in but its name given.
+        """
+        name, pixels = example.image_id, np.asarray(image)
+        twin = self.first.setdefault(
+            blake2b(image.tobytes(), digest_size=16).digest(), len(self.ids)
+        )
+        if twin < len(self.ids) and self.splits[twin] != example.split:
+            return self.ids[twin]
         self.ids.append(name)
         self.splits.append(example.split)
-        low, high = np.asarray(image).min((0, 1)), np.asarray(image).max((0, 1))
+        low, high = pixels.min((0, 1)), pixels.max((0, 1))
         blank = int((high.astype(int) - low).max()) <= BLANK
         self.hashes.append(0 if blank else perceptual_hash(image))
         self.thumbnails.append(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes())
@@ -93,16 +95,12 @@ class Survey:
             self.scripts[script] += bool(script)
             if len(self.written[script]) < EXAMPLES:
                 self.written[script].append((name, f"{script.capitalize()}: {caption}"))
+        return None
 
     def findings(self) -> list[Finding]:
         """What was found, in the order of `KINDS`, kinds without any left out."""
-        twins = self._twins()
-        odd = {
-            "twins_across_splits": twins["across"],
-            "twins": twins["within"],
-            "without_own_caption": list(self._without_own_caption()),
-            **self.odd,
-        }
+        alone = list(self._without_own_caption())
+        odd = {**self.odd, **self._twins(), "without_own_caption": alone}
         others = [script for script, _ in self.scripts.most_common()][1:]
         counts = {kind: len(found) for kind, found in odd.items()}
         counts["other_script"] = sum(self.scripts[script] for script in others)
@@ -120,9 +118,10 @@ class Survey:
     def _twins(self) -> dict[str, list[tuple[str, str]]]:
         """Images that look like an earlier one: of another split, and of their own."""
         thumbnails = np.frombuffer(b"".join(self.thumbnails), np.uint8).reshape(len(self.ids), -1)
-        near: dict[str, dict[int, int]] = {"across": {}, "within": {}}
+        near: dict[str, dict[int, int]] = {"twins_across_splits": {}, "twins": {}}
         for later, earlier in near_pairs(np.array(self.hashes, np.uint64), thumbnails):
-            kind = "within" if self.splits[later] == self.splits[earlier] else "across"
+            same = self.splits[later] == self.splits[earlier]
+            kind = "twins" if same else "twins_across_splits"
             near[kind].setdefault(later, earlier)
         return {
             kind: [
@@ -131,10 +130,6 @@ class Survey:
             ]
             for kind, found in near.items()
         }
-
-
-def _digest(image: Image.Image) -> bytes:
-    return blake2b(image.tobytes(), digest_size=16).digest()
 
 
 def perceptual_hash(image: Image.Image) -> int:
