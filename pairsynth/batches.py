@@ -12,7 +12,7 @@ from pairsynth.images import random_crop_flip, to_network
 from pairsynth.sampling import one_caption
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """Images (N, 3, S, S), psi of their captions and of wrong ones (N, D), class_ids (N)."""
 
@@ -53,16 +53,23 @@ class Batches:
         order = parallel.same(order)
         for batch in order[: count // self.size * self.size].split(self.size):
             rows = parallel.own(batch)
+            # (B) rows of pixels (N, 3, H, W), and for each one of its captions' psi (B, D)
             images = random_crop_flip(self.pixels[rows], self.image_size, rng)
             psi = self.psi[one_caption(rows, self.first, rng)]
             wrong = self.psi[one_caption(self.wrong_rows(rows, rng), self.first, rng)]
-            yield Batch(to_network(images), psi, wrong, self.class_ids[rows])
+            yield Batch(
+                images=to_network(images),
+                psi=psi,
+                wrong_psi=wrong,
+                class_ids=self.class_ids[rows],
+            )
 
     def wrong_rows(self, rows: Tensor, rng: torch.Generator) -> Tensor:
         """For each picture of `rows` (N) one of another class, drawn evenly from all of those."""
         place = self.position[rows]
         start, count = self.start[place], self.count[place]
-        draw = torch.rand(len(rows), generator=rng, device=rows.device)
+        draw = torch.rand(len(rows), generator=rng, device=rows.device)  # (N)
+        # A place among the rows that are not of the class; those after it lie `count` further.
         others = len(self.order) - count
         skipped = (draw * others).long().clamp(max=others - 1)
         return self.order[torch.where(skipped < start, skipped, skipped + count)]

@@ -63,16 +63,18 @@ class Captioner(nn.Module):
 
     def see(self, phi: Tensor) -> tuple[Tensor, State]:
         """phi (N, C, 4, 4) to the grid (N, P, H) attended to, and the first state."""
-        places = phi.float().flatten(2).transpose(1, 2)
+        places = phi.float().flatten(2).transpose(1, 2)  # (N, C, 4, 4) -> (N, P, C)
         places = (places - self.mean) / self.deviation
         grid = torch.tanh(self.look(F.dropout(places, 0.2, self.training)) + self.place)
-        hidden, cell = self.begin(grid.mean(1)).chunk(2, 1)
+        hidden, cell = self.begin(grid.mean(1)).chunk(2, 1)  # (N, H) each
+        # torch's LSTM wants its layers first: (1, N, H)
         return grid, (torch.tanh(hidden)[None].contiguous(), cell[None].contiguous())
 
     def read(self, tokens: Tensor, grid: Tensor, state: State) -> tuple[Tensor, State]:
         """Tokens (N, T) after `state` to logits (N, T, V) of each next word, and the new state."""
         words = F.dropout(self.embedding(tokens), 0.3, self.training)
-        states, state = self.lstm(words, state)
+        states, state = self.lstm(words, state)  # (N, T, H)
+        # softmax((W h) . grid / sqrt(H)) grid: a mean of the places, for each word its own
         context = F.scaled_dot_product_attention(self.attend(states), grid, grid)
         hidden = torch.tanh(self.combine(torch.cat([states, context], 2)))
         return self.out(F.dropout(hidden, 0.3, self.training)), state

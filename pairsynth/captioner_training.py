@@ -23,7 +23,7 @@ from pairsynth.text import PAD, SPECIALS, Vocabulary, trim
 WORDS = 42
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CaptionerConfig:
     """Section `train_captioner` of params.yaml.
 
@@ -51,7 +51,7 @@ class CaptionerConfig:
         check_between(self, 0, 100, "weight_decay")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CaptionerReport:
     """One epoch: mean loss a word in nats on train and on val, and the words read."""
 
@@ -129,6 +129,7 @@ def train(
             mirrored = torch.randint(2, (len(rows),), generator=rng, device=device)
             captions = trim(tokens[rows])
             with autocast(device):
+                # views (2, N, C, 4, 4): as they are, and mirrored; captions (B, T)
                 logits = captioner(views[mirrored, owner[rows]], captions)
             loss = likelihood_loss(logits.float(), captions)
             optimizer.zero_grad()
@@ -139,10 +140,9 @@ def train(
             schedule.step()
             figures.append(torch.stack([loss.detach(), norm]))
             words += (captions[:, 1:] != PAD).sum()
-        losses = _finite(parallel.mean(torch.stack(figures)), epoch)[:, 0]
-        told = val_loss(captioner, gan, val, device)
-        read = int(parallel.total(words))
-        reports.append(CaptionerReport(epoch, losses.mean().item(), told, read))
+        mean = _finite(parallel.mean(torch.stack(figures)), epoch)[:, 0].mean().item()
+        told, read = val_loss(captioner, gan, val, device), int(parallel.total(words))
+        reports.append(CaptionerReport(epoch=epoch, loss=mean, val_loss=told, words=read))
         resume.keep(reports)
         yield reports[-1]
 

@@ -46,12 +46,13 @@ def choose_nucleus(logits: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
     nothing but its own number.
     """
     sorted_logits, order = logits.sort(1, descending=True)
-    p = sorted_logits.softmax(1)
+    p = sorted_logits.softmax(1)  # (N, V), the likeliest first
     before = p.cumsum(1) - p
     p = p * (before < share)
     cumulated = p.cumsum(1)
-    place = (cumulated < draws[:, None] * cumulated[:, -1:]).sum(1, keepdim=True)
-    return order.gather(1, place.clamp(max=logits.shape[1] - 1)).squeeze(1)
+    # The inverse of the distribution function at each row's number: how many lie below it.
+    place = (cumulated < draws[:, None] * cumulated[:, -1:]).sum(1, keepdim=True)  # (N, 1)
+    return order.gather(1, place.clamp(max=logits.shape[1] - 1)).squeeze(1)  # (N)
 
 
 CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
@@ -65,8 +66,9 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if rows.device.type != "cpu":
         return F.linear(rows, weight, bias)
-    pixels = rows.reshape(1, 1, -1, rows.shape[2]).permute(0, 3, 1, 2)  # channels last, no copy
-    out = F.conv2d(pixels, weight[:, :, None, None], bias)
+    # (N, K, H) -> (1, H, 1, N K): channels last already, so nothing is copied
+    pixels = rows.reshape(1, 1, -1, rows.shape[2]).permute(0, 3, 1, 2)
+    out = F.conv2d(pixels, weight[:, :, None, None], bias)  # (1, V, 1, N K)
     return out.permute(0, 2, 3, 1).reshape(*rows.shape[:2], -1)
 
 
@@ -80,38 +82,42 @@ class Reading:
     def __init__(self, captioner: Captioner, phi: Tensor, beams: int) -> None:
         self.captioner = captioner
         with inference(captioner):
-            grid, (hidden, cell) = captioner.see(phi)
+            grid, (hidden, cell) = captioner.see(phi)  # (N, P, H), twice (1, N, H)
+        # (N, K, H) each
         self.hidden, self.cell = (part[0][:, None].repeat(1, beams, 1) for part in (hidden, cell))
-        # Attention compares W h + b with the grid, and hands on a mean of it, here in its new form.
-        self.keys = (grid @ captioner.attend.weight).transpose(1, 2)
-        self.offsets = (grid @ captioner.attend.bias)[:, None]
-        own, seen = captioner.combine.weight.chunk(2, 1)
+        # grid . (W h + b) = (grid W) . h + grid . b: keys and offsets of the attention.
+        self.keys = (grid @ captioner.attend.weight).transpose(1, 2)  # (N, H, P)
+        self.offsets = (grid @ captioner.attend.bias)[:, None]  # (N, 1, P)
+        # [U V] [h; a grid] = U h + a (grid V'): the context enters as a mean of these values.
+        own, seen = captioner.combine.weight.chunk(2, 1)  # (H, H) each
         self.own, self.values = own.contiguous(), grid @ seen.T + captioner.combine.bias
-        self.enter, self.recur, *biases = captioner.lstm.all_weights[0]
+        self.input, self.recur, *biases = captioner.lstm.all_weights[0]
         self.bias = biases[0] + biases[1]
         table = captioner.embedding.weight
         # A product for every word of the vocabulary pays where more words will be read than that.
         self.all_words = len(phi) * beams * 10 > len(table)
-        self.words = _linear(table[None], self.enter, self.bias)[0] if self.all_words else table
+        self.words = _linear(table[None], self.input, self.bias)[0] if self.all_words else table
 
     def step(self, last: Tensor) -> Tensor:
         """Words (N, K) to logits (N, K, V) of the next ones."""
-        gates = self.words[last]
+        gates = self.words[last]  # (N, K, 4 H), or (N, K, H) of words not multiplied out
         if not self.all_words:
-            gates = F.linear(gates, self.enter, self.bias)
+            gates = F.linear(gates, self.input, self.bias)
         gates += _linear(self.hidden, self.recur)
-        enter, forget, new, leave = gates.chunk(4, 2)
-        self.cell = forget.sigmoid() * self.cell + enter.sigmoid() * new.tanh()
-        self.hidden = leave.sigmoid() * self.cell.tanh()
+        # c = sigma(f) c + sigma(i) tanh(g),  h = sigma(o) tanh(c)  (Hochreiter, Schmidhuber 1997)
+        input_gate, forget_gate, new, output_gate = gates.chunk(4, 2)  # (N, K, H) each
+        self.cell = forget_gate.sigmoid() * self.cell + input_gate.sigmoid() * new.tanh()
+        self.hidden = output_gate.sigmoid() * self.cell.tanh()
+        # softmax((keys . h + offsets) / sqrt(H)) over the P places
         nearness = (self.hidden @ self.keys + self.offsets) / self.hidden.shape[2] ** 0.5
         combined = torch.baddbmm(
             _linear(self.hidden, self.own), nearness.softmax(2), self.values
-        ).tanh_()
+        ).tanh_()  # (N, K, H)
         return _linear(combined, self.captioner.out.weight, self.captioner.out.bias)
 
     def take(self, beam: Tensor) -> None:
         """Go on from beam (N, K) of each picture's."""
-        origin = beam[:, :, None].expand_as(self.hidden)
+        origin = beam[:, :, None].expand_as(self.hidden)  # (N, K, H)
         self.hidden, self.cell = self.hidden.gather(1, origin), self.cell.gather(1, origin)
 
     def keep(self, pictures: Tensor) -> None:
@@ -137,7 +143,8 @@ def decode(
     tokens = torch.full((len(phi), MAX_WORDS), PAD, device=phi.device)
     rows = torch.arange(len(phi), device=phi.device)
     for step in range(MAX_WORDS):
-        logits = _allowed(reading.step(last[:, None])[:, 0], last, before, joining)
+        logits = reading.step(last[:, None])[:, 0]  # (N, 1, V) -> (N, V)
+        logits = _allowed(logits, last, before, joining)
         before, last = last, CHOICES[choice](logits, draws[rows, step])
         tokens[rows, step] = last
         going = (last != END).nonzero().flatten()
@@ -165,15 +172,16 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
     totals, pictures = total.clone(), torch.arange(count, device=device)
     for step in range(MAX_WORDS):
-        logits = reading.step(last).flatten(0, 1)
+        logits = reading.step(last).flatten(0, 1)  # (N K, V)
         logits = _allowed(logits, last.flatten(), before.flatten(), joining)
-        scores, words = _best_words(logits, last.flatten(), beams)
-        reached = (total.flatten()[:, None] + scores).view(len(total), -1)
-        total, best = reached.topk(beams, 1)
+        scores, words = _best_words(logits, last.flatten(), beams)  # (N K, K) each
+        # log p(t) of each beam with each next word; the best K of these K K go on.
+        reached = (total.flatten()[:, None] + scores).view(len(total), -1)  # (N, K K)
+        total, best = reached.topk(beams, 1)  # (N, K) each
         beam = best // scores.shape[1]
         before, last = last.gather(1, beam), words.view_as(reached).gather(1, best)
         reading.take(beam)
-        so_far = written[pictures[:, None], beam]
+        so_far = written[pictures[:, None], beam]  # (N, K, MAX_WORDS)
         so_far[:, :, step] = last
         written[pictures], totals[pictures] = so_far, total
         going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()

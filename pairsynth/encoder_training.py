@@ -25,7 +25,7 @@ from pairsynth.seeds import torch_stream
 from pairsynth.text import Vocabulary, trim
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """Section `embed` of params.yaml.
 
@@ -68,7 +68,7 @@ class EncoderConfig:
         check_between(self, 0, 100, "paraphrase")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EncoderReport:
     """One epoch: mean loss on train, and how often a val picture finds its own caption."""
 
@@ -166,7 +166,14 @@ def train(
         losses = _finite(torch.stack(figures), epoch)[:, 0]
         parallel.average_buffers(encoder)
         recall = recall_at_1(encoder, val)
-        reports.append(EncoderReport(epoch, losses.mean().item(), recall, steps * batch))
+        reports.append(
+            EncoderReport(
+                epoch=epoch,
+                loss=losses.mean().item(),
+                val_recall_at_1=recall,
+                images=steps * batch,
+            )
+        )
         resume.keep(reports)
         yield reports[-1]
 

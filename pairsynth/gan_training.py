@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pairsynth import parallel
@@ -38,9 +39,14 @@ from pairsynth.seeds import torch_stream
 CRITICS = ("projected", "none")
 # Of the hinge losses: with a half, captions are heard less and images differ less.
 CRITIC_SHARE = 0.2
+# What the steps of an epoch tell of it, and then the collapse monitor.
+TOLD = (
+    *("discriminator_loss", "generator_loss", "real", "wrong", "fake"),
+    *("caption_spread", "noise_spread"),
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GanConfig:
     """Section `train_gan` of params.yaml.
 
@@ -94,7 +100,7 @@ class GanConfig:
         check_between(self, 0, 100, "interpolation", "contrastive")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GanReport:
     """One epoch: mean losses, the mean scores of real, wrong and fake, how much pictures differ.
 
@@ -156,13 +162,13 @@ def train(
     step = Step(gan, config, rng, critic)
     ema = EMA(gan.generator, config.ema_decay)
     optimizers = (step.generator_optimizer, step.discriminator_optimizer)
+    schedules = [cooled(optimizer, config) for optimizer in optimizers]
     for optimizer in optimizers:
         parallel.average_before(optimizer)
-    parts = (gan.generator, gan.discriminator, *critics, ema, *optimizers, rng, watch)
+    parts = (gan.generator, gan.discriminator, *critics, ema, *optimizers, *schedules, rng, watch)
     reports = resume.restore(GanReport, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
-        step.slow_to(rate_share(epoch, config.epochs, config.cooldown))
         gan.generator.train()
         gan.discriminator.train()
         parallel.draw_apart(rng, seed, "train_gan", epoch)
@@ -170,12 +176,14 @@ def train(
         for batch in batches.epoch(rng):
             figures.append(torch.cat([step(batch), step.gradients()]))
             ema.update(gan.generator)
+        for schedule in schedules:
+            schedule.step()
         means = _finite(parallel.mean(torch.stack(figures)), epoch)[:, :5].mean(0).tolist()
         heads = [one.heads for one in critics]
         parallel.average_buffers(gan.generator, gan.discriminator, ema.module, *heads)
         images = len(figures) * batches.size
-        means += watch(ema.module, epoch)
-        reports.append(GanReport(epoch, images, *means))
+        told = dict(zip(TOLD, [*means, *watch(ema.module, epoch)], strict=True))
+        reports.append(GanReport(epoch=epoch, images=images, **told))
         resume.keep(reports)
         yield reports[-1]
     gan.generator.load_state_dict(ema.module.state_dict())
@@ -224,6 +232,11 @@ def _numbers(network: nn.Module) -> list[Tensor]:
     """Weights and running statistics, without the counts of batches."""
     tensors = itertools.chain(network.parameters(), network.buffers())
     return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]
+
+
+def cooled(optimizer: torch.optim.Optimizer, config: GanConfig) -> LambdaLR:
+    """The schedule that lets the learning rate of `optimizer` fall, a step an epoch."""
+    return LambdaLR(optimizer, lambda done: rate_share(done + 1, config.epochs, config.cooldown))
 
 
 def rate_share(epoch: int, epochs: int, cooldown: float) -> float:
@@ -277,13 +290,6 @@ class Step:
             parts += [self.critic.projection, *self.critic.heads]
         for part in parts:
             part.compile()
-
-    def slow_to(self, share: float) -> None:
-        """Learn with `share` of the learning rates from now on."""
-        for group in self.generator_optimizer.param_groups:
-            group["lr"] = share * self.config.generator_lr
-        for group in self.discriminator_optimizer.param_groups:
-            group["lr"] = share * self.config.discriminator_lr
 
     def gradients(self) -> Tensor:
         """The norms of the gradients of the last step (2)."""

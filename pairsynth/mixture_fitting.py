@@ -24,7 +24,7 @@ FITTED = 10  # rows fitted, where there are more, however many are held out
 EACH = 5  # rows to each component at least
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MixtureConfig:
     """Section `fit_gmm` of params.yaml.
 
@@ -47,7 +47,7 @@ class MixtureConfig:
         check(0 < self.held_out < 1, "held_out", self.held_out, "between 0 and 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One mixture that was tried; log-likelihoods are nats a row, BIC is the fitted rows'."""
 
@@ -151,12 +151,12 @@ def _try(
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train)
     candidate = Candidate(
-        over,
-        components,
-        covariance,
-        float(model.score(train)),
-        float(model.score(test)),
-        float(model.bic(train)),
+        over=over,
+        components=components,
+        covariance=covariance,
+        log_likelihood=float(model.score(train)),
+        held_out=float(model.score(test)),
+        bic=float(model.bic(train)),
     )
     return model, candidate
 

@@ -143,7 +143,9 @@ def mappings(encoder: JointEncoder, gan: Gan, captioner: Captioner) -> Mappings:
 @pytest.fixture(scope="session")
 def mixtures(pictures: Pictures, embeddings: Embeddings, gan: Gan) -> dict[str, Mixture]:
     """Small mixtures over psi and phi of the 24 pictures."""
-    config = MixtureConfig(4, 4, 2, 100, 0.2)
+    config = MixtureConfig(
+        psi_dimensions=4, phi_dimensions=4, max_components=2, rows=100, held_out=0.2
+    )
     phi = phi_of(gan, pictures.pixels, CPU)
     fits = mixture_fitting.fit_both(embeddings.psi, phi, config, np.random.default_rng(0))
     return {fitted.over: fitted.mixture for fitted in fits}
@@ -208,7 +210,22 @@ def pairs(pictures: Pictures) -> Pairs:
 def gan_config() -> GanConfig:
     """Two epochs of three steps of the default objective."""
     return GanConfig(
-        "hinge", "none", 2, 8, 6, 4, 4, 4e-4, 4e-4, 0.0, 0.5, 0.25, 0.5, 0.125, 0.25, False
+        objective="hinge",
+        critic="none",
+        epochs=2,
+        batch_size=8,
+        noise=6,
+        generator_channels=4,
+        discriminator_channels=4,
+        generator_lr=4e-4,
+        discriminator_lr=4e-4,
+        beta1=0.0,
+        ema_decay=0.5,
+        interpolation=0.25,
+        contrastive=0.5,
+        translation=0.125,
+        cooldown=0.25,
+        compile=False,
     )
 
 

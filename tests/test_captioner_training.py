@@ -17,7 +17,9 @@ from pairsynth.examples import Pictures
 from pairsynth.gan import Gan, phi_of
 
 CPU = torch.device("cpu")
-CONFIG = CaptionerConfig(8, 1, 2, 10, 0.003, 0.01)
+CONFIG = CaptionerConfig(
+    hidden=8, min_count=1, epochs=2, batch_size=10, learning_rate=0.003, weight_decay=0.01
+)
 
 
 def learn(

@@ -18,7 +18,19 @@ from pairsynth.errors import InputError
 from pairsynth.examples import Pictures, read_embeddings
 
 CPU = torch.device("cpu")
-CONFIG = EncoderConfig("word-gru", 8, 8, 4, "", 1, 2, 8, 0.01, 0.01, 0.25)
+CONFIG = EncoderConfig(
+    text_encoder="word-gru",
+    dimension=8,
+    hidden=8,
+    channels=4,
+    image_weights="",
+    min_count=1,
+    epochs=2,
+    batch_size=8,
+    learning_rate=0.01,
+    weight_decay=0.01,
+    paraphrase=0.25,
+)
 
 
 def learn(

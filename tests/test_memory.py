@@ -29,8 +29,22 @@ from pairsynth.memory import available, check_bytes, check_training
 from pairsynth.mixture_fitting import MixtureConfig
 from tests.workspace import ROOT, smoke_params
 
-ENCODER = EncoderConfig("word-gru", 8, 8, 4, "", 1, 1, 8, 0.01, 0.01, 0.25)
-CAPTIONER = CaptionerConfig(8, 1, 1, 8, 0.003, 0.01)
+ENCODER = EncoderConfig(
+    text_encoder="word-gru",
+    dimension=8,
+    hidden=8,
+    channels=4,
+    image_weights="",
+    min_count=1,
+    epochs=1,
+    batch_size=8,
+    learning_rate=0.01,
+    weight_decay=0.01,
+    paraphrase=0.25,
+)
+CAPTIONER = CaptionerConfig(
+    hidden=8, min_count=1, epochs=1, batch_size=8, learning_rate=0.003, weight_decay=0.01
+)
 
 
 def linear(rows: int) -> int:
@@ -130,7 +144,9 @@ def test_on_a_gpu_only_the_weights_are_asked_for(
 def test_mixtures_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.random.default_rng(0).normal(size=(100, 20))
     monkeypatch.setattr(memory, "available", lambda: 10_000)
-    config = MixtureConfig(8, 8, 4096, 1000, 0.2)
+    config = MixtureConfig(
+        psi_dimensions=8, phi_dimensions=8, max_components=4096, rows=1000, held_out=0.2
+    )
     with pytest.raises(InputError, match=r"fit_gmm over psi: .*; lower fit_gmm.max_components"):
         mixture_fitting.fit("psi", vectors, 8, config, np.random.default_rng(0))
 

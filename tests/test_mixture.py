@@ -19,7 +19,9 @@ from pairsynth.errors import InputError
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import Fit, MixtureConfig
 
-CONFIG = MixtureConfig(3, 4, 8, 1000, 0.25)
+CONFIG = MixtureConfig(
+    psi_dimensions=3, phi_dimensions=4, max_components=8, rows=1000, held_out=0.25
+)
 
 
 def log_density(mixture: Mixture, vectors: np.ndarray) -> np.ndarray:
@@ -150,7 +152,10 @@ def test_no_more_dimensions_than_there_are() -> None:
 
 
 def test_rows_bound_what_is_fitted() -> None:
-    found = fitted(clusters(2), MixtureConfig(3, 3, 8, 40, 0.5))
+    found = fitted(
+        clusters(2),
+        MixtureConfig(psi_dimensions=3, phi_dimensions=3, max_components=8, rows=40, held_out=0.5),
+    )
     assert max(one.components for one in found.tried) == 4
 
 
@@ -170,7 +175,9 @@ def test_too_few_vectors_are_refused() -> None:
 @pytest.mark.parametrize("held_out", [0.01, 0.8, 0.9, 0.99])
 def test_any_share_may_be_held_out_of_the_fewest_vectors(held_out: float, count: int) -> None:
     """A share that `MixtureConfig` allows either works or is refused in words."""
-    config = MixtureConfig(3, 3, 8, 1000, held_out)
+    config = MixtureConfig(
+        psi_dimensions=3, phi_dimensions=3, max_components=8, rows=1000, held_out=held_out
+    )
     try:
         found = fitted(clusters(1, count), config)
     except InputError as error:

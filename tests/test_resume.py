@@ -60,7 +60,19 @@ def start(
     """Begins the same training of five epochs each time it is called."""
 
     def embed(kept: Resume) -> Training:
-        config = EncoderConfig("word-gru", 8, 8, 4, "", 1, 5, 8, 0.01, 0.01, 0.25)
+        config = EncoderConfig(
+            text_encoder="word-gru",
+            dimension=8,
+            hidden=8,
+            channels=4,
+            image_weights="",
+            min_count=1,
+            epochs=5,
+            batch_size=8,
+            learning_rate=0.01,
+            weight_decay=0.01,
+            paraphrase=0.25,
+        )
         model = encoder_training.build(config, pictures)
         return encoder_training.train(model, pictures, val, config, 1, CPU, kept), model.save
 
@@ -72,7 +84,9 @@ def start(
         return training, model.save
 
     def train_captioner(kept: Resume) -> Training:
-        config = CaptionerConfig(8, 1, 5, 10, 0.003, 0.01)
+        config = CaptionerConfig(
+            hidden=8, min_count=1, epochs=5, batch_size=10, learning_rate=0.003, weight_decay=0.01
+        )
         model = captioner_training.build(config, pictures, gan, "digest")
         training = captioner_training.train(model, gan, pictures, val, config, 1, CPU, kept)
         return training, model.save

@@ -26,7 +26,19 @@ CPU = torch.device("cpu")
 
 
 def embed() -> dict[str, Any]:
-    config = EncoderConfig("word-gru", 8, 16, 8, "", 1, 20, 24, 0.01, 0.01, 0.25)
+    config = EncoderConfig(
+        text_encoder="word-gru",
+        dimension=8,
+        hidden=16,
+        channels=8,
+        image_weights="",
+        min_count=1,
+        epochs=20,
+        batch_size=24,
+        learning_rate=0.01,
+        weight_decay=0.01,
+        paraphrase=0.25,
+    )
     pictures = draw(1, 12)
     encoder = encoder_training.build(config, pictures)
     reports = list(encoder_training.train(encoder, pictures, draw(2, 3), config, 1, CPU))
@@ -35,7 +47,22 @@ def embed() -> dict[str, Any]:
 
 def train_gan(objective: str = "hinge", critic: str = "none", epochs: int = 20) -> dict[str, Any]:
     config = GanConfig(
-        objective, critic, epochs, 8, 6, 4, 4, 1e-3, 1e-3, 0.0, 0.5, 0.25, 0.1, 0.125, 0.25, False
+        objective=objective,
+        critic=critic,
+        epochs=epochs,
+        batch_size=8,
+        noise=6,
+        generator_channels=4,
+        discriminator_channels=4,
+        generator_lr=1e-3,
+        discriminator_lr=1e-3,
+        beta1=0.0,
+        ema_decay=0.5,
+        interpolation=0.25,
+        contrastive=0.1,
+        translation=0.125,
+        cooldown=0.25,
+        compile=False,
     )
     pictures = draw(1, 6)
     told = torch.nn.functional.one_hot(pictures.class_ids, 8).float()
@@ -54,7 +81,9 @@ def train_gan(objective: str = "hinge", critic: str = "none", epochs: int = 20) 
 
 
 def train_captioner() -> dict[str, Any]:
-    config = CaptionerConfig(16, 1, 20, 10, 0.003, 0.01)
+    config = CaptionerConfig(
+        hidden=16, min_count=1, epochs=20, batch_size=10, learning_rate=0.003, weight_decay=0.01
+    )
     pictures = draw(1, 6)
     gan = Gan.build("hinge", 32, 8, 6, 4, 4).to(CPU).eval()
     model = captioner_training.build(config, pictures, gan, "")

@@ -114,7 +114,7 @@ def paper_step() -> Work:
     options = papers_options()
     step = gan_training.Step(gan, options, seeds.torch_stream(0, "benchmark"))
     ema = gan_training.EMA(gan.generator, options.ema_decay)
-    batch = Batch(images, psi, wrong, torch.arange(64))
+    batch = Batch(images=images, psi=psi, wrong_psi=wrong, class_ids=torch.arange(64))
 
     def work() -> int:
         step(batch)
