@@ -163,17 +163,11 @@ def train(
             optimizer.step()
             schedule.step()
             figures.append(torch.stack([loss.detach(), gradient_norm(encoder)]))
-        losses = _finite(torch.stack(figures), epoch)[:, 0]
+        mean = _finite(torch.stack(figures), epoch)[:, 0].mean().item()
         parallel.average_buffers(encoder)
-        recall = recall_at_1(encoder, val)
-        reports.append(
-            EncoderReport(
-                epoch=epoch,
-                loss=losses.mean().item(),
-                val_recall_at_1=recall,
-                images=steps * batch,
-            )
-        )
+        recall, seen = recall_at_1(encoder, val), steps * batch
+        told = EncoderReport(epoch=epoch, loss=mean, val_recall_at_1=recall, images=seen)
+        reports.append(told)
         resume.keep(reports)
         yield reports[-1]
 
