@@ -163,11 +163,10 @@ def train(
             optimizer.step()
             schedule.step()
             figures.append(torch.stack([loss.detach(), gradient_norm(encoder)]))
-        mean = _finite(torch.stack(figures), epoch)[:, 0].mean().item()
         parallel.average_buffers(encoder)
+        mean = _finite(torch.stack(figures), epoch)[:, 0].mean().item()
         recall, seen = recall_at_1(encoder, val), steps * batch
-        told = EncoderReport(epoch=epoch, loss=mean, val_recall_at_1=recall, images=seen)
-        reports.append(told)
+        reports += [EncoderReport(epoch=epoch, loss=mean, val_recall_at_1=recall, images=seen)]
         resume.keep(reports)
         yield reports[-1]
 
