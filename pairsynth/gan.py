@@ -38,6 +38,26 @@ class Joint(nn.Linear):
         return F.normalize(super().forward(phi.mean((2, 3))).float(), dim=1)
 
 
+class Straying(nn.Module):
+    """What generators have in common: noise enters beside psi, and in it."""
+
+    open_directions: Tensor
+
+    def __init__(self, dimension: int, noise: int) -> None:
+        super().__init__()
+        self.noise = noise
+        self.register_buffer("open_directions", torch.zeros(dimension, noise))
+
+    def stray(self, noise: Tensor, psi: Tensor) -> Tensor:
+        """psi (N, D) and what noise (N, Z) adds to it where its caption leaves things open.
+
+        psi + A z, with A A' the covariance of captions of one image: what one of them does not
+        say is drawn as another might have said it. This is the conditioning augmentation of
+        StackGAN (arXiv 1612.03242), with a covariance that is measured instead of learned.
+        """
+        return F.normalize(psi + noise @ self.open_directions.T.to(noise.dtype), dim=1)
+
+
 # ---------------------------------------------------------------- Reed's DCGAN (gan-cls)
 
 
@@ -51,12 +71,11 @@ class Spread(nn.ConvTranspose2d):
         return grid.contiguous(memory_format=torch.channels_last)
 
 
-class DCGenerator(nn.Module):
+class DCGenerator(Straying):
     """Transposed convolutions and batch norm from 4 x 4 up (Reed et al., arXiv 1605.05396)."""
 
     def __init__(self, size: int, dimension: int, noise: int, channels: int) -> None:
-        super().__init__()
-        self.noise = noise
+        super().__init__(dimension, noise)
         self.project = nn.Sequential(nn.Linear(dimension, 128), nn.LeakyReLU(0.2))
         width = channels * 2 ** (_levels(size) - 1)
         layers: list[nn.Module] = [Spread(noise + 128, width, GRID, bias=False)]
@@ -70,7 +89,7 @@ class DCGenerator(nn.Module):
 
     def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
         """Noise (N, Z) and psi (N, D) to images (N, 3, S, S) in [-1, 1]."""
-        seed = torch.cat([noise, self.project(psi)], 1)
+        seed = torch.cat([noise, self.project(self.stray(noise, psi))], 1)
         return torch.tanh(self.layers(seed[:, :, None, None]))
 
 
@@ -115,7 +134,7 @@ def _dcgan_weights(module: nn.Module) -> None:
 # ---------------------------------------------------------------- the default
 
 
-class Generator(nn.Module):
+class Generator(Straying):
     """Noise and psi to a grid of 4 x 4; then each pixel is repeated and a convolution smooths it.
 
     Transposed convolutions leave a chequered picture (Odena et al., distill.pub, 2016), smooth
@@ -123,8 +142,7 @@ class Generator(nn.Module):
     """
 
     def __init__(self, size: int, dimension: int, noise: int, channels: int) -> None:
-        super().__init__()
-        self.noise = noise
+        super().__init__(dimension, noise)
         widths = [channels * min(8, 2**i) for i in reversed(range(_levels(size)))]
         self.seed = nn.Linear(noise + dimension, widths[0] * GRID * GRID)
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU()]
@@ -135,7 +153,8 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
         """Noise (N, Z) and psi (N, D) to images (N, 3, S, S) in [-1, 1]."""
-        seed = self.seed(torch.cat([noise, psi * psi.shape[1] ** 0.5], 1))
+        psi = self.stray(noise, psi) * psi.shape[1] ** 0.5
+        seed = self.seed(torch.cat([noise, psi], 1))
         grid = seed.unflatten(1, (-1, GRID, GRID)).contiguous(memory_format=torch.channels_last)
         return torch.tanh(self.layers(grid))
 

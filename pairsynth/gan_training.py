@@ -61,6 +61,7 @@ class GanConfig:
     discriminator_lr: Adam's learning rate for the discriminator.
     beta1: Adam's first beta.
     ema_decay: share of the old average kept in a step by the averaged generator; 0: none.
+    psi_noise: how far psi strays from a caption in a draw: 1 as captions of one image do; 0: not.
     interpolation: weight of the generator's loss on psi between two captions (GAN-INT).
     contrastive: weight of the image-text contrastive term on phi; 0: none, as in the paper.
     translation: largest shift of real and fake pictures, as a share of their side.
@@ -79,6 +80,7 @@ class GanConfig:
     discriminator_lr: float
     beta1: float
     ema_decay: float
+    psi_noise: float
     interpolation: float
     contrastive: float
     translation: float
@@ -97,7 +99,7 @@ class GanConfig:
             check(getattr(self, key) > 0, key, getattr(self, key), "above 0")
         for key in ("beta1", "ema_decay", "translation", "cooldown"):
             check(0 <= getattr(self, key) < 1, key, getattr(self, key), "0 to below 1")
-        check_between(self, 0, 100, "interpolation", "contrastive")
+        check_between(self, 0, 100, "psi_noise", "interpolation", "contrastive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,31 @@ def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, encoder
 
     keys = "train_gan.generator_channels or .discriminator_channels"
     check_training("train_gan", keys, own, lambda gan: [gan.generator, gan.discriminator], step)
-    return own()
+    gan = own()
+    if config.psi_noise:
+        open_directions = directions_left_open(pictures, embeddings, config.noise)
+        gan.generator.open_directions.copy_(config.psi_noise * open_directions)
+    return gan
+
+
+def directions_left_open(pictures: Pictures, embeddings: Embeddings, noise: int) -> Tensor:
+    """A (D, Z), so that A A' is the covariance of psi among captions of one image.
+
+    Of its principal components the Z largest. Where each image has one caption only, those of one
+    class take their place; where there are no classes either, it is 0: nothing is known.
+    """
+    psi, rows = embeddings.psi.double(), torch.arange(len(pictures))  # (M, D), (N)
+    counts = pictures.first_caption.diff()
+    owner = rows.repeat_interleave(counts)  # (M): the image of each caption
+    if (counts == 1).all():
+        owner = torch.where(pictures.class_ids < 0, -1 - rows, pictures.class_ids)
+    _, owner, members = owner.unique(return_inverse=True, return_counts=True)
+    mean = psi.new_zeros(len(members), psi.shape[1]).index_add_(0, owner, psi) / members[:, None]
+    left = psi - mean[owner]
+    covariance = left.T @ left / max(1, len(psi) - len(members))  # (D, D)
+    values, vectors = torch.linalg.eigh(covariance)  # the largest last
+    found = (vectors * values.clamp(min=0).sqrt())[:, -noise:]  # (D, Z at most)
+    return F.pad(found, (noise - found.shape[1], 0)).float()
 
 
 def train(

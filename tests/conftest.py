@@ -221,6 +221,7 @@ def gan_config() -> GanConfig:
         discriminator_lr=4e-4,
         beta1=0.0,
         ema_decay=0.5,
+        psi_noise=1.0,
         interpolation=0.25,
         contrastive=0.5,
         translation=0.125,
@@ -233,7 +234,12 @@ def gan_config() -> GanConfig:
 def plain_config(gan_config: GanConfig) -> GanConfig:
     """The same for the paper's objective, without what the paper does not have."""
     return replace(
-        gan_config, objective="gan-cls", ema_decay=0.0, interpolation=0.0, contrastive=0.0
+        gan_config,
+        objective="gan-cls",
+        ema_decay=0.0,
+        psi_noise=0.0,
+        interpolation=0.0,
+        contrastive=0.0,
     )
 
 

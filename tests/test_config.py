@@ -135,6 +135,7 @@ OUT_OF_RANGE = [
     ("train_gan", "discriminator_lr", -1e-3),
     *[("train_gan", k, v) for k in ("beta1", "ema_decay", "translation") for v in (-0.1, 1.0)],
     ("train_gan", "cooldown", 1.5),
+    ("train_gan", "psi_noise", -1.0),
     ("train_gan", "interpolation", -0.25),
     ("train_gan", "contrastive", -1.0),
     *[("train_captioner", k, 0) for k in ("hidden", "min_count", "epochs", "batch_size")],

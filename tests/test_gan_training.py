@@ -1,5 +1,6 @@
 """The loop of GAN-CLS: what a batch holds, what a step does, what an epoch says."""
 
+import itertools
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -24,6 +25,7 @@ from pairsynth.gan_training import (
     GanConfig,
     GanReport,
     Step,
+    directions_left_open,
     interpolate_some,
     rate_share,
     translate,
@@ -63,6 +65,56 @@ def test_interpolation_touches_the_first_rows_only() -> None:
         basis = torch.linalg.qr(torch.stack([own, after], 1)).Q
         assert torch.allclose(basis @ (basis.T @ mixed[i]), mixed[i], atol=1e-5)
     assert torch.allclose(interpolate_some(psi, 0, chance()), psi, atol=1e-6)
+
+
+def residuals(psi: np.ndarray, groups: list[list[int]]) -> np.ndarray:
+    """Each row of psi less the mean of its group, one after the other."""
+    parts = [psi[rows] - psi[rows].mean(0) for rows in groups]
+    return np.concatenate(parts)
+
+
+def test_psi_strays_as_captions_of_one_image_do(pictures: Pictures, embeddings: Embeddings) -> None:
+    first = pictures.first_caption.tolist()
+    groups = [list(range(*ends)) for ends in itertools.pairwise(first)]
+    left = residuals(embeddings.psi.double().numpy(), groups)
+    values = np.linalg.svd(left, compute_uv=False) ** 2 / (len(left) - len(groups))
+    every = directions_left_open(pictures, embeddings, 8).double().numpy()
+    assert np.allclose(every @ every.T, left.T @ left / (len(left) - len(groups)), atol=1e-6)
+    few = directions_left_open(pictures, embeddings, 2).double().numpy()
+    assert np.allclose(np.sort((few**2).sum(0)), np.sort(values[:2]), atol=1e-6)
+    many = directions_left_open(pictures, embeddings, 11)
+    assert torch.equal(many[:, 3:], directions_left_open(pictures, embeddings, 8))
+    assert not many[:, :3].any()
+
+
+def test_psi_strays_as_captions_of_one_class_do_where_each_image_has_one(
+    pictures: Pictures, embeddings: Embeddings
+) -> None:
+    alone = replace(pictures, captions=[captions[:1] for captions in pictures.captions])
+    psi = embeddings.psi[pictures.first_caption[:-1]]
+    ids = pictures.class_ids.tolist()
+    groups = [[i for i, own in enumerate(ids) if own == one] for one in sorted(set(ids))]
+    left = residuals(psi.double().numpy(), groups)
+    every = directions_left_open(alone, Embeddings(psi, psi), 8).double().numpy()
+    assert np.allclose(every @ every.T, left.T @ left / (len(left) - len(groups)), atol=1e-6)
+    unknown = replace(alone, class_ids=torch.full_like(alone.class_ids, -1))
+    assert not directions_left_open(unknown, Embeddings(psi, psi), 8).any()
+
+
+def test_noise_changes_psi_where_captions_leave_it_open(
+    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+) -> None:
+    gan = gan_training.build(gan_config, pictures, embeddings, "digest")
+    noise = torch.randn(400, 6, generator=chance())
+    strayed = gan.generator.stray(noise, embeddings.psi[:1].expand(400, -1)) - embeddings.psi[:1]
+    least, most = np.linalg.eigh(np.cov(strayed.numpy().T))[1].T[[0, -1]]
+    covariance = directions_left_open(pictures, embeddings, 6)
+    # It strays furthest where captions of one image differ most, and hardly where they agree.
+    spread = [float((torch.tensor(one).float() @ covariance).norm()) for one in (least, most)]
+    assert spread[1] > 3 * spread[0]
+    same = gan_training.build(replace(gan_config, psi_noise=0.0), pictures, embeddings, "digest")
+    psi = embeddings.psi
+    assert torch.allclose(same.generator.stray(noise[: len(psi)], psi), psi, atol=1e-6)
 
 
 def shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -164,7 +216,7 @@ def test_nan_in_psi_stops_and_names_epoch_and_step(
     with pytest.raises(
         InputError, match=r"train_gan: losses, scores and gradients are .*nan.* epoch 1, step 1;"
     ):
-        learn(gan_config, pictures, bad)
+        learn(replace(gan_config, psi_noise=0.0), pictures, bad)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

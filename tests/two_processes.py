@@ -58,6 +58,7 @@ def train_gan(objective: str = "hinge", critic: str = "none", epochs: int = 20) 
         discriminator_lr=1e-3,
         beta1=0.0,
         ema_decay=0.5,
+        psi_noise=1.0,
         interpolation=0.25,
         contrastive=0.1,
         translation=0.125,
