@@ -243,14 +243,20 @@ def _is_running(process: int) -> bool:
 class ShardWriter:
     """Writes rows to `folder/stem-00000-of-00003.parquet` and so on, in bounded memory.
 
-    made_from: digests, by name, of what the rows are made from.
+    made_from: digests, by name, of what the rows are made from. told: what else `told_of` is to
+    know of the shards.
     """
 
     def __init__(
-        self, folder: Path, stem: str, schema: pa.Schema, made_from: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        stem: str,
+        schema: pa.Schema,
+        made_from: Mapping[str, str] | None = None,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.stem = folder, stem
-        self.schema = with_features(schema, made_from or {})
+        self.schema = with_features(schema, made_from or {}, told)
         self.rows: list[dict[str, Any]] = []
         self.parts: list[Path] = []
         self.writer: pq.ParquetWriter | None = None
@@ -321,15 +327,20 @@ def _paths(schema: pa.Schema) -> Iterator[str]:
         yield from walk(column.name, column.type)
 
 
-def with_features(schema: pa.Schema, made_from: Mapping[str, str]) -> pa.Schema:
+def with_features(
+    schema: pa.Schema, made_from: Mapping[str, str], told: Mapping[str, Any] | None = None
+) -> pa.Schema:
     """Add the metadata by which Hugging Face `datasets` sees pictures in the `image` column.
 
-    Besides, what a reader of ours checks: the format, and what the rows are `made_from`.
+    Besides, what a reader of ours checks: the format, and what the rows are `made_from`; and what
+    is `told` beside it.
     """
     features = {column.name: _feature(column.type) for column in schema}
     info = json.dumps({"info": {"features": features}})
-    own = json.dumps({"format": FORMAT, "made_from": dict(sorted(made_from.items()))})
-    return schema.with_metadata({"huggingface": info, "pairsynth": own})
+    own = {"format": FORMAT, "made_from": dict(sorted(made_from.items()))}
+    if told is not None:
+        own["told"] = dict(told)
+    return schema.with_metadata({"huggingface": info, "pairsynth": json.dumps(own)})
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
@@ -383,6 +394,17 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
 def made_from(table: pa.Table) -> dict[str, str]:
     """The digests, by name, of what the rows of `read_shards` were made from."""
     told: dict[str, str] = _own_metadata(table.schema.metadata).get("made_from", {})
+    return told
+
+
+def told_of(shard: Path) -> dict[str, Any]:
+    """What `ShardWriter` was told of the shards it wrote; nothing of one that cannot be read."""
+    try:
+        told: dict[str, Any] = _own_metadata(pq.read_schema(shard).metadata).get("told", {})
+    except (OSError, ValueError, pa.ArrowException) as error:
+        if is_out_of_memory(error):
+            raise
+        return {}
     return told
 
 

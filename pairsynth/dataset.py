@@ -18,6 +18,7 @@ from pairsynth.artifacts import (
     ShardWriter,
     check_source,
     file_digest,
+    read_shards,
     remake,
     rounded,
     shards,
@@ -159,14 +160,19 @@ def write_pairs(
     the card, and whatever else the manifest is to tell. refusals: may fill up while `rows` are
     made.
     """
-    refusals = refusals or Refusals()
-    strategies: Counter[str] = Counter()
-    novelty: Counter[str] = Counter()
     with ShardWriter(folder, "train", PAIRS) as writer:
         for row in rows:
             writer.write(dict(row))
-            strategies[row["strategy"]] += 1
-            novelty[row["novelty"]] += 1
+    describe(folder, facts, refusals or Refusals())
+
+
+def describe(folder: Path, facts: Mapping[str, Any], refusals: Refusals) -> None:
+    """Write all but the shards, which lie in `folder`: what was refused, card and manifest.
+
+    facts, refusals: as in `write_pairs`.
+    """
+    table = read_shards(folder, "train", ["strategy", "novelty"])
+    strategies, novelty = (Counter(table[key].to_pylist()) for key in ("strategy", "novelty"))
     (folder / "refused").mkdir()
     with ShardWriter(folder / "refused", "refused", REFUSED) as writer:
         for row in refusals.rows:

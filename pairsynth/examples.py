@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards, remake
-from pairsynth.errors import InputError
+from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards, remake, shards
+from pairsynth.errors import InputError, is_out_of_memory
 from pairsynth.images import center_crop, decode, to_tensor
 from pairsynth.memory import check_bytes
 
@@ -68,6 +69,26 @@ class Pictures:
 def _row_digest(image_id: str, pixels: Tensor, captions: Sequence[str]) -> str:
     told = json.dumps([image_id, list(pixels.shape), list(captions)]).encode()
     return hashlib.sha256(told + pixels.contiguous().numpy().tobytes()).hexdigest()[:16]
+
+
+def pixel_bytes(folder: Path, split: str) -> int:
+    """How many bytes the pixels of a split of data/pictures are in memory, by its first picture.
+
+    Of one that cannot be read 0: `read_pictures` says why.
+    """
+    rows = one = 0
+    try:
+        for path in shards(folder, split):
+            with pq.ParquetFile(path) as file:
+                if not one and file.metadata.num_rows:
+                    first = next(file.iter_batches(batch_size=1, columns=["image"]))
+                    one = to_tensor(decode(first["image"][0]["bytes"].as_py())).numel()
+                rows += file.metadata.num_rows
+    except (InputError, OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        if is_out_of_memory(error):
+            raise
+        return 0
+    return rows * one
 
 
 def read_pictures(folder: Path, split: str) -> Pictures:

@@ -1,6 +1,7 @@
 """A world small enough for tests: 24 drawn pictures whose captions tell their colour, tiny nets."""
 
 import copy
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,13 +19,14 @@ from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
 from pairsynth.examples import Embeddings, Pictures
+from pairsynth.filters import FILTERS, Thresholds
 from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
+from pairsynth.latents import SynthesisConfig, SynthesisInputs
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import MixtureConfig
-from pairsynth.synthesis import SynthesisConfig, SynthesisInputs
 from pairsynth.text import Vocabulary
 from tests.workspace import make_checkout, write_pictures, write_synthetic
 
@@ -158,10 +160,26 @@ def world(
     mappings: Mappings,
 ) -> SynthesisInputs:
     """All that synthesis draws from; 70 pairs, all strategies alike, two candidates."""
-    config = SynthesisConfig(70, 0.25, 0.25, 0.25, 0.25, "any", 0.1, 2)
+    config = SynthesisConfig(
+        pairs=70,
+        text_prototype=0.25,
+        text_density=0.25,
+        image_prototype=0.25,
+        image_density=0.25,
+        classes="any",
+        balance=0.0,
+        fill=0,
+        margin=0.1,
+        candidates=2,
+    )
     novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
+    # Untrained networks' pairs: nothing but what is not new is refused.
+    thresholds = Thresholds(
+        values={name: math.inf if one.over else -math.inf for name, one in FILTERS.items()}
+    )
+    source = {"pictures": pictures.digest}
     return SynthesisInputs(
-        pictures, embeddings, mixtures, mappings, novelty, config, 7, {"pictures": pictures.digest}
+        pictures, embeddings, mixtures, mappings, novelty, thresholds, config, 7, source
     )
 
 
