@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairsynth import seeds
-from pairsynth.artifacts import read_shards
 from pairsynth.config import check, check_between
-from pairsynth.dataset import Refusals
+from pairsynth.dataset import Refusals, pair_id, read_rows
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Pictures
@@ -352,12 +351,12 @@ def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, An
     for pair in pairs:
         latent, new = pair.latent, pair.novelty
         yield {
-            "pair_id": _pair_id(pair),
+            "pair_id": pair_id(pair.number),
             "image": _image(pair),
             "caption": pair.caption,
             "strategy": pair.strategy,
             "source_ids": latent.sources,
-            "lambda": latent.share,
+            "blend_weight": latent.share,
             "component": latent.component,
             "seed": world.seed,
             "class_id": latent.class_id,
@@ -377,7 +376,7 @@ def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, An
 def _refused_row(pair: Pair, reason: str, why: str) -> dict[str, Any]:
     """A candidate as a row of `dataset.REFUSED`."""
     return {
-        "pair_id": _pair_id(pair),
+        "pair_id": pair_id(pair.number),
         "image": _image(pair),
         "caption": pair.caption,
         "strategy": pair.strategy,
@@ -390,12 +389,8 @@ def _refused_row(pair: Pair, reason: str, why: str) -> dict[str, Any]:
     }
 
 
-def _pair_id(pair: Pair) -> str:
-    return f"pair-{pair.number:07}"
-
-
 def _image(pair: Pair) -> dict[str, Any]:
-    return {"bytes": encode(to_picture(pair.pixels)), "path": f"{_pair_id(pair)}.png"}
+    return {"bytes": encode(to_picture(pair.pixels)), "path": f"{pair_id(pair.number)}.png"}
 
 
 def facts(world: SynthesisInputs) -> dict[str, Any]:
@@ -412,7 +407,7 @@ def facts(world: SynthesisInputs) -> dict[str, Any]:
 
 def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
     """What `synthesize` reports: what the shards hold, and how many were refused."""
-    table = read_shards(folder, "train", ["strategy", "consistency", "novelty"]).to_pandas()
+    table = read_rows(folder, ["strategy", "consistency", "novelty"]).to_pandas()
     told: dict[str, float | int] = {"pairs": len(table)}
     for strategy, group in table.groupby("strategy"):
         told[f"{strategy}_pairs"] = len(group)

@@ -57,7 +57,7 @@ def main(
     made = synthesis.synthesize(world, refusals)
     rows = synthesis.rows(world, console.track(made, options.pairs, "synthesize", "pairs"))
     with new_folder(synthetic) as folder:
-        write_pairs(folder, rows, synthesis.facts(world), refusals)
+        write_pairs(folder, rows, options.pairs, synthesis.facts(world), refusals)
         figures = synthesis.figures(folder, refusals)
 
     write_json(metrics, figures)

@@ -23,12 +23,12 @@ from pairsynth.synthesis import SynthesisConfig
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
-        "artifacts checkpoints config console contrastive devices efficientnet errors examples "
+        "artifacts card checkpoints config console contrastive devices efficientnet errors examples "
         "figures images inference memory minimums nonfinite parallel pixel_depth pretrained "
         "profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
-    "joints": "critic decoding mappings mixture_fitting strips",
+    "joints": "critic decoding mappings mixture_fitting pairs strips",
     "acts": (
         "captioner_training encoder_training evaluation exploration gan_training report synthesis "
         "verification"
