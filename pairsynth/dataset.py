@@ -77,6 +77,8 @@ REFUSED = pa.schema(
 )
 SHOWN_OF_EACH = 60
 MANIFEST = "manifest.json"
+# What pairs are made from, as the manifest names it.
+INPUTS = ("pictures", "embeddings", "encoder", "gan", "captioner", "mixtures")
 
 PAIRS_PER_SHARD = 4096
 DATA, REFUSED_DATA = "data", "refused"

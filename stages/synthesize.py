@@ -1,12 +1,13 @@
 """Make novel pairs by {prototype, density} x {text, image} and write them as a dataset."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
 
-from pairsynth import config, console, devices, mixture, seeds, synthesis
+from pairsynth import config, console, devices, mixture, origin, seeds, synthesis
 from pairsynth.artifacts import check_outputs, file_digest, new_folder, write_json
-from pairsynth.dataset import Refusals, write_pairs
+from pairsynth.dataset import INPUTS, Refusals, write_pairs
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
@@ -49,15 +50,22 @@ def main(
     psi = read_embeddings(embeddings, "train", train, source["encoder"])
     known = {name: source[name] for name in ("pictures", "encoder", "gan")}
     fitted = mixture.load(mixtures, mappings.sizes, **known)
-    source["mixtures"] = file_digest(mixtures)
+    source |= {"mixtures": file_digest(mixtures), "embeddings": psi.digest, "held_out": val.digest}
     novelty = NoveltyIndex(train, psi.psi, val, mappings.gan.size)
     world = SynthesisInputs(train, psi, fitted, mappings, novelty, options, seed, source)
 
     refusals = Refusals()
     made = synthesis.synthesize(world, refusals)
     rows = synthesis.rows(world, console.track(made, options.pairs, "synthesize", "pairs"))
+    names = [path.name for path in (pictures, embeddings, encoder, gan, captioner, mixtures)]
+    facts = {
+        **synthesis.facts(world),
+        "inputs": dict(zip(INPUTS, names, strict=True)),
+        "parameters": asdict(options),
+        **origin.of(Path(__file__), where),
+    }
     with new_folder(synthetic) as folder:
-        write_pairs(folder, rows, options.pairs, synthesis.facts(world), refusals)
+        write_pairs(folder, rows, options.pairs, facts, refusals)
         figures = synthesis.figures(folder, refusals)
 
     write_json(metrics, figures)
