@@ -145,6 +145,12 @@ class Embeddings:
     image: Tensor
     psi: Tensor
 
+    @property
+    def digest(self) -> str:
+        """A fingerprint of all the vectors, in their order."""
+        stored = (one.contiguous().numpy().tobytes() for one in (self.image, self.psi))
+        return hashlib.sha256(b"".join(stored)).hexdigest()[:16]
+
 
 def read_embeddings(folder: Path, split: str, pictures: Pictures, encoder: str) -> Embeddings:
     """Read one split of data/embeddings: the vectors of `pictures` by the encoder of that digest.

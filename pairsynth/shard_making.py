@@ -11,29 +11,39 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy
-import PIL
-import pyarrow as pa
 import pyarrow.parquet as pq
 import threadpoolctl
 import torch
 import typer
 
-from pairsynth import devices, engines, mixture, resume, seeds, synthesis
+from pairsynth import dataset, engines, mixture, origin, seeds, synthesis
 from pairsynth.artifacts import (
-    ShardWriter,
     file_digest,
     read_shards,
+    shard_name,
     shards,
     told_of,
+    write_shard,
     write_whole,
 )
-from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals, describe, read_manifest
+from pairsynth.dataset import (
+    DATA,
+    INPUTS,
+    PAIRS,
+    REFUSED,
+    REFUSED_DATA,
+    SHOWN_OF_EACH,
+    Refusals,
+    complete,
+    number_of,
+    pair_shards,
+    read_manifest,
+)
 from pairsynth.engines import Report, Worker
 from pairsynth.errors import InputError
 from pairsynth.examples import pixel_bytes, read_embeddings, read_pictures
@@ -41,8 +51,9 @@ from pairsynth.filters import calibrate
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs, fillable
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
-from pairsynth.synthesis import BLOCK, PAIRS_PER_SHARD
+from pairsynth.synthesis import BLOCK
 
+STAGE = origin.ROOT / "stages" / "synthesize.py"
 # A shard of which more is left out than this stops the run.
 HOPELESS, ENOUGH_TO_TELL = 0.98, 200
 FIXED = 700_000_000  # bytes of a process: libraries, networks, a block of pairs
@@ -105,15 +116,23 @@ class Recipe:
 
         Not of how many pairs there are to be: more of them leave the others as they are.
         """
-        files = (self.pictures, self.embeddings, self.encoder, self.gan, self.captioner)
-        return resume.fingerprint(
-            [*files, self.mixtures],
-            config=asdict(replace(self.config, pairs=0, fill=0)),
-            seed=self.seed,
-            device=self.device.partition(":")[0],
-            precision=devices.precision(torch.device(self.device)),
-            versions=(numpy.__version__, pa.__version__, PIL.__version__),
-        )
+        told = self.told()
+        told["parameters"] |= {"pairs": 0, "fill": 0}
+        told["seed"] = self.seed
+        told["files"] = {
+            f"{name} {file.name}": file_digest(file)
+            for name in INPUTS
+            for file in _files(getattr(self, name))
+        }
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+    def told(self) -> dict[str, Any]:
+        """What the manifest tells of how the pairs are made, by which they can be made again."""
+        return {
+            "inputs": {name: getattr(self, name).name for name in INPUTS},
+            "parameters": asdict(self.config),
+            **origin.of(STAGE, torch.device(self.device)),
+        }
 
     def spans(self) -> list[Span]:
         """The numbers of each shard of the data set, in order.
@@ -156,7 +175,8 @@ class Recipe:
         )
         known = {name: source[name] for name in ("pictures", "encoder", "gan")}
         fitted = mixture.load(self.mixtures, mappings.sizes, **known)
-        source["mixtures"] = file_digest(self.mixtures)
+        source |= {"mixtures": file_digest(self.mixtures)}
+        source |= {"embeddings": psi.digest, "held_out": val.digest}
         size = mappings.gan.size
         novelty = NoveltyIndex(train, psi.psi, val, size)
         thresholds = calibrate(val, others, size)
@@ -170,10 +190,14 @@ class Recipe:
         return lambda span: make(world, span, self.digest)
 
 
+def _files(path: Path) -> list[Path]:
+    return sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+
+
 def _spans(start: int, count: int) -> list[Span]:
-    firsts = range(0, count, PAIRS_PER_SHARD)
+    most = dataset.PAIRS_PER_SHARD
     return [
-        Span(first=start + first, count=min(PAIRS_PER_SHARD, count - first)) for first in firsts
+        Span(first=start + first, count=min(most, count - first)) for first in range(0, count, most)
     ]
 
 
@@ -203,12 +227,10 @@ def make(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
         "facts": synthesis.facts(world),
     }
     with tempfile.TemporaryDirectory() as place:
-        for stem, schema, lines in (("train", PAIRS, rows), ("refused", REFUSED, refusals.rows)):
-            with ShardWriter(Path(place), stem, schema, told=told) as writer:
-                for line in lines:
-                    writer.write(line)
-        files = {stem: shards(Path(place), stem)[0].read_bytes() for stem in ("train", "refused")}
-    shard = Shard(pairs=files["train"], refused=files["refused"])
+        pairs, refused = Path(place) / "pairs", Path(place) / "refused"
+        write_shard(pairs, rows, PAIRS, told)
+        write_shard(refused, refusals.rows, REFUSED)
+        shard = Shard(pairs=pairs.read_bytes(), refused=refused.read_bytes())
     yield Report(task=span, steps=span.count - done, outcome=shard)
 
 
@@ -294,8 +316,8 @@ def kept_before(synthetic: Path, digest: str, spans: Sequence[Span]) -> dict[Spa
     """The shards of `spans` in the data set at `synthetic`, if it is sound and of this digest."""
     try:
         read_manifest(synthetic)
-        [refused] = shards(synthetic / "refused", "refused")
-        files = shards(synthetic, "train")
+        [refused] = shards(synthetic / REFUSED_DATA, "refused")
+        files = pair_shards(synthetic)
     except (InputError, ValueError):
         return {}
     wanted, found = set(spans), {}
@@ -306,22 +328,25 @@ def kept_before(synthetic: Path, digest: str, spans: Sequence[Span]) -> dict[Spa
     return found
 
 
-def join(folder: Path, kept: Mapping[Span, Kept], spans: Sequence[Span]) -> Refusals:
+def join(
+    folder: Path, recipe: Recipe, kept: Mapping[Span, Kept], spans: Sequence[Span]
+) -> Refusals:
     """Lay the shards into the new `folder`, with all that belongs to a data set; what was refused.
 
     A shard is linked, not copied, where the file system can do that.
     """
     refusals = Refusals()
     facts: dict[str, Any] = {}
+    (folder / DATA).mkdir()
     for number, span in enumerate(spans):
         one = kept[span]
         told = told_of(one.pairs)
         facts = told["facts"]
         refusals.counts.update(told["refused"])
         refusals.left_out += told["left_out"]
-        _lay(one.pairs, folder / f"train-{number:05}-of-{len(spans):05}.parquet")
+        _lay(one.pairs, folder / DATA / shard_name("train", number, len(spans)))
     refusals.rows = list(_shown(kept, spans))
-    describe(folder, facts, refusals)
+    complete(folder, {**facts, **recipe.told()}, refusals)
     return refusals
 
 
@@ -342,6 +367,6 @@ def _shown(kept: Mapping[Span, Kept], spans: Sequence[Span]) -> Iterator[dict[st
             read = {path: pq.read_table(path).to_pylist()}
         for row in read[path]:
             seen = shown.get(row["reason"], 0)
-            if seen < SHOWN_OF_EACH and int(row["pair_id"].split("-")[1]) in span.numbers:
+            if seen < SHOWN_OF_EACH and number_of(row["pair_id"]) in span.numbers:
                 shown[row["reason"]] = seen + 1
                 yield row

@@ -19,8 +19,7 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from pairsynth import seeds
-from pairsynth.artifacts import read_shards
-from pairsynth.dataset import Refusals
+from pairsynth.dataset import Refusals, pair_id, read_rows
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.filters import FILTERS, Looks
 from pairsynth.images import encode, to_picture
@@ -38,7 +37,6 @@ from pairsynth.metrics.novelty import (
 from pairsynth.text import normalize
 
 BLOCK = 50
-PAIRS_PER_SHARD = 1000  # a number of whole blocks
 
 # Why a candidate does not become a pair: nothing of it is new, a filter refuses it, it is there
 # already, less of it is new than of another, or another agrees better.
@@ -121,7 +119,7 @@ def synthesize(
             refused = list(choice.reasons())
             twin = choice.kept and _twin(world, choice.kept, kept)
             if choice.kept and twin:
-                refused.append((choice.kept, DUPLICATE, f"the same as {_pair_id(twin)}"))
+                refused.append((choice.kept, DUPLICATE, f"the same as {pair_id(twin.number)}"))
             for row in refused:
                 refusals.add(row[1], functools.partial(_refused_row, *row))
             refusals.left_out += bool(twin) or choice.kept is None
@@ -239,12 +237,12 @@ def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, An
     for pair in pairs:
         latent, new = pair.latent, pair.novelty
         yield {
-            "pair_id": _pair_id(pair),
+            "pair_id": pair_id(pair.number),
             "image": _image(pair),
             "caption": pair.caption,
             "strategy": pair.strategy,
             "source_ids": latent.sources,
-            "lambda": latent.share,
+            "blend_weight": latent.share,
             "component": latent.component,
             "seed": world.seed,
             "class_id": latent.class_id,
@@ -264,7 +262,7 @@ def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, An
 def _refused_row(pair: Pair, reason: str, why: str) -> dict[str, Any]:
     """A candidate as a row of `dataset.REFUSED`."""
     return {
-        "pair_id": _pair_id(pair),
+        "pair_id": pair_id(pair.number),
         "image": _image(pair),
         "caption": pair.caption,
         "strategy": pair.strategy,
@@ -277,12 +275,8 @@ def _refused_row(pair: Pair, reason: str, why: str) -> dict[str, Any]:
     }
 
 
-def _pair_id(pair: Pair) -> str:
-    return f"pair-{pair.number:07}"
-
-
 def _image(pair: Pair) -> dict[str, Any]:
-    return {"bytes": encode(to_picture(pair.pixels)), "path": f"{_pair_id(pair)}.png"}
+    return {"bytes": encode(to_picture(pair.pixels)), "path": f"{pair_id(pair.number)}.png"}
 
 
 def facts(world: SynthesisInputs) -> dict[str, Any]:
@@ -293,6 +287,7 @@ def facts(world: SynthesisInputs) -> dict[str, Any]:
         "seed": world.seed,
         "size": world.mappings.gan.size,
         "distance": world.novelty.threshold,
+        "novelty_recall": world.novelty.recall,
         "false_alarms": FALSE_ALARMS,
         "filters": world.thresholds.stated(),
     }
@@ -300,7 +295,7 @@ def facts(world: SynthesisInputs) -> dict[str, Any]:
 
 def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
     """What `synthesize` reports: what the shards hold, and how many were refused."""
-    table = read_shards(folder, "train", ["strategy", "consistency", "novelty"]).to_pandas()
+    table = read_rows(folder, ["strategy", "consistency", "novelty"]).to_pandas()
     told: dict[str, float | int] = {"pairs": len(table)}
     for strategy, group in table.groupby("strategy"):
         told[f"{strategy}_pairs"] = len(group)

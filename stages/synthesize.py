@@ -62,7 +62,7 @@ def main(
             pass
         if not count:
             with new_folder(synthetic) as new:
-                refusals = shard_making.join(new, kept, spans)
+                refusals = shard_making.join(new, recipe, kept, spans)
                 figures = synthesis.figures(new, refusals)
             write_json(metrics, figures)
     watch.say("synthesize", todo, "pairs")

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from pairsynth import encoder_training, mixture, mixture_fitting, seeds
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.captioner import Captioner
+from pairsynth.dataset import write_pairs
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
@@ -28,6 +29,7 @@ from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.text import Vocabulary
+from tests import rows
 from tests.workspace import make_checkout, write_pictures, write_synthetic
 
 CPU = torch.device("cpu")
@@ -281,6 +283,22 @@ def whole(
     source["mixtures"] = file_digest(data / "gmm.npz")
     write_synthetic(data / "synthetic", splits["train"], source)
     return data
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups of three rows, and shards of eight."""
+    monkeypatch.setattr("pairsynth.artifacts.ROWS_PER_GROUP", 3)
+    monkeypatch.setattr("pairsynth.dataset.PAIRS_PER_SHARD", 8)
+
+
+@pytest.fixture
+def pairs_folder(tmp_path: Path, small_groups: None) -> Path:
+    """A data set of the 20 rows of tests.rows in three shards of two or three row groups."""
+    path = tmp_path / "synthetic"
+    path.mkdir()
+    write_pairs(path, (rows.row(i) for i in range(20)), 20, rows.FACTS, rows.refusals())
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from pairsynth import latents, seeds, synthesis
-from pairsynth.artifacts import ShardWriter
-from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals
+from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals, write_pairs_shard
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
@@ -502,7 +501,7 @@ def test_rows_are_those_of_the_schema(world: SynthesisInputs, seventy: list[Pair
         assert row["image"]["path"] == f"{row['pair_id']}.png"
         assert row["seed"] == 7
         assert row["class_name"] == (None if row["class_id"] is None else names[row["class_id"]])
-        assert (row["lambda"] is None) == row["strategy"].endswith("density")
+        assert (row["blend_weight"] is None) == row["strategy"].endswith("density")
         assert (row["component"] is None) == row["strategy"].endswith("prototype")
         assert row["nearest_image_id"] in world.pictures.ids
         assert row["nearest_caption"] in world.pictures.flat_captions
@@ -511,9 +510,7 @@ def test_rows_are_those_of_the_schema(world: SynthesisInputs, seventy: list[Pair
 def test_figures_count_what_the_shards_hold(
     tmp_path: Path, world: SynthesisInputs, seventy: list[Pair]
 ) -> None:
-    with ShardWriter(tmp_path, "train", PAIRS) as writer:
-        for row in synthesis.rows(world, seventy):
-            writer.write(row)
+    write_pairs_shard(tmp_path, 0, 1, synthesis.rows(world, seventy))
     refusals = Refusals()
     refusals.counts[COPY], refusals.left_out = 5, 2
     figures = synthesis.figures(tmp_path, refusals)
