@@ -303,7 +303,7 @@ def write_shard(
 ) -> None:
     """Write all `rows` to the one file `path`, in bounded memory; of none, a file without rows.
 
-    told: what else `told_of` is to know of it.
+    told: what else is to stand in it, for those who know of it.
     """
     stored = with_features(schema, {}, told)
     rest = iter(rows)
@@ -422,17 +422,6 @@ def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
 def made_from(table: pa.Table) -> dict[str, str]:
     """The digests, by name, of what the rows of `read_shards` were made from."""
     told: dict[str, str] = _own_metadata(table.schema.metadata).get("made_from", {})
-    return told
-
-
-def told_of(shard: Path) -> dict[str, Any]:
-    """What `write_shard` was told of a shard; nothing of one that cannot be read."""
-    try:
-        told: dict[str, Any] = _own_metadata(pq.read_schema(shard).metadata).get("told", {})
-    except (OSError, ValueError, pa.ArrowException) as error:
-        if is_out_of_memory(error):
-            raise
-        return {}
     return told
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,15 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards, remake, shards
+from pairsynth.artifacts import (
+    SPLITS,
+    check_source,
+    made_from,
+    read_shard,
+    read_shards,
+    remake,
+    shards,
+)
 from pairsynth.errors import InputError, is_out_of_memory
 from pairsynth.images import center_crop, decode, to_tensor
 from pairsynth.memory import check_bytes
@@ -99,14 +107,20 @@ def read_pictures(folder: Path, split: str) -> Pictures:
             that stands there twice or in another split as well.
     """
     _check_ids(folder, split)
-    table = read_shards(folder, split).to_pydict()
-    one = to_tensor(decode(table["image"][0]["bytes"])).numel() if table["image"] else 0
+    names = ["image_id", "class_id", "class_name", "captions", "attributes"]
+    table = read_shards(folder, split, names).to_pydict()
+    files, count = shards(folder, split), len(table["image_id"])
     check_bytes(
-        2 * one * len(table["image"]),  # one by one, then together
-        f"{folder}: its {len(table['image']):,} {split} pictures",
+        # All pixels, and the files of one shard after another.
+        pixel_bytes(folder, split) + max(file.stat().st_size for file in files),
+        f"{folder}: its {count:,} {split} pictures",
         "lower download.image_size, or make fewer of them",
     )
-    pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in table["image"]])
+    pixels = torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+    for row, data in enumerate(_image_files(files)):
+        one = to_tensor(decode(data))
+        pixels = pixels if row else torch.empty(count, *one.shape, dtype=torch.uint8)
+        pixels[row] = one
     attributes = [json.loads(row) for row in table["attributes"] if row is not None]
     return Pictures(
         table["image_id"],
@@ -116,6 +130,13 @@ def read_pictures(folder: Path, split: str) -> Pictures:
         table["captions"],
         attributes if len(attributes) == len(pixels) else None,
     )
+
+
+def _image_files(files: Sequence[Path]) -> Iterator[bytes]:
+    """The image file of each row, with one shard in memory at a time."""
+    for path in files:
+        for image in read_shard(path, ["image"])["image"]:
+            yield image["bytes"].as_py()
 
 
 def _check_ids(folder: Path, split: str) -> None:

@@ -27,7 +27,6 @@ from pairsynth.artifacts import (
     read_shards,
     shard_name,
     shards,
-    told_of,
     write_shard,
     write_whole,
 )
@@ -326,6 +325,13 @@ def kept_before(synthetic: Path, digest: str, spans: Sequence[Span]) -> dict[Spa
         if told.get("digest") == digest and (span := Span(**told["span"])) in wanted:
             found[span] = Kept(pairs=path, refused=refused)
     return found
+
+
+def told_of(shard: Path) -> dict[str, Any]:
+    """What `make` told of a shard in its file; nothing of one that another has written."""
+    metadata = pq.read_schema(shard).metadata or {}
+    told: dict[str, Any] = json.loads(metadata.get(b"pairsynth", b"{}")).get("told", {})
+    return told
 
 
 def join(

@@ -21,13 +21,13 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from pairsynth import dataset, origin, resume, shard_making, synthesis
-from pairsynth.artifacts import file_digest, told_of
+from pairsynth.artifacts import file_digest
 from pairsynth.dataset import Refusals, pair_shards, read_manifest
 from pairsynth.engines import Worker
 from pairsynth.errors import InputError
 from pairsynth.filters import FILTERS, Thresholds
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs
-from pairsynth.shard_making import Recipe, Span
+from pairsynth.shard_making import Recipe, Span, told_of
 from stages import synthesize as stage
 from tests.workspace import ROOT, smoke_params
 
@@ -419,8 +419,6 @@ def test_a_shard_says_what_it_was_made_of(run: Run) -> None:
     ]
     assert len({one["digest"] for one in told}) == 1
     assert [json.dumps(one["facts"]) for one in told[1:]] == [json.dumps(told[0]["facts"])] * 2
-    broken = run.folder / "broken.parquet"
-    broken.write_bytes(b"no shard")
-    assert told_of(broken) == {}
+    assert told_of(next((run.synthetic / "refused").iterdir())) == {}
     steps = list(itertools.pairwise(one["span"]["first"] for one in told))
     assert steps == [(0, 100), (100, 200)]
