@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ MAKERS = {
 
 
 def maker(path: Path) -> str:
-    """The stage that makes what stands at `path`."""
-    return MAKERS.get(path.name, "")
+    """The stage that makes what stands at `path`, or the folder that it is a part of."""
+    return MAKERS.get(path.name) or MAKERS.get(path.parent.name, "")
 
 
 def remake(path: Path) -> str:
@@ -131,7 +132,9 @@ def _in_the_way(path: Path, folder: bool) -> str:
         return "" if path.is_file() else "this is no plain file"
     if not path.is_dir():
         return os.strerror(errno.ENOTDIR)
-    ours = not any(path.iterdir()) or any(path.glob("*-of-*.parquet"))
+    ours = not any(path.iterdir()) or any(
+        any(path.glob(pattern)) for pattern in ("*-of-*.parquet", "data/*-of-*.parquet")
+    )
     return "" if ours else "this folder holds other things"
 
 
@@ -264,7 +267,7 @@ class ShardWriter:
         self._close_part()
         if kind is None:
             for i, part in enumerate(self.parts):
-                part.rename(self.folder / f"{self.stem}-{i:05}-of-{len(self.parts):05}.parquet")
+                part.rename(self.folder / shard_name(self.stem, i, len(self.parts)))
 
     def write(self, row: dict[str, Any]) -> None:
         """Add one row."""
@@ -284,22 +287,46 @@ class ShardWriter:
 
     def _open_part(self) -> None:
         self.parts.append(self.folder / f"{self.stem}-{len(self.parts):05}.parquet")
-        stored = {path for path in _leaves(self.schema) if path != "image.bytes"}
-        self.writer = pq.ParquetWriter(
-            self.parts[-1],
-            self.schema,
-            compression={
-                path: "zstd" if path in stored else "none" for path in _leaves(self.schema)
-            },
-            use_dictionary=[p for p in stored if p in ("class_name", "split", "strategy")],
-            write_page_index=True,
-            write_page_checksum=True,
-        )
+        self.writer = _parquet_writer(self.parts[-1], self.schema)
 
     def _close_part(self) -> None:
         if self.writer is not None:
             self.writer.close()
             self.writer = None
+
+
+def write_shard(
+    path: Path,
+    rows: Iterable[dict[str, Any]],
+    schema: pa.Schema,
+    told: Mapping[str, Any] | None = None,
+) -> None:
+    """Write all `rows` to the one file `path`, in bounded memory; of none, a file without rows.
+
+    told: what else is to stand in it, for those who know of it.
+    """
+    stored = with_features(schema, {}, told)
+    rest = iter(rows)
+    with _parquet_writer(path, stored) as writer:
+        while group := list(islice(rest, ROWS_PER_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=stored))
+
+
+def shard_name(stem: str, number: int, total: int) -> str:
+    """What shard `number`, from 0 on, of `total` is called."""
+    return f"{stem}-{number:05}-of-{total:05}.parquet"
+
+
+def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    leaves = _leaves(schema)
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression={leaf: "none" if leaf == "image.bytes" else "zstd" for leaf in leaves},
+        use_dictionary=[leaf for leaf in leaves if leaf in ("class_name", "split", "strategy")],
+        write_page_index=True,
+        write_page_checksum=True,
+    )
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
@@ -321,15 +348,20 @@ def _paths(schema: pa.Schema) -> Iterator[str]:
         yield from walk(column.name, column.type)
 
 
-def with_features(schema: pa.Schema, made_from: Mapping[str, str]) -> pa.Schema:
+def with_features(
+    schema: pa.Schema, made_from: Mapping[str, str], told: Mapping[str, Any] | None = None
+) -> pa.Schema:
     """Add the metadata by which Hugging Face `datasets` sees pictures in the `image` column.
 
-    Besides, what a reader of ours checks: the format, and what the rows are `made_from`.
+    Besides, what a reader of ours checks: the format, and what the rows are `made_from`; and what
+    is `told` beside it.
     """
     features = {column.name: _feature(column.type) for column in schema}
     info = json.dumps({"info": {"features": features}})
-    own = json.dumps({"format": FORMAT, "made_from": dict(sorted(made_from.items()))})
-    return schema.with_metadata({"huggingface": info, "pairsynth": own})
+    own = {"format": FORMAT, "made_from": dict(sorted(made_from.items()))}
+    if told is not None:
+        own["told"] = dict(told)
+    return schema.with_metadata({"huggingface": info, "pairsynth": json.dumps(own)})
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
@@ -353,7 +385,7 @@ def shards(folder: Path, stem: str) -> list[Path]:
     if not found:
         raise InputError(f"{folder}/{stem}-*.parquet is missing; run: dvc repro {maker(folder)}")
     total = int(found[0].stem.rsplit("-", 1)[1])
-    wanted = [folder / f"{stem}-{i:05}-of-{total:05}.parquet" for i in range(total)]
+    wanted = [folder / shard_name(stem, i, total) for i in range(total)]
     if found != wanted:
         odd = sorted({path.name for path in found} ^ {path.name for path in wanted})
         raise InputError(f"{folder}: shards do not match: {', '.join(odd)}; restore or remake them")
@@ -366,18 +398,25 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
     Raises:
         InputError: naming the damaged file.
     """
-    tables = []
-    for path in shards(folder, stem):
-        try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                _check_format(path, file.schema_arrow.metadata or {})
-                tables.append(file.read(columns=columns))
-                tables[-1].validate(full=True)  # a damaged header can make words of other bytes
-        except (OSError, ValueError, pa.ArrowException) as error:  # also of Arrow's own messages
-            if is_out_of_memory(error):
-                raise
-            raise InputError(f"{path} is damaged ({error}); {remake(folder)}") from error
-    return pa.concat_tables(tables)
+    return pa.concat_tables(read_shard(path, columns) for path in shards(folder, stem))
+
+
+def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """All rows of one shard, checked page by page.
+
+    Raises:
+        InputError: where it is damaged.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_format(path, file.schema_arrow.metadata or {})
+            table = file.read(columns=columns)
+            table.validate(full=True)  # a damaged header can make words of other bytes
+    except (OSError, ValueError, pa.ArrowException) as error:  # also of Arrow's own messages
+        if is_out_of_memory(error):
+            raise
+        raise InputError(f"{path} is damaged ({error}); {remake(path.parent)}") from error
+    return table
 
 
 def made_from(table: pa.Table) -> dict[str, str]:

@@ -6,12 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 from PIL import Image
 from torch import Tensor
 
 from pairsynth import console, devices, exploration, images, mixture, verification
+from pairsynth import replay as replaying
 from pairsynth.artifacts import check_outputs, write_picture
 from pairsynth.errors import InputError
 from pairsynth.mappings import Mappings, load_mappings
@@ -191,7 +193,11 @@ def profile(
 
 
 @console.command(app)
-def verify(data: Data = Path("data")) -> None:
+def verify(
+    data: Data = Path("data"),
+    replay: Annotated[int, typer.Option(min=0, help="Random pairs to make again.")] = 0,
+    device: Device = "auto",
+) -> None:
     """Read every artifact whole and check that they belong together."""
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; run: dvc repro")
@@ -203,6 +209,31 @@ def verify(data: Data = Path("data")) -> None:
         damaged += [finding] if finding.sound is False else []
     if damaged:
         raise InputError(f"{len(damaged)} damaged: {', '.join(f.detail for f in damaged)}")
+    if replay:
+        _replay(data, replaying.some(data / "synthetic", replay, np.random.default_rng()), device)
+
+
+@console.command(app)
+def replay(
+    pairs: Annotated[list[str], typer.Argument(help="Ids, like pair-0000123.")],
+    data: Data = Path("data"),
+    device: Device = "auto",
+) -> None:
+    """Make pairs of the data set again and say whether they are the same bytes."""
+    _replay(data, pairs, device)
+
+
+def _replay(data: Path, pairs: list[str], device: str) -> None:
+    workshop = replaying.Workshop(data / "synthetic", device)
+    for difference in workshop.differences:
+        typer.echo(f"notice: {difference} than when the pairs were made", err=True)
+    odd = 0
+    for one in workshop.replays(pairs):
+        typer.echo(str(one))
+        odd += bool(one.odd)
+    if odd:
+        reasons = "; ".join(workshop.differences) or "nothing that the manifest names is another"
+        raise InputError(f"{odd} of {len(pairs)} pairs came out another ({reasons})")
 
 
 # ---------------------------------------------------------------- what the user gave

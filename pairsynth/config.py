@@ -23,7 +23,7 @@ SECTIONS = {
     "train_gan": "pairsynth.gan_training:GanConfig",
     "train_captioner": "pairsynth.captioner_training:CaptionerConfig",
     "fit_gmm": "pairsynth.mixture_fitting:MixtureConfig",
-    "synthesize": "pairsynth.synthesis:SynthesisConfig",
+    "synthesize": "pairsynth.latents:SynthesisConfig",
     "evaluate": "pairsynth.evaluation.context:EvaluationConfig",
 }
 # Old names of parameters, by which older copies of params.yaml may still call them.

@@ -1,31 +1,40 @@
-"""The dataset that comes out: its schema, its card, and a torch `Dataset` over its shards."""
+"""The dataset that comes out: its folder, its schema, its manifest.
 
-import bisect
+    README.md, manifest.json                the card; what made the rows, and every file's SHA-256
+    data/train-00000-of-00004.parquet       the pairs, `PAIRS_PER_SHARD` numbers to a shard
+    refused/refused-00000-of-00001.parquet  some of the candidates that did not become pairs
+
+Which pairs a shard holds follows from their numbers alone, so shard k has the same bytes whoever
+makes it, and in whatever order.
+"""
+
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from torch.utils.data import Dataset
 
+from pairsynth import card
 from pairsynth.artifacts import (
     IMAGE,
-    ShardWriter,
     check_source,
     file_digest,
+    read_shard,
+    read_shards,
     remake,
     rounded,
+    shard_name,
     shards,
     write_json,
+    write_shard,
     write_whole,
 )
 from pairsynth.errors import InputError
-from pairsynth.images import decode, to_network, to_tensor
 
 PAIRS = pa.schema(
     [
@@ -34,7 +43,7 @@ PAIRS = pa.schema(
         ("caption", pa.string()),
         ("strategy", pa.string()),
         ("source_ids", pa.list_(pa.string())),
-        ("lambda", pa.float32()),
+        ("blend_weight", pa.float32()),
         ("component", pa.int32()),
         ("seed", pa.int64()),
         ("class_id", pa.int32()),
@@ -68,65 +77,11 @@ REFUSED = pa.schema(
 )
 SHOWN_OF_EACH = 60
 MANIFEST = "manifest.json"
+# What pairs are made from, as the manifest names it.
+INPUTS = ("pictures", "embeddings", "encoder", "gan", "captioner", "mixtures")
 
-CARD = """---
-configs:
-- config_name: default
-  data_files:
-  - split: train
-    path: train-*.parquet
-task_categories:
-- image-to-text
-- text-to-image
-tags:
-- synthetic
----
-# Synthetic pairs of image and caption
-
-{pairs:,} synthetic pairs: pictures of {size} x {size} pixels and their captions, made by pairsynth
-from {source_pictures:,} captioned pictures (digest {made_from[pictures]}, seed {seed}), after
-Xie and Bao, *Synthesizing Novel Pairs of Image and Text* (arXiv 1712.06682).
-
-| strategy | pairs |
-| --- | ---: |
-{strategies}
-
-| novelty | pairs |
-| --- | ---: |
-{novelty}
-
-Of the candidates tried these were refused; `refused/` shows the first {shown} of each reason. A
-pair without any candidate that is new is left out and its number goes to no other: {left_out:,}.
-
-| refused because | candidates |
-| --- | ---: |
-{refused}
-
-A picture counts as seen where it is nearer to a training picture than {distance:.4f} (root mean
-square difference of 16 x 16 thumbnails), where it is far nearer to one than to all others, or
-where it has nearly the hashes of one. Of real held-out pictures {false_alarms:.0%} at most are so
-near. A caption counts as seen where it stands word for word among the training captions.
-
-## Columns
-| column | meaning |
-| --- | --- |
-| pair_id | `pair-NNNNNNN`; the same number is the same pair in every run of the same seed |
-| image, caption | the pair; the picture is a PNG file in `bytes` |
-| strategy | text_prototype, text_density, image_prototype or image_density: where it started |
-| source_ids, lambda | prototypes: both sources (`image_id#caption` for text), the first's share |
-| component | density: the component of the mixture |
-| seed | the seed of the run |
-| class_id, class_name | where both sources are of one class |
-| consistency | cosine of the caption's and the picture's vectors, by the encoder that made psi |
-| novelty, caption_seen | what is new: the whole, one part, only the combination, nothing |
-| nearest_image_id, nearest_image_distance | the nearest training picture, mirrored or not |
-| nearest_image_ratio | that distance over the distance to the second nearest; a copy's is near 0 |
-| nearest_caption, nearest_caption_similarity | the nearest training caption, by psi |
-| nearest_caption_id | `image_id#caption` of it |
-
-Made by machine: the captions describe the pictures as far as a small captioner sees. The licence
-of the pictures it was made from binds what was learned from them.
-"""
+PAIRS_PER_SHARD = 1000
+DATA, REFUSED_DATA = "data", "refused"
 
 
 class Refusals:
@@ -147,44 +102,152 @@ class Refusals:
             self.rows.append(row())
 
 
+# ---------------------------------------------------------------- writing
+
+
+def pair_id(number: int) -> str:
+    """What pair `number` is called."""
+    return f"pair-{number:07}"
+
+
+def number_of(pair: str) -> int:
+    """The number of the pair that is called `pair`.
+
+    Raises:
+        InputError: where it is the name of none.
+    """
+    digits = pair.removeprefix("pair-")
+    if digits == pair or not digits.isascii() or not digits.isdecimal():
+        raise InputError(f"{pair!r} is the name of no pair; they are called like {pair_id(123)}")
+    return int(digits)
+
+
+def shards_for(tried: int) -> int:
+    """How many shards the pairs 0 to `tried` - 1 are written to."""
+    return max(1, -(-tried // PAIRS_PER_SHARD))
+
+
+def write_pairs_shard(
+    folder: Path, number: int, total: int, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write shard `number` of `total`, whose pairs are those of its numbers, into `folder`/data."""
+    (folder / DATA).mkdir(exist_ok=True)
+    write_shard(folder / DATA / shard_name("train", number, total), map(dict, rows), PAIRS)
+
+
 def write_pairs(
     folder: Path,
     rows: Iterable[Mapping[str, Any]],
+    tried: int,
     facts: Mapping[str, Any],
     refusals: Refusals | None = None,
 ) -> None:
-    """Write shards, card and manifest of a dataset into `folder`, row by row.
+    """Write a whole dataset into `folder`, row by row.
+
+    rows: the pairs 0 to `tried` - 1 in order, but for those left out. facts, refusals: as of
+    `complete`; the refusals may fill up while `rows` are made.
+    """
+    total, done = shards_for(tried), 0
+    shard = groupby(rows, lambda row: number_of(row["pair_id"]) // PAIRS_PER_SHARD)
+    for number, group in shard:
+        for empty in range(done, number):
+            write_pairs_shard(folder, empty, total, ())
+        write_pairs_shard(folder, number, total, group)
+        done = number + 1
+    for empty in range(done, total):
+        write_pairs_shard(folder, empty, total, ())
+    complete(folder, facts, refusals or Refusals())
+
+
+def complete(folder: Path, facts: Mapping[str, Any], refusals: Refusals) -> None:
+    """Write refused candidates, card and manifest beside the shards that are in `folder`/data.
 
     facts: source_pictures, made_from (digests by name), seed, size, distance and false_alarms for
-    the card, and whatever else the manifest is to tell. refusals: may fill up while `rows` are
-    made.
+    the card, and whatever else the manifest is to tell.
     """
-    refusals = refusals or Refusals()
-    strategies: Counter[str] = Counter()
-    novelty: Counter[str] = Counter()
-    with ShardWriter(folder, "train", PAIRS) as writer:
-        for row in rows:
-            writer.write(dict(row))
-            strategies[row["strategy"]] += 1
-            novelty[row["novelty"]] += 1
-    (folder / "refused").mkdir()
-    with ShardWriter(folder / "refused", "refused", REFUSED) as writer:
-        for row in refusals.rows:
-            writer.write(row)
-    tables = {"strategies": strategies, "novelty": novelty, "refused": refusals.counts}
-    told = {**facts, "pairs": strategies.total(), "left_out": refusals.left_out}
-    lines = {name: _lines(table) for name, table in tables.items()}
-    write_whole(folder / "README.md", CARD.format(shown=SHOWN_OF_EACH, **told, **lines).encode())
-    files = {str(path.relative_to(folder)): file_digest(path) for path in _files(folder)}
+    (folder / REFUSED_DATA).mkdir()
+    one = folder / REFUSED_DATA / shard_name("refused", 0, 1)
+    write_shard(one, refusals.rows, REFUSED)
+    tables = {name: _count(folder, name) for name in ("strategy", "novelty")}
+    tables["refused"] = refusals.counts
+    pairs = tables["strategy"].total()
+    told = {**facts, "pairs": pairs, "left_out": refusals.left_out}
+    configs = {"default": _config(folder, DATA, "train")}
+    if refusals.rows:  # Hugging Face's reader refuses a split without rows
+        configs["refused"] = _config(folder, REFUSED_DATA, "refused")
+    first = read_shard(pair_shards(folder)[0], ["caption"])["caption"]
+    language = card.language_of(first.to_pylist())
+    words = card.card({**told, "language": language, "configs": configs}, tables, SHOWN_OF_EACH)
+    write_whole(folder / "README.md", words.encode())
+    files = {name: file_digest(path) for name, path in _files(folder).items()}
     told |= {"refused": dict(sorted(refusals.counts.items())), "sha256": files}
     told = rounded(told)
     write_json(folder / MANIFEST, {**told, "digest": _digest(told)})
 
 
-def _files(folder: Path) -> list[Path]:
-    """Every file below the folder but the manifest."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return [path for path in found if path != folder / MANIFEST]
+def _count(folder: Path, column: str) -> Counter[str]:
+    """How often each word stands in `column`, shard by shard."""
+    counts: Counter[str] = Counter()
+    for path in pair_shards(folder):
+        counts.update(read_shard(path, [column])[column].to_pylist())
+    return counts
+
+
+def _config(folder: Path, data: str, stem: str) -> dict[str, Any]:
+    """What the card tells of the shards in one subfolder."""
+    files = shards(folder / data, stem)
+    facts = [pq.read_metadata(file) for file in files]
+    groups = [one.row_group(i) for one in facts for i in range(one.num_row_groups)]
+    content = "".join(map(file_digest, files))
+    return {
+        "path": f"{data}/{stem}-*.parquet",
+        "digest": hashlib.sha256(content.encode()).hexdigest(),
+        "num_bytes": sum(group.total_byte_size for group in groups),
+        "num_examples": sum(one.num_rows for one in facts),
+        "download_size": sum(file.stat().st_size for file in files),
+    }
+
+
+# ---------------------------------------------------------------- reading
+
+
+def pair_shards(folder: Path) -> list[Path]:
+    """The files that hold the pairs, in order, none missing.
+
+    Raises:
+        InputError: where one is missing, or the dataset is an older pairsynth's.
+    """
+    if list(folder.glob("train-*.parquet")) and not (folder / DATA).exists():
+        raise InputError(
+            f"{folder} is of an older pairsynth: its shards lie beside the card, and blend_weight "
+            f"is called lambda; {remake(folder)}"
+        )
+    return shards(folder / DATA, "train")
+
+
+def read_rows(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    """All pairs of the dataset in `folder`, or these columns of them, checked page by page.
+
+    Raises:
+        InputError: naming what is missing or damaged.
+    """
+    pair_shards(folder)
+    return read_shards(folder / DATA, "train", columns)
+
+
+def read_refused(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    """The candidates shown that did not become pairs; see `read_rows`."""
+    return read_shards(folder / REFUSED_DATA, "refused", columns)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Whatever lies below the folder, but for the manifest and folders that hold something."""
+    found = (path for path in sorted(folder.rglob("*")) if path != folder / MANIFEST)
+    return {
+        str(path.relative_to(folder)): path
+        for path in found
+        if path.is_symlink() or not path.is_dir() or not any(path.iterdir())
+    }
 
 
 def _digest(told: Mapping[str, Any]) -> str:
@@ -192,12 +255,27 @@ def _digest(told: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _lines(table: Counter[str]) -> str:
-    return "\n".join(f"| {name} | {count:,} |" for name, count in sorted(table.items()))
+def read_told(folder: Path) -> dict[str, Any]:
+    """What the manifest tells; the files themselves are not looked at.
+
+    Raises:
+        InputError: where it is missing or damaged.
+    """
+    pair_shards(folder)
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        stated = manifest.pop("digest")
+        manifest["sha256"] = {name: str(one) for name, one in manifest["sha256"].items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is missing or damaged ({error}); {remake(folder)}") from error
+    if stated != _digest(manifest):
+        raise InputError(f"{path} is damaged: its digest does not match; {remake(folder)}")
+    return manifest
 
 
 def read_manifest(folder: Path, **wanted: str) -> dict[str, Any]:
-    """What `write_pairs` told of a dataset, every file of it checked against that.
+    """What the manifest tells of a dataset, every file of it checked against that.
 
     wanted: digests, by name, of what the pairs must have been made from.
 
@@ -205,17 +283,8 @@ def read_manifest(folder: Path, **wanted: str) -> dict[str, Any]:
         InputError: where a file or the manifest is missing or damaged, a file is not the one that
             the manifest tells of, or is one that it does not tell of.
     """
-    shards(folder, "train")
-    path = folder / MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        stated = manifest.pop("digest")
-        told = {name: str(digest) for name, digest in manifest["sha256"].items()}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is missing or damaged ({error}); {remake(folder)}") from error
-    if stated != _digest(manifest):
-        raise InputError(f"{path} is damaged: its digest does not match; {remake(folder)}")
-    found = {str(file.relative_to(folder)): file for file in _files(folder)}
+    manifest, path = read_told(folder), folder / MANIFEST
+    told, found = manifest["sha256"], _files(folder)
     gone = sorted(told.keys() - found)
     if gone:
         raise InputError(f"{folder}: {', '.join(gone)} of {path} is missing; {remake(folder)}")
@@ -225,61 +294,7 @@ def read_manifest(folder: Path, **wanted: str) -> dict[str, Any]:
             f"{folder}: {', '.join(foreign)} is not of this data set, as {path} tells; move it away"
         )
     for name, file in found.items():
-        if told[name] != file_digest(file):
+        if not file.is_file() or told[name] != file_digest(file):
             raise InputError(f"{file} is not the file that {path} tells of; {remake(folder)}")
     check_source(folder, manifest.get("made_from", {}), **wanted)
     return manifest
-
-
-class PairDataset(Dataset[dict[str, Any]]):
-    """Pairs as a map-style torch dataset; one row group at a time is in memory.
-
-    An item has every column of its row, `image` as float32 (3, S, S) in [-1, 1].
-    """
-
-    def __init__(
-        self, folder: str | Path, where: Callable[[Mapping[str, Any]], bool] | None = None
-    ) -> None:
-        """folder: the dataset's. where: keep only the rows (without image) it is true of."""
-        self.held: tuple[int, pa.Table] = (-1, PAIRS.empty_table())
-        self.groups: list[tuple[Path, int]] = []
-        self.rows: list[int] = []
-        self.starts = [0]
-        for path in shards(Path(folder), "train"):
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    self.groups.append((path, group))
-                    self.starts.append(self.starts[-1] + file.metadata.row_group(group).num_rows)
-                if where is not None:
-                    columns = [name for name in file.schema_arrow.names if name != "image"]
-                    base = self.starts[-1] - file.metadata.num_rows
-                    kept = enumerate(file.read(columns=columns).to_pylist())
-                    self.rows += [base + i for i, row in kept if where(row)]
-        if where is None:
-            self.rows = list(range(self.starts[-1]))
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        row = self.rows[index]
-        group = bisect.bisect_right(self.starts, row) - 1
-        if self.held[0] != group:
-            self.held = (group, _read_group(*self.groups[group]))
-        item = self.held[1].slice(row - self.starts[group], 1).to_pylist()[0]
-        picture = to_tensor(decode(item["image"]["bytes"]))
-        return {**item, "image": to_network(picture[None])[0].contiguous()}
-
-    def __iter__(self) -> Any:
-        return (self[i] for i in range(len(self)))
-
-
-def _read_group(path: Path, group: int) -> pa.Table:
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        return file.read_row_group(group)
-
-
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """A batch for a `DataLoader`: images stacked (N, 3, S, S), all else as lists."""
-    batch: dict[str, Any] = {key: [item[key] for item in items] for key in items[0]}
-    return {**batch, "image": torch.stack(batch["image"])}

@@ -2,18 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards, remake
-from pairsynth.errors import InputError
+from pairsynth.artifacts import (
+    SPLITS,
+    check_source,
+    made_from,
+    read_shard,
+    read_shards,
+    remake,
+    shards,
+)
+from pairsynth.errors import InputError, is_out_of_memory
 from pairsynth.images import center_crop, decode, to_tensor
 from pairsynth.memory import check_bytes
 
@@ -70,6 +79,26 @@ def _row_digest(image_id: str, pixels: Tensor, captions: Sequence[str]) -> str:
     return hashlib.sha256(told + pixels.contiguous().numpy().tobytes()).hexdigest()[:16]
 
 
+def pixel_bytes(folder: Path, split: str) -> int:
+    """How many bytes the pixels of a split of data/pictures are in memory, by its first picture.
+
+    Of one that cannot be read 0: `read_pictures` says why.
+    """
+    rows = one = 0
+    try:
+        for path in shards(folder, split):
+            with pq.ParquetFile(path) as file:
+                if not one and file.metadata.num_rows:
+                    first = next(file.iter_batches(batch_size=1, columns=["image"]))
+                    one = to_tensor(decode(first["image"][0]["bytes"].as_py())).numel()
+                rows += file.metadata.num_rows
+    except (InputError, OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        if is_out_of_memory(error):
+            raise
+        return 0
+    return rows * one
+
+
 def read_pictures(folder: Path, split: str) -> Pictures:
     """Read one split of data/pictures.
 
@@ -78,14 +107,20 @@ def read_pictures(folder: Path, split: str) -> Pictures:
             that stands there twice or in another split as well.
     """
     _check_ids(folder, split)
-    table = read_shards(folder, split).to_pydict()
-    one = to_tensor(decode(table["image"][0]["bytes"])).numel() if table["image"] else 0
+    names = ["image_id", "class_id", "class_name", "captions", "attributes"]
+    table = read_shards(folder, split, names).to_pydict()
+    files, count = shards(folder, split), len(table["image_id"])
     check_bytes(
-        2 * one * len(table["image"]),  # one by one, then together
-        f"{folder}: its {len(table['image']):,} {split} pictures",
+        # All pixels, and the files of one shard after another.
+        pixel_bytes(folder, split) + max(file.stat().st_size for file in files),
+        f"{folder}: its {count:,} {split} pictures",
         "lower download.image_size, or make fewer of them",
     )
-    pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in table["image"]])
+    pixels = torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+    for row, data in enumerate(_image_files(files)):
+        one = to_tensor(decode(data))
+        pixels = pixels if row else torch.empty(count, *one.shape, dtype=torch.uint8)
+        pixels[row] = one
     attributes = [json.loads(row) for row in table["attributes"] if row is not None]
     return Pictures(
         table["image_id"],
@@ -95,6 +130,13 @@ def read_pictures(folder: Path, split: str) -> Pictures:
         table["captions"],
         attributes if len(attributes) == len(pixels) else None,
     )
+
+
+def _image_files(files: Sequence[Path]) -> Iterator[bytes]:
+    """The image file of each row, with one shard in memory at a time."""
+    for path in files:
+        for image in read_shard(path, ["image"])["image"]:
+            yield image["bytes"].as_py()
 
 
 def _check_ids(folder: Path, split: str) -> None:
@@ -123,6 +165,12 @@ class Embeddings:
 
     image: Tensor
     psi: Tensor
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of all the vectors, in their order."""
+        stored = (one.contiguous().numpy().tobytes() for one in (self.image, self.psi))
+        return hashlib.sha256(b"".join(stored)).hexdigest()[:16]
 
 
 def read_embeddings(folder: Path, split: str, pictures: Pictures, encoder: str) -> Embeddings:

@@ -122,7 +122,7 @@ def fit(picture: Image.Image, size: int) -> Image.Image:
 def encode(picture: Image.Image) -> bytes:
     """PNG bytes of `picture`; the same pixels always give the same bytes."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=6)
+    picture.save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()
 
 

@@ -12,7 +12,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -114,25 +115,58 @@ def begin(stage: str, inputs: Sequence[Path], **facts: object) -> Resume:
     Raises:
         InputError: where another process is at the same training, or the folder is read-only.
     """
-    named = os.environ.get("PAIRSYNTH_RESUME_DIR")
-    root = Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".resume"
-    folder = root / stage / fingerprint(inputs, **facts)
+    folder = _root() / stage / fingerprint(inputs, **facts)
     if not parallel.rank():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            _lock(folder)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{stage}: another process is at this very training; wait for it or stop it"
-            ) from error
-        except OSError as error:
-            raise InputError(f"{folder}: {error.strerror}; set PAIRSYNTH_RESUME_DIR") from error
+        _hold(stage, folder, "training", fcntl.LOCK_EX)
     return Resume(stage, folder)
 
 
-def _lock(folder: Path) -> None:
-    """Held until this process ends, however it ends."""
-    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+@contextmanager
+def parts(stage: str, name: str, alone: bool) -> Iterator[Path]:
+    """A folder for the finished parts of work that `name`, a fingerprint, stands for.
+
+    alone: whether no other process may be at it; the folder then goes when the block ends without
+    an error. Otherwise others may fill it at the same time.
+
+    Raises:
+        InputError: where another process is in the way, or the folder is read-only.
+    """
+    folder = _root() / stage / name
+    lock = _hold(stage, folder, "work", fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    try:
+        yield folder
+        if alone:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _root() -> Path:
+    named = os.environ.get("PAIRSYNTH_RESUME_DIR")
+    return Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".resume"
+
+
+def _hold(stage: str, folder: Path, what: str, how: int) -> int:
+    """Make and lock `folder`; held until the number is closed or this process ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _lock(folder, how)
+    except BlockingIOError as error:
+        raise InputError(
+            f"{stage}: another process is at this very {what}; wait for it or stop it"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}; set PAIRSYNTH_RESUME_DIR") from error
+
+
+def _lock(folder: Path, how: int) -> int:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, how | fcntl.LOCK_NB)
+    except OSError:
+        os.close(number)
+        raise
+    return number
 
 
 def fingerprint(inputs: Sequence[Path], **facts: object) -> str:

@@ -1,14 +1,14 @@
 """Novel pairs by the full 2 x 2: {prototype, density} x {text, image} (Xie and Bao, 2017).
 
 Every pair draws from its own stream of rng and is made in the block of pairs that its
-number falls in, so pair i is the same whatever the number of pairs.
+number falls in, so pair i is the same whatever the number of pairs and whoever makes it.
 
 Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
 """
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from pairsynth import seeds
-from pairsynth.artifacts import read_shards
-from pairsynth.config import check, check_between
-from pairsynth.dataset import Refusals
+from pairsynth.dataset import Refusals, pair_id, read_rows
 from pairsynth.decoding import MAX_WORDS
-from pairsynth.errors import InputError
-from pairsynth.examples import Embeddings, Pictures
-from pairsynth.images import center_crop, encode, to_picture
-from pairsynth.mappings import Mappings, between
+from pairsynth.filters import FILTERS, Looks
+from pairsynth.images import encode, to_picture
+from pairsynth.latents import FILLING, STRATEGIES, Latent, SynthesisInputs, settle
+from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import (
     COPY,
     FALSE_ALARMS,
@@ -34,168 +32,18 @@ from pairsynth.metrics.novelty import (
     NEW,
     RECOMBINATION,
     Novelty,
-    NoveltyIndex,
+    hashes,
 )
-from pairsynth.mixture import Mixture
+from pairsynth.text import normalize
 
-BLOCK = 64
+BLOCK = 50
 
-CLASSES = ("same", "other", "any")
-
-# Why a candidate does not become a pair: nothing of it is new, less than of another, or another
-# agrees better.
+# Why a candidate does not become a pair: nothing of it is new, a filter refuses it, it is there
+# already, less of it is new than of another, or another agrees better.
 NOT_NEW = (COPY, RECOMBINATION)
+DUPLICATE = "duplicate"
 LESS_NEW, LESS_CONSISTENT = "less new", "less consistent"
-REASONS = (*NOT_NEW, LESS_NEW, LESS_CONSISTENT)
-
-
-@dataclass(frozen=True)
-class SynthesisConfig:
-    """Section `synthesize` of params.yaml.
-
-    pairs: pairs to try; one whose every candidate stands in the train split is left out.
-    text_prototype: share of pairs from psi between two captions.
-    text_density: share of pairs from psi drawn from the mixture over captions.
-    image_prototype: share of pairs from phi between two pictures.
-    image_density: share of pairs from phi drawn from the mixture over pictures.
-    classes: whether the two of a prototype are of the same class, of another, or any two.
-    margin: lambda is drawn evenly between this and 1 minus this.
-    candidates: tries for each; of those whose both halves are new, or else of those of which one
-        half is, the one whose caption and picture agree most is kept.
-    """
-
-    pairs: int
-    text_prototype: float
-    text_density: float
-    image_prototype: float
-    image_density: float
-    classes: str
-    margin: float
-    candidates: int
-
-    def __post_init__(self) -> None:
-        check_between(self, 0, 10_000_000, "pairs")
-        check_between(self, 0, 1_000_000, *STRATEGIES)
-        check(sum(self.shares) > 0, "text_prototype", 0, "above 0 for one strategy at least")
-        check(self.classes in CLASSES, "classes", self.classes, f"one of {CLASSES}")
-        check(0 <= self.margin <= 0.5, "margin", self.margin, "0 to 0.5")
-        check_between(self, 1, 100, "candidates")
-
-    @property
-    def shares(self) -> list[float]:
-        """The four shares, in the order of `STRATEGIES`."""
-        return [getattr(self, key) for key in STRATEGIES]
-
-
-@dataclass(frozen=True)
-class SynthesisInputs:
-    """What synthesis draws from: train pictures, their psi, the mixtures, the networks.
-
-    made_from: digests, by name, of all of these.
-    """
-
-    pictures: Pictures
-    embeddings: Embeddings
-    mixtures: Mapping[str, Mixture]
-    mappings: Mappings
-    novelty: NoveltyIndex
-    config: SynthesisConfig
-    seed: int
-    made_from: Mapping[str, str]
-    by_class: dict[int, list[int]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        if len(self.pictures) < 2:
-            raise InputError("synthesize: fewer than two train pictures; nothing lies between")
-        groups: dict[int, list[int]] = {}
-        for row, class_id in enumerate(self.pictures.class_ids.tolist()):
-            groups.setdefault(class_id, []).append(row)
-        object.__setattr__(self, "by_class", groups)
-
-
-@dataclass(frozen=True)
-class Latent:
-    """Where a pair starts: a psi (D) or a phi (C, 4, 4), and how it was come by.
-
-    sources: "image_id" or "image_id#caption" of the two of a prototype. share: its lambda.
-    component: of the mixture. class_id: where both sources are of one known class.
-    """
-
-    vector: Tensor
-    sources: list[str]
-    share: float | None = None
-    component: int | None = None
-    class_id: int | None = None
-
-
-def text_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
-    """lambda psi(t_i) + (1 - lambda) psi(t_j)."""
-    rows = _two_pictures(world, rng)
-    places = [int(rng.integers(len(world.pictures.captions[row]))) for row in rows]
-    share = _share(world, rng)
-    first = world.pictures.first_caption
-    left, right = (
-        world.embeddings.psi[int(first[r]) + p] for r, p in zip(rows, places, strict=True)
-    )
-    sources = [f"{world.pictures.ids[r]}#{p}" for r, p in zip(rows, places, strict=True)]
-    vector = between(left, right, torch.tensor(share))
-    return Latent(vector, sources, share, class_id=_common_class(world, rows))
-
-
-def text_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
-    """psi* from the mixture over captions."""
-    vector, component = world.mixtures["psi"].sample(rng)
-    return Latent(F.normalize(torch.from_numpy(vector).float(), dim=0), [], component=component)
-
-
-def image_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
-    """lambda phi(v_i) + (1 - lambda) phi(v_j)."""
-    rows = _two_pictures(world, rng)
-    share = _share(world, rng)
-    pixels = center_crop(world.pictures.pixels[rows], world.mappings.gan.size)
-    left, right = world.mappings.phi(pixels).cpu()
-    sources = [world.pictures.ids[row] for row in rows]
-    vector = share * left + (1 - share) * right
-    return Latent(vector, sources, share, class_id=_common_class(world, rows))
-
-
-def image_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
-    """phi* from the mixture over pictures, mapped back through its PCA."""
-    vector, component = world.mixtures["phi"].sample(rng)
-    return Latent(torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)), [], None, component)
-
-
-STRATEGIES: Mapping[str, Callable[[SynthesisInputs, np.random.Generator], Latent]] = {
-    "text_prototype": text_prototype,
-    "text_density": text_density,
-    "image_prototype": image_prototype,
-    "image_density": image_density,
-}
-
-
-def _share(world: SynthesisInputs, rng: np.random.Generator) -> float:
-    margin = world.config.margin
-    return float(rng.uniform(margin, 1 - margin))
-
-
-def _common_class(world: SynthesisInputs, rows: list[int]) -> int | None:
-    left, right = (int(world.pictures.class_ids[row]) for row in rows)
-    return left if left == right >= 0 else None
-
-
-def _two_pictures(world: SynthesisInputs, rng: np.random.Generator) -> list[int]:
-    """Two rows, by the rule of `classes`; any other where the class has no other picture."""
-    count = len(world.pictures)
-    left = int(rng.integers(count))
-    siblings = world.by_class[int(world.pictures.class_ids[left])]
-    if world.config.classes == "same" and len(siblings) > 1:
-        right = siblings[int(rng.integers(len(siblings) - 1))]
-        return [left, right if right != left else siblings[-1]]
-    while True:
-        right = int(rng.integers(count))
-        other = world.config.classes != "other" or len(siblings) == count
-        if right != left and (other or right not in siblings):
-            return [left, right]
+REASONS = (*NOT_NEW, *FILTERS, DUPLICATE, LESS_NEW, LESS_CONSISTENT)
 
 
 # ---------------------------------------------------------------- closing a pair
@@ -203,7 +51,10 @@ def _two_pictures(world: SynthesisInputs, rng: np.random.Generator) -> list[int]
 
 @dataclass(frozen=True)
 class Pair:
-    """A finished pair. consistency: cosine of psi(caption) and the picture's joint vector."""
+    """A finished pair. consistency: cosine of psi(caption) and the picture's joint vector.
+
+    fault: the filter that refuses it, and why; None where it is sound.
+    """
 
     number: int
     strategy: str
@@ -212,6 +63,7 @@ class Pair:
     caption: str
     consistency: float
     novelty: Novelty
+    fault: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -225,7 +77,9 @@ class Choice:
         """Each candidate refused, its reason (one of `REASONS`), and the reason in words."""
         for pair in self.refused:
             nearest = pair.novelty.nearest_image
-            if pair.novelty.kind == COPY:
+            if pair.fault is not None:
+                yield pair, *pair.fault
+            elif pair.novelty.kind == COPY:
                 yield pair, COPY, f"copy of {nearest} and its caption"
             elif pair.novelty.kind == RECOMBINATION:
                 yield pair, RECOMBINATION, f"picture of {nearest}, caption of another: both seen"
@@ -247,32 +101,51 @@ class Draft:
     draws: Tensor
 
 
-def synthesize(world: SynthesisInputs, refusals: Refusals | None = None) -> Iterator[Pair]:
-    """The pairs 0 to `config.pairs` - 1 in order, but for those of which no candidate is new.
+def synthesize(
+    world: SynthesisInputs, refusals: Refusals | None = None, numbers: range | None = None
+) -> Iterator[Pair]:
+    """The pairs of these numbers in order, but for those of which no candidate is to be kept.
 
     Block by block: memory does not grow with their number. refusals: told of all the others.
+    numbers: all of a run from the begin of a block on; None: 0 to `config.pairs` - 1. Among them
+    no pair is there twice.
     """
     refusals = refusals or Refusals()
-    for start in range(0, world.config.pairs, BLOCK):
+    numbers = range(world.config.pairs) if numbers is None else numbers
+    kept: dict[str, list[Pair]] = {}
+    for start in range(numbers.start, numbers.stop, BLOCK):
         block = close(world, [draft(world, number) for number in range(start, start + BLOCK)])
-        for choice in block[: world.config.pairs - start]:
-            _account(refusals, choice)
-            if choice.kept is not None:
+        for choice in block[: numbers.stop - start]:
+            refused = list(choice.reasons())
+            twin = choice.kept and _twin(world, choice.kept, kept)
+            if choice.kept and twin:
+                refused.append((choice.kept, DUPLICATE, f"the same as {pair_id(twin.number)}"))
+            for row in refused:
+                refusals.add(row[1], functools.partial(_refused_row, *row))
+            refusals.left_out += bool(twin) or choice.kept is None
+            if choice.kept is not None and not twin:
+                kept.setdefault(normalize(choice.kept.caption), []).append(choice.kept)
                 yield choice.kept
 
 
-def _account(refusals: Refusals, choice: Choice) -> None:
-    refusals.left_out += choice.kept is None
-    for pair, reason, why in choice.reasons():
-        refusals.add(reason, functools.partial(_refused_row, pair, reason, why))
+def _twin(world: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -> Pair | None:
+    """The first of the `kept`, by caption, with the words of `pair` and nearly its image."""
+    others = kept.get(normalize(pair.caption), [])
+    if not others:
+        return None
+    own, *theirs = hashes(torch.stack([one.pixels for one in (pair, *others)]))
+    apart = [float((own - one).square().mean().sqrt()) for one in theirs]
+    near = (one for one, far in zip(others, apart, strict=True) if world.novelty.is_twin(far))
+    return next(near, None)
 
 
 def draft(world: SynthesisInputs, number: int) -> Draft:
     """Everything about pair `number` that is left to chance."""
     rng = seeds.stream(world.seed, "pair", number)
-    shares = np.array(world.config.shares)
+    filling = number >= FILLING
+    shares = np.array(world.config.filling_shares if filling else world.config.shares)
     strategy = list(STRATEGIES)[int(rng.choice(len(shares), p=shares / shares.sum()))]
-    latent = STRATEGIES[strategy](world, rng)
+    latent = STRATEGIES[strategy](world.drawing(number), rng)
     tries = world.config.candidates
     noise = torch.from_numpy(rng.standard_normal((tries, world.mappings.gan.noise))).float()
     draws = torch.from_numpy(rng.random((tries, MAX_WORDS))).float()
@@ -281,14 +154,24 @@ def draft(world: SynthesisInputs, number: int) -> Draft:
 
 def close(world: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
     """Carry each latent into the other domain and back, and choose among the candidates."""
+    latents = settle(world, [one.latent for one in drafts])
+    drafts = [replace(one, latent=latent) for one, latent in zip(drafts, latents, strict=True)]
     chosen: dict[int, Choice] = {}
     for source, carry in (("text", _from_text), ("image", _from_image)):
         group = [one for one in drafts if one.strategy.startswith(source)]
         if group:
-            tried = iter(_candidates(world, group, carry))
+            with parametrize.cached():  # the spectral norm of a layer once, not at every look
+                tried = iter(_candidates(world, group, carry))
             for one in group:
-                chosen[one.number] = choose(list(islice(tried, world.config.candidates)))
+                chosen[one.number] = screen(list(islice(tried, world.config.candidates)))
     return [chosen[one.number] for one in drafts]
+
+
+def screen(candidates: list[Pair]) -> Choice:
+    """Choose among the candidates that no filter refuses."""
+    choice = choose([pair for pair in candidates if pair.fault is None])
+    faulty = [pair for pair in candidates if pair.fault is not None]
+    return Choice(choice.kept, [*faulty, *choice.refused])
 
 
 def choose(candidates: list[Pair]) -> Choice:
@@ -335,11 +218,13 @@ def _candidates(world: SynthesisInputs, group: list[Draft], carry: Carry) -> lis
     noise, draws = (torch.cat([getattr(one, k) for one in group]) for k in ("noise", "draws"))
     pixels, captions = carry(world.mappings, latents, noise, draws)
     psi = world.mappings.psi(captions)
-    scores = (psi * world.mappings.encoder.embed_images(pixels)).sum(1).tolist()
+    scores = (psi * world.mappings.encoder.embed_images(pixels)).sum(1)
     novelty = world.novelty.judge(pixels, captions, psi)
+    looks = Looks(pixels=pixels, captions=captions, consistency=scores)
+    columns = (pixels, captions, scores.tolist(), novelty, world.thresholds.faults(looks))
     return [
         Pair(one.number, one.strategy, one.latent, *row)
-        for one, *row in zip(owners, pixels, captions, scores, novelty, strict=True)
+        for one, *row in zip(owners, *columns, strict=True)
     ]
 
 
@@ -352,12 +237,12 @@ def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, An
     for pair in pairs:
         latent, new = pair.latent, pair.novelty
         yield {
-            "pair_id": _pair_id(pair),
+            "pair_id": pair_id(pair.number),
             "image": _image(pair),
             "caption": pair.caption,
             "strategy": pair.strategy,
             "source_ids": latent.sources,
-            "lambda": latent.share,
+            "blend_weight": latent.share,
             "component": latent.component,
             "seed": world.seed,
             "class_id": latent.class_id,
@@ -377,7 +262,7 @@ def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, An
 def _refused_row(pair: Pair, reason: str, why: str) -> dict[str, Any]:
     """A candidate as a row of `dataset.REFUSED`."""
     return {
-        "pair_id": _pair_id(pair),
+        "pair_id": pair_id(pair.number),
         "image": _image(pair),
         "caption": pair.caption,
         "strategy": pair.strategy,
@@ -390,12 +275,8 @@ def _refused_row(pair: Pair, reason: str, why: str) -> dict[str, Any]:
     }
 
 
-def _pair_id(pair: Pair) -> str:
-    return f"pair-{pair.number:07}"
-
-
 def _image(pair: Pair) -> dict[str, Any]:
-    return {"bytes": encode(to_picture(pair.pixels)), "path": f"{_pair_id(pair)}.png"}
+    return {"bytes": encode(to_picture(pair.pixels)), "path": f"{pair_id(pair.number)}.png"}
 
 
 def facts(world: SynthesisInputs) -> dict[str, Any]:
@@ -406,13 +287,15 @@ def facts(world: SynthesisInputs) -> dict[str, Any]:
         "seed": world.seed,
         "size": world.mappings.gan.size,
         "distance": world.novelty.threshold,
+        "novelty_recall": world.novelty.recall,
         "false_alarms": FALSE_ALARMS,
+        "filters": world.thresholds.stated(),
     }
 
 
 def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
     """What `synthesize` reports: what the shards hold, and how many were refused."""
-    table = read_shards(folder, "train", ["strategy", "consistency", "novelty"]).to_pandas()
+    table = read_rows(folder, ["strategy", "consistency", "novelty"]).to_pandas()
     told: dict[str, float | int] = {"pairs": len(table)}
     for strategy, group in table.groupby("strategy"):
         told[f"{strategy}_pairs"] = len(group)

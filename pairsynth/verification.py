@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from pairsynth import config, mixture
-from pairsynth.artifacts import MAKERS, SPLITS, file_digest, read_shards, remake
+from pairsynth.artifacts import MAKERS, SPLITS, file_digest, read_shard, read_shards, remake
 from pairsynth.captioner import load_captioner
-from pairsynth.dataset import read_manifest
+from pairsynth.dataset import number_of, pair_shards, read_manifest, read_refused
 from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures, read_embeddings, read_pictures
@@ -97,13 +97,18 @@ def _mixtures(path: Path) -> str:
 
 
 def _synthetic(path: Path) -> str:
-    told, stored = read_manifest(path), read_shards(path, "train")
-    read_shards(path / "refused", "refused")
-    if told["pairs"] != len(stored):
-        raise InputError(f"{path}: {len(stored):,} pairs, but its manifest tells {told['pairs']:,}")
-    if len(set(stored["pair_id"].to_pylist())) < len(stored):
-        raise InputError(f"{path}: a pair_id stands there twice; {remake(path)}")
-    return f"{len(stored):,} pairs, as its manifest tells"
+    told, count, last = read_manifest(path), 0, -1
+    for shard in pair_shards(path):
+        stored = read_shard(shard)
+        count += len(stored)
+        for pair in stored["pair_id"].to_pylist():
+            if number_of(pair) <= last:
+                raise InputError(f"{shard}: {pair} stands there twice, or late; {remake(path)}")
+            last = number_of(pair)
+    read_refused(path)
+    if told["pairs"] != count:
+        raise InputError(f"{path}: {count:,} pairs, but its manifest tells {told['pairs']:,}")
+    return f"{count:,} pairs, as its manifest tells"
 
 
 CHECKS: Mapping[str, Callable[[Path], str]] = {

@@ -1,16 +1,14 @@
 """Make novel pairs by {prototype, density} x {text, image} and write them as a dataset."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from pairsynth import config, console, devices, mixture, seeds, synthesis
-from pairsynth.artifacts import check_outputs, file_digest, new_folder, write_json
-from pairsynth.dataset import Refusals, write_pairs
-from pairsynth.examples import read_embeddings, read_pictures
-from pairsynth.mappings import load_mappings
-from pairsynth.metrics.novelty import NoveltyIndex
-from pairsynth.synthesis import SynthesisConfig, SynthesisInputs
+from pairsynth import config, console, devices, resume, shard_making, synthesis
+from pairsynth.artifacts import check_outputs, new_folder, write_json
+from pairsynth.latents import SynthesisConfig
+from pairsynth.shard_making import Recipe
 
 app = typer.Typer()
 
@@ -27,41 +25,47 @@ def main(
     metrics: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
+    engine: Annotated[str, typer.Option(envvar="PAIRSYNTH_ENGINE")] = "local",
+    workers: Annotated[int, typer.Option(envvar="PAIRSYNTH_WORKERS", min=0)] = 0,
+    first: Annotated[int, typer.Option(min=0)] = 0,
+    count: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Make novel pairs by {prototype, density} x {text, image} and write them as a dataset."""
+    """Make novel pairs by {prototype, density} x {text, image} and write them as a dataset.
+
+    engine: local or ray. workers: 0: as many as there are processors or GPUs. first, count: make
+    only `count` shards from number `first` on, for a run without these to join; 0: all.
+    """
     watch = console.Stopwatch()
     config.check_all(params)
-    check_outputs(
-        [pictures, embeddings, encoder, gan, captioner, mixtures],
-        files=[metrics],
-        folders=[synthetic],
-    )
+    inputs = [pictures, embeddings, encoder, gan, captioner, mixtures]
+    check_outputs(inputs, files=[metrics], folders=[synthetic])
     options = config.load(SynthesisConfig, "synthesize", params)
-    seed = config.load_seed(params)
+    recipe = Recipe(
+        pictures=pictures,
+        embeddings=embeddings,
+        encoder=encoder,
+        gan=gan,
+        captioner=captioner,
+        mixtures=mixtures,
+        config=options,
+        seed=config.load_seed(params),
+        device=str(devices.choose(device)),
+    )
 
-    train = read_pictures(pictures, "train")
-    val = read_pictures(pictures, "val")
-    where = devices.choose(device)
-
-    seeds.fix(seed, "synthesize")
-    mappings = load_mappings(encoder, gan, captioner, where, train.digest)
-    source = {"pictures": train.digest, **mappings.digests}
-    psi = read_embeddings(embeddings, "train", train, source["encoder"])
-    known = {name: source[name] for name in ("pictures", "encoder", "gan")}
-    fitted = mixture.load(mixtures, mappings.sizes, **known)
-    source["mixtures"] = file_digest(mixtures)
-    novelty = NoveltyIndex(train, psi.psi, val, mappings.gan.size)
-    world = SynthesisInputs(train, psi, fitted, mappings, novelty, options, seed, source)
-
-    refusals = Refusals()
-    made = synthesis.synthesize(world, refusals)
-    rows = synthesis.rows(world, console.track(made, options.pairs, "synthesize", "pairs"))
-    with new_folder(synthetic) as folder:
-        write_pairs(folder, rows, synthesis.facts(world), refusals)
-        figures = synthesis.figures(folder, refusals)
-
-    write_json(metrics, figures)
-    watch.say("synthesize", options.pairs, "pairs")
+    spans = recipe.spans()
+    asked = spans[first : first + count] if count else spans
+    with resume.parts("synthesize", recipe.digest, alone=not count) as folder:
+        kept = shard_making.there_already(folder, synthetic, recipe.digest, asked)
+        todo = sum(span.count for span in asked if span not in kept)
+        steps = shard_making.make_missing(recipe, engine, workers, asked, kept, folder)
+        for _ in console.track(steps, todo, "synthesize", "pairs"):
+            pass
+        if not count:
+            with new_folder(synthetic) as new:
+                refusals = shard_making.join(new, recipe, kept, spans)
+                figures = synthesis.figures(new, refusals)
+            write_json(metrics, figures)
+    watch.say("synthesize", todo, "pairs")
 
 
 if __name__ == "__main__":

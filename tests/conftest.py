@@ -1,6 +1,7 @@
 """A world small enough for tests: 24 drawn pictures whose captions tell their colour, tiny nets."""
 
 import copy
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,18 +15,21 @@ from hypothesis import HealthCheck, settings
 from pairsynth import encoder_training, mixture, mixture_fitting, seeds
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.captioner import Captioner
+from pairsynth.dataset import write_pairs
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
 from pairsynth.examples import Embeddings, Pictures
+from pairsynth.filters import FILTERS, Thresholds
 from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
+from pairsynth.latents import SynthesisConfig, SynthesisInputs
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import MixtureConfig
-from pairsynth.synthesis import SynthesisConfig, SynthesisInputs
 from pairsynth.text import Vocabulary
+from tests import rows
 from tests.workspace import make_checkout, write_pictures, write_synthetic
 
 CPU = torch.device("cpu")
@@ -160,10 +164,26 @@ def world(
     mappings: Mappings,
 ) -> SynthesisInputs:
     """All that synthesis draws from; 70 pairs, all strategies alike, two candidates."""
-    config = SynthesisConfig(70, 0.25, 0.25, 0.25, 0.25, "any", 0.1, 2)
+    config = SynthesisConfig(
+        pairs=70,
+        text_prototype=0.25,
+        text_density=0.25,
+        image_prototype=0.25,
+        image_density=0.25,
+        classes="any",
+        balance=0.0,
+        fill=0,
+        margin=0.1,
+        candidates=2,
+    )
     novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
+    # Untrained networks' pairs: nothing but what is not new is refused.
+    thresholds = Thresholds(
+        values={name: math.inf if one.over else -math.inf for name, one in FILTERS.items()}
+    )
+    source = {"pictures": pictures.digest}
     return SynthesisInputs(
-        pictures, embeddings, mixtures, mappings, novelty, config, 7, {"pictures": pictures.digest}
+        pictures, embeddings, mixtures, mappings, novelty, thresholds, config, 7, source
     )
 
 
@@ -286,6 +306,22 @@ def whole(
     source["mixtures"] = file_digest(data / "gmm.npz")
     write_synthetic(data / "synthetic", splits["train"], source)
     return data
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups of three rows, and shards of eight."""
+    monkeypatch.setattr("pairsynth.artifacts.ROWS_PER_GROUP", 3)
+    monkeypatch.setattr("pairsynth.dataset.PAIRS_PER_SHARD", 8)
+
+
+@pytest.fixture
+def pairs_folder(tmp_path: Path, small_groups: None) -> Path:
+    """A data set of the 20 rows of tests.rows in three shards of two or three row groups."""
+    path = tmp_path / "synthetic"
+    path.mkdir()
+    write_pairs(path, (rows.row(i) for i in range(20)), 20, rows.FACTS, rows.refusals())
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -11,36 +11,46 @@ import pytest
 from dvc.schema import COMPILED_MULTI_STAGE_SCHEMA
 from ruamel.yaml import YAML
 
+from pairsynth import origin
+from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
+from pairsynth.latents import SynthesisConfig
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.report import page, results
 from pairsynth.sources.acquisition import DownloadConfig
-from pairsynth.synthesis import SynthesisConfig
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
-        "artifacts checkpoints config console contrastive devices efficientnet errors examples "
-        "figures images inference memory minimums nonfinite parallel pixel_depth pretrained "
-        "profile resume sampling seeds text"
+        "artifacts card checkpoints config console contrastive devices efficientnet engines errors "
+        "examples figures images inference memory minimums nonfinite origin parallel pixel_depth "
+        "pretrained profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
-    "joints": "critic decoding mappings mixture_fitting strips",
+    "joints": "critic decoding filters mappings mixture_fitting pairs strips",
+    "beginnings": "latents",
     "acts": (
         "captioner_training encoder_training evaluation exploration gan_training report synthesis "
         "verification"
     ),
+    "runs": "shard_making",
+    "proofs": "replay",
     "commands": "cli stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
-# The mappings write by decoding; the report shows what people can also draw for themselves.
-NEIGHBOURS = {("mappings", "decoding"), ("report", "exploration")}
+# The mappings write by decoding, and filters know how long that can be; the report shows what
+# people can also draw for themselves.
+NEIGHBOURS = {
+    ("mappings", "decoding"),
+    ("filters", "decoding"),
+    ("report", "exploration"),
+}
 # An edit of it makes no stage stale: it shows progress and turns errors into exit codes, and what
 # passes through it comes out as it went in.
-PRESENTATION = "pairsynth/console.py"
+PRESENTATION = origin.PRESENTATION
 CONFIGS: dict[str, Any] = {
     "download": DownloadConfig,
     "embed": EncoderConfig,
@@ -126,6 +136,13 @@ def test_code_deps_are_the_import_closure(stage: str) -> None:
     assert deps == closure(ROOT / f"stages/{stage}.py") - {PRESENTATION}
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_tells_of_the_very_code_that_it_depends_on(stage: str) -> None:
+    deps = [dep for dep in pipeline()["stages"][stage]["deps"] if dep.endswith(".py")]
+    told = origin.code(ROOT / f"stages/{stage}.py")
+    assert told == {dep: file_digest(ROOT / dep)[:16] for dep in sorted(deps)}
+
+
 def test_presentation_has_nothing_that_work_could_come_from() -> None:
     """Of ours it knows the errors alone, so nothing it does can depend on data or networks."""
     assert closure(ROOT / PRESENTATION) == {PRESENTATION, "pairsynth/errors.py"}
@@ -140,8 +157,12 @@ EDITS = {
     "pairsynth/captioner_training.py": {"train_captioner"},
     "pairsynth/gan_training.py": {"train_gan"},
     "pairsynth/synthesis.py": {"synthesize"},
+    "pairsynth/engines.py": {"synthesize"},
+    "pairsynth/filters.py": {"synthesize"},
     "pairsynth/verification.py": set(),
     "pairsynth/cli.py": set(),
+    "pairsynth/replay.py": set(),
+    "pairsynth/pairs.py": set(),
 }
 
 

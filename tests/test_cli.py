@@ -328,7 +328,7 @@ def test_the_version_is_that_of_the_package() -> None:
     "name",
     [
         *("pictures/val-00000-of-00001.parquet", "embeddings/test-00000-of-00001.parquet"),
-        *("synthetic/train-00000-of-00001.parquet", "encoder.pt", "gan.pt", "captioner.pt"),
+        *("synthetic/data/train-00000-of-00001.parquet", "encoder.pt", "gan.pt", "captioner.pt"),
         "gmm.npz",
     ],
 )
@@ -368,7 +368,7 @@ def test_verify_finds_parts_that_do_not_belong_together(data: Path, encoder: Joi
     [
         ("synthetic/README.md", lambda path: path.write_text("a card")),
         ("synthetic/README.md", lambda path: path.unlink()),
-        ("synthetic/train-x.parquet", lambda path: path.write_bytes(b"PAR1")),
+        ("synthetic/data/train-x.parquet", lambda path: path.write_bytes(b"PAR1")),
         ("synthetic/refused/x.parquet", lambda path: path.write_bytes(b"PAR1")),
     ],
 )

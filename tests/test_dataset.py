@@ -2,112 +2,38 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch.utils.data import DataLoader
 
-from pairsynth import artifacts, dataset
-from pairsynth.dataset import (
-    PAIRS,
-    PairDataset,
-    Refusals,
-    collate,
-    read_manifest,
-    write_pairs,
-)
+from pairsynth import artifacts, card, dataset
+from pairsynth.dataset import PAIRS, REFUSED, read_manifest, write_pairs
 from pairsynth.errors import InputError
-from pairsynth.images import decode, encode, to_picture
-
-STRATEGIES = ("text_prototype", "text_density", "image_prototype", "image_density")
-KINDS = ("new", "new image, seen caption", "seen image, new caption", "recombination", "copy")
-FACTS: dict[str, Any] = {
-    "source_pictures": 1234,
-    "made_from": {"pictures": "0123456789abcdef"},
-    "seed": 1712,
-    "size": 32,
-    "distance": 0.04321,
-    "false_alarms": 0.01,
-}
-
-
-def picture(i: int) -> torch.Tensor:
-    rng = torch.Generator().manual_seed(i)
-    return torch.randint(256, (3, 32, 32), generator=rng).to(torch.uint8)
-
-
-def row(i: int) -> dict[str, Any]:
-    text = i % 2 == 0
-    return {
-        "pair_id": f"pair-{i:07}",
-        "image": {"bytes": encode(to_picture(picture(i))), "path": f"pair-{i:07}.png"},
-        "caption": f"flower number {i}, «ünïcode»",
-        "strategy": STRATEGIES[i % 4],
-        "source_ids": ["a#0", "b#1"] if text else [],
-        "lambda": 0.25 if text else None,
-        "component": None if text else i,
-        "seed": 1712,
-        "class_id": 3 if text else None,
-        "class_name": "rose" if text else None,
-        "consistency": i / 100,
-        "novelty": KINDS[i % 5],
-        "caption_seen": i % 3 == 0,
-        "nearest_image_id": "a",
-        "nearest_image_distance": 0.5,
-        "nearest_caption": "a flower",
-        "nearest_caption_similarity": 0.75,
-    }
-
-
-@pytest.fixture
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Row groups of three rows and shards of two or three groups."""
-    monkeypatch.setattr(artifacts, "ROWS_PER_GROUP", 3)
-    monkeypatch.setattr(artifacts, "BYTES_PER_SHARD", 20_000)
-
-
-def refusals() -> Refusals:
-    """Three candidates refused, and one pair left out."""
-    found = Refusals()
-    for i in range(3):
-        keys = ("pair_id", "image", "caption", "strategy", "consistency", "nearest_image_id")
-        one = {key: row(i)[key] for key in keys} | {"reason": "copy", "why": "copy of a"}
-        near = {key: row(i)[key] for key in ("nearest_image_distance", "nearest_caption")}
-        found.add("copy" if i else "less consistent", (one | near).copy)
-    found.left_out = 1
-    return found
-
-
-@pytest.fixture
-def folder(tmp_path: Path, small_groups: None) -> Path:
-    """A dataset of 20 rows in several shards of several row groups."""
-    path = tmp_path / "synthetic"
-    path.mkdir()
-    write_pairs(path, (row(i) for i in range(20)), FACTS, refusals())
-    assert len(artifacts.shards(path, "train")) >= 2
-    return path
-
+from pairsynth.images import decode
+from pairsynth.pairs import PairDataset
+from tests.rows import FACTS, KINDS, STRATEGIES, picture, refusals, row
 
 # ---------------------------------------------------------------- everybody's tools
 
 
 def test_hugging_face_datasets_sees_pictures(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pairs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     import datasets
 
     datasets.disable_progress_bars()
-    files = [str(path) for path in artifacts.shards(folder, "train")]
-    loaded = datasets.load_dataset(
-        "parquet", data_files={"train": files}, cache_dir=str(tmp_path / "cache"), split="train"
-    )
-    assert len(loaded) == 20
+
+    def load(*name: str) -> Any:
+        where = str(tmp_path / "cache")
+        return datasets.load_dataset(str(pairs_folder), *name, cache_dir=where, split="train")
+
+    loaded = load()
+    assert len(loaded) == loaded.info.splits["train"].num_examples == 20
     assert list(loaded.features) == PAIRS.names
     assert isinstance(loaded.features["image"], datasets.Image)
     for i in (0, 7, 19):
@@ -115,170 +41,126 @@ def test_hugging_face_datasets_sees_pictures(
         assert np.array_equal(np.asarray(item["image"]), picture(i).permute(1, 2, 0).numpy())
         assert item["caption"] == row(i)["caption"]
         assert item["source_ids"] == row(i)["source_ids"]
-        assert item["lambda"] == row(i)["lambda"]
+        assert item["blend_weight"] == row(i)["blend_weight"]
         assert item["class_id"] == row(i)["class_id"]
+    assert load("refused")["why"] == ["copy of a"] * 3
 
 
-def by_pandas(files: list[Path]) -> list[dict[str, Any]]:
+@pytest.mark.parametrize("count", [20, 35], ids=["as many, as large", "more"])
+def test_hugging_face_datasets_sees_what_a_second_run_made(
+    pairs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Its cache goes by the card: the same path, and even the same sizes, are not enough."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    import datasets
+
+    datasets.disable_progress_bars()
+    where = str(tmp_path / "cache")
+    before = datasets.load_dataset(str(pairs_folder), cache_dir=where, split="train")["caption"]
+    with artifacts.new_folder(pairs_folder) as again:
+        changed = ({**row(i), "caption": f"{row(i)['caption'][:-1]}?"} for i in range(count))
+        write_pairs(again, changed, count, FACTS, refusals())
+    after = datasets.load_dataset(str(pairs_folder), cache_dir=where, split="train")["caption"]
+    assert list(before) == [row(i)["caption"] for i in range(20)]
+    assert list(after) == [f"{row(i)['caption'][:-1]}?" for i in range(count)]
+
+
+def by_pandas(data: Path) -> list[dict[str, Any]]:
     import pandas as pd
 
-    frame = pd.concat([pd.read_parquet(path) for path in files])
-    return frame[["pair_id", "image", "caption"]].to_dict("records")
+    found: list[dict[str, Any]] = pd.read_parquet(data)[COLUMNS].to_dict("records")
+    return found
 
 
-def by_pyarrow(files: list[Path]) -> list[dict[str, Any]]:
+def by_pyarrow(data: Path) -> list[dict[str, Any]]:
     import pyarrow.dataset as ds
 
-    table = ds.dataset([str(path) for path in files]).to_table(["pair_id", "image", "caption"])
-    return table.to_pylist()  # type: ignore[no-any-return]
+    found: list[dict[str, Any]] = ds.dataset(data).to_table(COLUMNS).to_pylist()
+    return found
 
 
-def by_duckdb(files: list[Path]) -> list[dict[str, Any]]:
+def by_duckdb(data: Path) -> list[dict[str, Any]]:
     import duckdb
 
     with duckdb.connect() as connection:
-        found = connection.execute(
-            "select pair_id, image, caption from read_parquet(?) order by pair_id",
-            [[str(path) for path in files]],
-        ).fetchall()
-    return [dict(zip(("pair_id", "image", "caption"), one, strict=True)) for one in found]
+        words = f"select {', '.join(COLUMNS)} from '{data}/*.parquet'"
+        found = connection.execute(words).fetchall()
+    return [dict(zip(COLUMNS, one, strict=True)) for one in found]
 
 
-def by_polars(files: list[Path]) -> list[dict[str, Any]]:
+def by_polars(data: Path) -> list[dict[str, Any]]:
     import polars as pl
 
-    frame = pl.concat([pl.read_parquet(path) for path in files])
-    return frame.select("pair_id", "image", "caption").to_dicts()
+    return pl.read_parquet(data).select(COLUMNS).to_dicts()
 
 
-@pytest.mark.parametrize("read", [by_pandas, by_pyarrow, by_duckdb, by_polars])
-def test_other_tools_read_the_same_rows(
-    folder: Path, read: Callable[[list[Path]], list[dict[str, Any]]]
+COLUMNS = ["pair_id", "image", "caption", "blend_weight"]
+READERS = [by_pandas, by_pyarrow, by_duckdb, by_polars]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_other_tools_read_the_folder(
+    pairs_folder: Path, read: Callable[[Path], list[dict[str, Any]]]
 ) -> None:
-    found = read(artifacts.shards(folder, "train"))
+    """The folder as it is. Refused candidates are not there."""
+    found = sorted(read(pairs_folder / "data"), key=lambda one: one["pair_id"])
     assert [one["pair_id"] for one in found] == [row(i)["pair_id"] for i in range(20)]
     assert [one["caption"] for one in found] == [row(i)["caption"] for i in range(20)]
+    assert [one["blend_weight"] == 0.25 for one in found] == [i % 2 == 0 for i in range(20)]
     for i in (0, 19):
         pixels = np.asarray(decode(bytes(found[i]["image"]["bytes"])))
         assert np.array_equal(pixels, picture(i).permute(1, 2, 0).numpy())
 
 
-def test_the_schema_is_the_one_that_is_stated(folder: Path) -> None:
-    table = artifacts.read_shards(folder, "train")
+@pytest.mark.parametrize("read", READERS)
+def test_other_tools_read_a_folder_made_anew_and_one_without_rows(
+    pairs_folder: Path, read: Callable[[Path], list[dict[str, Any]]]
+) -> None:
+    with artifacts.new_folder(pairs_folder) as again:
+        write_pairs(again, (row(i) for i in range(2)), 2, FACTS)
+    assert [one["caption"] for one in read(pairs_folder / "data")] == [
+        row(i)["caption"] for i in (0, 1)
+    ]
+    with artifacts.new_folder(pairs_folder) as again:
+        write_pairs(again, (), 0, FACTS)
+    assert read(pairs_folder / "data") == []
+
+
+def test_a_set_of_refusals_without_any_is_readable(tmp_path: Path) -> None:
+    import duckdb
+    import pandas as pd
+    import polars as pl
+
+    write_pairs(tmp_path, [row(0)], 1, FACTS)
+    assert list(pd.read_parquet(tmp_path / "refused")) == REFUSED.names
+    assert pl.read_parquet(tmp_path / "refused").columns == REFUSED.names
+    with duckdb.connect() as connection:
+        words = f"select count(reason) from '{tmp_path}/refused/*.parquet'"
+        assert connection.execute(words).fetchall() == [(0,)]
+    assert dataset.read_refused(tmp_path).num_rows == 0
+
+
+def test_every_column_has_a_name_that_sql_takes_unquoted(pairs_folder: Path) -> None:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        names = ", ".join(PAIRS.names)
+        words = f"select {names} from '{pairs_folder}/data/*.parquet' order by pair_id"
+        assert len(connection.execute(words).fetchall()) == 20
+
+
+def test_the_schema_is_the_one_that_is_stated(pairs_folder: Path) -> None:
+    table = dataset.read_rows(pairs_folder)
     assert table.schema.equals(PAIRS)
     assert table["novelty"].to_pylist() == [row(i)["novelty"] for i in range(20)]
-
-
-# ---------------------------------------------------------------- the torch dataset
-
-
-def test_items_are_rows_with_the_picture_as_a_tensor(folder: Path) -> None:
-    pairs = PairDataset(folder)
-    assert len(pairs) == 20
-    for i in (0, 2, 3, 11, 19):
-        item = pairs[i]
-        assert item["image"].dtype == torch.float32
-        assert torch.allclose(item["image"], picture(i).float() / 127.5 - 1)
-        assert list(item) == PAIRS.names
-        for key, value in row(i).items():
-            if key != "image":
-                known = pytest.approx(value) if isinstance(value, float) else value
-                assert item[key] == known
-    assert pairs[-1]["pair_id"] == pairs[19]["pair_id"]
-    with pytest.raises(IndexError):
-        pairs[20]
-
-
-def test_a_dataset_is_iterated_once_through(folder: Path) -> None:
-    assert [item["pair_id"] for item in PairDataset(str(folder))] == [
-        row(i)["pair_id"] for i in range(20)
-    ]
-
-
-CHOICES: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "novel": lambda one: one["novelty"] == "new",
-    "later": lambda one: one["pair_id"] >= "pair-0000011",
-    "none": lambda one: False,
-    "all": lambda one: "image" not in one,
-}
-
-
-@pytest.mark.parametrize("choice", CHOICES)
-def test_where_keeps_the_rows_it_is_true_of(folder: Path, choice: str) -> None:
-    pairs = PairDataset(folder, where=CHOICES[choice])
-    rest = [{key: value for key, value in row(i).items() if key != "image"} for i in range(20)]
-    wanted = [one["pair_id"] for one in rest if CHOICES[choice](one)]
-    assert len(pairs) == len(wanted)
-    assert [item["pair_id"] for item in pairs] == wanted
-    for item in pairs:
-        assert torch.allclose(item["image"], picture(int(item["pair_id"][5:])).float() / 127.5 - 1)
-
-
-def test_a_data_loader_shuffles_and_batches(folder: Path) -> None:
-    rng = torch.Generator().manual_seed(0)
-    loader = DataLoader(
-        PairDataset(folder), batch_size=8, shuffle=True, collate_fn=collate, generator=rng
-    )
-    seen = []
-    for batch in loader:
-        assert batch["image"].shape[1:] == (3, 32, 32)
-        assert len(batch["image"]) == len(batch["caption"]) == len(batch["lambda"])
-        for picture_, pair_id in zip(batch["image"], batch["pair_id"], strict=True):
-            assert torch.allclose(picture_, picture(int(pair_id[5:])).float() / 127.5 - 1)
-        seen += batch["pair_id"]
-    assert seen != sorted(seen)
-    assert sorted(seen) == [row(i)["pair_id"] for i in range(20)]
-
-
-def test_one_group_is_in_memory_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[tuple[Path, int]] = []
-    read = dataset._read_group
-
-    def counted(path: Path, group: int) -> list[dict[str, Any]]:
-        reads.append((path, group))
-        return read(path, group)
-
-    monkeypatch.setattr(dataset, "_read_group", counted)
-    pairs = PairDataset(folder)
-    for _ in pairs:
-        pass
-    assert reads == pairs.groups
-    reads.clear()
-    for i in (0, 1, 19, 0):
-        assert pairs[i]["pair_id"] == f"pair-{i:07}"
-    assert reads == [pairs.groups[0], pairs.groups[-1], pairs.groups[0]]
-
-
-def test_a_dataset_that_was_made_anew_is_read_anew(folder: Path) -> None:
-    assert PairDataset(folder)[0]["pair_id"] == "pair-0000000"
-    with artifacts.new_folder(folder) as again:
-        write_pairs(again, (row(i) for i in range(5, 25)), FACTS)
-    assert PairDataset(folder)[0]["pair_id"] == "pair-0000005"
-
-
-def test_damage_is_noticed_on_reading(folder: Path) -> None:
-    path = artifacts.shards(folder, "train")[0]
-    data = bytearray(path.read_bytes())
-    place = data.index(encode(to_picture(picture(1)))) + 500
-    data[place] ^= 1
-    path.write_bytes(data)
-    pairs = PairDataset(folder)
-    with pytest.raises((OSError, InputError), match=r"checksum|CRC|damaged"):
-        pairs[1]
-
-
-def test_no_dataset_says_which_stage_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is missing; run: dvc repro synthesize"):
-        PairDataset(tmp_path / "synthetic")
 
 
 # ---------------------------------------------------------------- card and manifest
 
 
-def test_the_card_holds_the_numbers(folder: Path) -> None:
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("---\nconfigs:\n")
-    assert "path: train-*.parquet" in card
+def test_the_card_holds_the_numbers(pairs_folder: Path) -> None:
+    text = (pairs_folder / "README.md").read_text(encoding="utf-8")
     for told in (
         "20 synthetic pairs",
         "1,234",
@@ -288,81 +170,185 @@ def test_the_card_holds_the_numbers(folder: Path) -> None:
         "1%",
         "32 x 32",
     ):
-        assert told in card
+        assert told in text
     for strategy in STRATEGIES:
-        assert f"| {strategy} | 5 |" in card
+        assert f"| {strategy} | 5 |" in text
     for kind in KINDS:
-        assert f"| {kind} | 4 |" in card
-    assert "| copy | 2 |\n| less consistent | 1 |" in card
-    assert "its number goes to no other: 1." in card
+        assert f"| {kind} | 4 |" in text
+    assert "| copy | 2 |\n| less consistent | 1 |" in text
+    assert "its number goes to no other: 1." in text
     for column in PAIRS.names:
-        assert column in card
-    assert "{" not in card
+        assert column in text
+    assert "{" not in text
 
 
-def rewrite_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def test_the_card_says_what_the_hub_asks(pairs_folder: Path) -> None:
+    """As its own library reads it, against what the files hold."""
+    from huggingface_hub import DatasetCard
+
+    told = DatasetCard.load(pairs_folder / "README.md").data.to_dict()
+    assert told["license"] == "other"
+    assert told["size_categories"] == ["n<1K"]
+    assert "language" not in told  # "flower number 3" is of no language that a program can tell
+    assert {"synthetic", "pairsynth"} <= set(told["tags"])
+    assert told["task_categories"] == ["text-to-image", "image-to-text"]
+    (pairs, refused), infos = told["configs"], told["dataset_info"]
+    assert (pairs["config_name"], refused["config_name"]) == ("default", "refused")
+    assert pairs["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
+    assert refused["data_files"] == [{"split": "train", "path": "refused/refused-*.parquet"}]
+    assert [one["splits"][0]["num_examples"] for one in infos] == [20, 3]
+    size = sum(path.stat().st_size for path in dataset.pair_shards(pairs_folder))
+    images = sum(len(row(i)["image"]["bytes"]) for i in range(20))
+    assert infos[0]["download_size"] == size
+    assert infos[0]["dataset_size"] == infos[0]["splits"][0]["num_bytes"] > images
+
+
+def test_no_refused_pairs_are_announced_where_there_are_none(tmp_path: Path) -> None:
+    write_pairs(tmp_path, [row(0)], 1, FACTS)
+    assert "refused/" not in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("captions", "language"),
+    [
+        (["This flower is red, with a yellow centre", "it has the widest petals", "red"], "en"),
+        (["eine rote Blume", "die Blüte hat fünf Blätter", "the rose"], ""),
+        ([], ""),
+    ],
+)
+def test_english_is_told_by_its_words(captions: list[str], language: str) -> None:
+    assert card.language_of(captions) == language
+
+
+@pytest.mark.parametrize(
+    ("rows", "word"),
+    [
+        *((0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K")),
+        *((2_000_000, "1M<n<10M"), (10**9, "100M<n<1B")),
+    ],
+)
+def test_size_categories_are_those_of_the_hub(rows: int, word: str) -> None:
+    assert card.size_category(rows) == word
+
+
+# ---------------------------------------------------------------- shards by number
+
+
+def test_a_shard_has_the_same_bytes_whoever_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any order, alone, and where the set is to be larger; pairs left out leave a gap."""
+    monkeypatch.setattr(dataset, "PAIRS_PER_SHARD", 6)
+    kept = [i for i in range(20) if i not in (3, *range(6, 12), 19)]
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    write_pairs(tmp_path / "whole", (row(i) for i in kept), 20, FACTS)
+    for number in (2, 0, 3, 1):
+        own = [row(i) for i in kept if i // 6 == number]
+        dataset.write_pairs_shard(tmp_path / "parts", number, 9, own)
+    for number, path in enumerate(dataset.pair_shards(tmp_path / "whole")):
+        other = tmp_path / "parts/data" / artifacts.shard_name("train", number, 9)
+        assert path.name == f"train-0000{number}-of-00004.parquet"
+        assert path.read_bytes() == other.read_bytes()
+    assert dataset.read_rows(tmp_path / "whole").num_rows == len(kept)
+
+
+@pytest.mark.parametrize(("tried", "total"), [(0, 1), (1, 1), (4096, 1), (4097, 2)])
+def test_shards_are_counted_by_the_pairs_tried(tried: int, total: int) -> None:
+    assert dataset.shards_for(tried) == total
+
+
+@pytest.mark.parametrize("name", ["", "pair-", "pair-x", "pair--1", "7", "pair-٣"])
+def test_a_name_of_no_pair_is_refused(name: str) -> None:
+    assert dataset.number_of("pair-0000123") == 123
+    with pytest.raises(InputError, match=r"is the name of no pair; they are called like pair-"):
+        dataset.number_of(name)
+
+
+def test_a_data_set_of_an_older_pairsynth_is_named(tmp_path: Path) -> None:
+    (tmp_path / "synthetic").mkdir()
+    (tmp_path / "synthetic/train-00000-of-00001.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"of an older pairsynth.*called lambda; remake it: dvc"):
+        read_manifest(tmp_path / "synthetic")
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "data/x.parquet", "refused/notes.txt", "more/a"])
+def test_what_does_not_belong_is_named(pairs_folder: Path, name: str) -> None:
+    (pairs_folder / name).parent.mkdir(exist_ok=True)
+    (pairs_folder / name).write_bytes(b"")
+    with pytest.raises(InputError, match=rf"{name} is not of this data set, .*; move it away"):
+        read_manifest(pairs_folder)
+
+
+def test_links_that_lead_nowhere_and_empty_folders_do_not_belong(pairs_folder: Path) -> None:
+    (pairs_folder / "empty").mkdir()
+    (pairs_folder / "link").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"empty, link is not of this data set"):
+        read_manifest(pairs_folder)
+
+
+def rewrite_manifest(pairs_folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Another manifest, with the digest of what it tells now."""
-    told = json.loads((folder / "manifest.json").read_text())
+    told = json.loads((pairs_folder / "manifest.json").read_text())
     told.pop("digest")
     change(told)
     told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    (folder / "manifest.json").write_text(json.dumps(told))
+    (pairs_folder / "manifest.json").write_text(json.dumps(told))
 
 
-def test_the_manifest_tells_the_facts_and_every_shard(folder: Path) -> None:
-    manifest = read_manifest(folder)
+def test_the_manifest_tells_the_facts_and_every_shard(pairs_folder: Path) -> None:
+    manifest = read_manifest(pairs_folder)
     assert manifest["pairs"] == 20
     assert {key: manifest[key] for key in FACTS} == FACTS
     assert manifest["refused"] == {"copy": 2, "less consistent": 1}
     assert manifest["left_out"] == 1
-    found = artifacts.shards(folder, "train")
-    others = [*artifacts.shards(folder / "refused", "refused"), folder / "README.md"]
+    found = dataset.pair_shards(pairs_folder)
+    found += [pairs_folder / "refused/refused-00000-of-00001.parquet", pairs_folder / "README.md"]
     assert manifest["sha256"] == {
-        str(path.relative_to(folder)): artifacts.file_digest(path) for path in (*found, *others)
+        str(path.relative_to(pairs_folder)): artifacts.file_digest(path) for path in found
     }
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["README.md", "manifest.json", "refused", *(path.name for path in found)]
-    )
+    assert sorted(path.name for path in pairs_folder.iterdir()) == [
+        *("README.md", "data", "manifest.json", "refused"),
+    ]
 
 
-def test_refused_candidates_are_not_among_the_pairs(folder: Path) -> None:
+def test_refused_candidates_are_not_among_the_pairs(pairs_folder: Path) -> None:
     """Neither the glob of the README nor the card's names a file of theirs."""
-    shown = artifacts.read_shards(folder / "refused", "refused").to_pylist()
+    shown = dataset.read_refused(pairs_folder).to_pylist()
     assert [one["caption"] for one in shown] == [row(i)["caption"] for i in range(3)]
     assert {one["why"] for one in shown} == {"copy of a"}
-    assert len(PairDataset(folder)) == 20
-    assert not [path for path in folder.glob("*.parquet") if "refused" in path.name]
+    assert not list((pairs_folder / "data").glob("refused*"))
 
 
-def test_a_changed_file_of_refusals_is_found(folder: Path) -> None:
-    path = artifacts.shards(folder / "refused", "refused")[0]
+def test_a_changed_file_of_refusals_is_found(pairs_folder: Path) -> None:
+    path = artifacts.shards(pairs_folder / "refused", "refused")[0]
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(InputError, match=rf"{path.name} is not the file .*dvc repro --force"):
-        read_manifest(folder)
+        read_manifest(pairs_folder)
 
 
-def test_a_changed_shard_is_not_the_one_of_the_manifest(folder: Path) -> None:
-    path = artifacts.shards(folder, "train")[1]
+def test_a_changed_shard_is_not_the_one_of_the_manifest(pairs_folder: Path) -> None:
+    path = dataset.pair_shards(pairs_folder)[1]
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(InputError, match=rf"{path.name} is not the file .*dvc repro --force"):
-        read_manifest(folder)
+        read_manifest(pairs_folder)
 
 
-def test_swapped_shards_are_found(folder: Path) -> None:
-    one, other = artifacts.shards(folder, "train")[:2]
+def test_swapped_shards_are_found(pairs_folder: Path) -> None:
+    one, other = dataset.pair_shards(pairs_folder)[:2]
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
     other.write_bytes(first)
     with pytest.raises(InputError, match=rf"{one.name} is not the file"):
-        read_manifest(folder)
+        read_manifest(pairs_folder)
 
 
-def test_a_manifest_of_another_dataset_is_found(folder: Path) -> None:
-    rewrite_manifest(folder, lambda told: told["sha256"].clear())
+def test_a_manifest_of_another_dataset_is_found(pairs_folder: Path) -> None:
+    rewrite_manifest(pairs_folder, lambda told: told["sha256"].clear())
     with pytest.raises(InputError, match=r"README.md, .* not of this data set, .*; move it away"):
-        read_manifest(folder)
+        read_manifest(pairs_folder)
 
 
 @pytest.mark.parametrize(
@@ -373,48 +359,50 @@ def test_a_manifest_of_another_dataset_is_found(folder: Path) -> None:
     ],
 )
 def test_a_missing_or_garbled_manifest_is_refused_and_named(
-    folder: Path, content: bytes | None
+    pairs_folder: Path, content: bytes | None
 ) -> None:
-    path = folder / "manifest.json"
+    path = pairs_folder / "manifest.json"
     if content is None:
         path.unlink()
     else:
         path.write_bytes(content)
     with pytest.raises(InputError) as raised:
-        read_manifest(folder)
+        read_manifest(pairs_folder)
     message = raised.value.message
     assert message.startswith(f"{path} is missing or damaged (")
     assert "; remake it: dvc repro --force --single-item" in message
     assert "\n" not in message
 
 
-def test_missing_shards_are_named(folder: Path) -> None:
-    lost = artifacts.shards(folder, "train")[-1]
+def test_missing_shards_are_named(pairs_folder: Path) -> None:
+    lost = dataset.pair_shards(pairs_folder)[-1]
     lost.unlink()
     with pytest.raises(InputError, match=lost.name):
-        read_manifest(folder)
+        read_manifest(pairs_folder)
 
 
 def test_equal_rows_give_equal_folders(tmp_path: Path, small_groups: None) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        write_pairs(tmp_path / name, (row(i) for i in range(10)), FACTS, refusals())
+        write_pairs(tmp_path / name, (row(i) for i in range(10)), 10, FACTS, refusals())
     for path in sorted((tmp_path / "a").rglob("*.*")):
         again = tmp_path / "b" / path.relative_to(tmp_path / "a")
         assert path.read_bytes() == again.read_bytes()
 
 
 def test_a_dataset_of_no_pairs_is_a_dataset(tmp_path: Path) -> None:
-    write_pairs(tmp_path, iter(()), FACTS)
+    write_pairs(tmp_path, iter(()), 0, FACTS)
     assert read_manifest(tmp_path)["pairs"] == 0
     assert len(PairDataset(tmp_path)) == 0
     assert list(PairDataset(tmp_path)) == []
+    with pytest.raises(InputError, match=r"where= is true of none of its 0 pairs"):
+        PairDataset(tmp_path, where=lambda one: True)
 
 
 def test_a_shard_that_is_gone_is_missed_by_the_manifest(tmp_path: Path) -> None:
     """Where its fellows were renamed, so that their names tell nothing, the manifest still does."""
-    write_pairs(tmp_path, [row(i) for i in range(4)], FACTS)
-    gone = "train-00001-of-00001.parquet"
+    write_pairs(tmp_path, [row(i) for i in range(4)], 4, FACTS)
+    gone = "data/train-00001-of-00001.parquet"
     rewrite_manifest(tmp_path, lambda told: told["sha256"].update({gone: "0"}))
     with pytest.raises(InputError, match=rf"{gone} of .* is missing; remake it"):
         read_manifest(tmp_path)
@@ -422,38 +410,38 @@ def test_a_shard_that_is_gone_is_missed_by_the_manifest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "refused/refused-00000-of-00001.parquet"])
 @pytest.mark.parametrize("harm", ["flipped", "gone"])
-def test_every_file_is_covered_by_the_manifest(folder: Path, name: str, harm: str) -> None:
-    path = folder / name
+def test_every_file_is_covered_by_the_manifest(pairs_folder: Path, name: str, harm: str) -> None:
+    path = pairs_folder / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.unlink()
     if harm == "flipped":
         path.write_bytes(content)
     with pytest.raises(InputError, match=rf"{path.name} (is not the file|of .* is missing)"):
-        read_manifest(folder)
+        read_manifest(pairs_folder)
 
 
 @pytest.mark.parametrize("name", ["train-x.parquet", "refused/notes.txt", "deep/er"])
-def test_foreign_files_are_named(folder: Path, name: str) -> None:
-    (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_text("x")
+def test_foreign_files_are_named(pairs_folder: Path, name: str) -> None:
+    (pairs_folder / name).parent.mkdir(exist_ok=True)
+    (pairs_folder / name).write_text("x")
     with pytest.raises(InputError, match=rf": {name} is not of this data set"):
-        read_manifest(folder)
+        read_manifest(pairs_folder)
 
 
-def test_a_changed_figure_of_the_manifest_is_found(folder: Path) -> None:
-    path = folder / "manifest.json"
+def test_a_changed_figure_of_the_manifest_is_found(pairs_folder: Path) -> None:
+    path = pairs_folder / "manifest.json"
     whole = path.read_text()
     for told in ('"pairs": 20', '"seed": 1712', '"left_out": 1', '"copy": 2'):
         assert told in whole
         path.write_text(whole.replace(told, told[:-1] + "9"))
         with pytest.raises(InputError, match="damaged: its digest does not match; remake it"):
-            read_manifest(folder)
+            read_manifest(pairs_folder)
 
 
-def test_pairs_made_from_something_else_are_refused(folder: Path) -> None:
-    assert read_manifest(folder, **FACTS["made_from"])
+def test_pairs_made_from_something_else_are_refused(pairs_folder: Path) -> None:
+    assert read_manifest(pairs_folder, **FACTS["made_from"])
     with pytest.raises(InputError, match="was made from another pictures; remake it"):
-        read_manifest(folder, pictures="another")
+        read_manifest(pairs_folder, pictures="another")
     with pytest.raises(InputError, match="was made from another gan; remake it"):
-        read_manifest(folder, gan="one that is not told of")
+        read_manifest(pairs_folder, gan="one that is not told of")

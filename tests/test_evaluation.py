@@ -13,8 +13,7 @@ import pytest
 import torch
 from sacrebleu import corpus_bleu
 
-from pairsynth.artifacts import read_shards
-from pairsynth.dataset import write_pairs
+from pairsynth.dataset import Refusals, complete, read_rows, write_pairs, write_pairs_shard
 from pairsynth.errors import InputError
 from pairsynth.evaluation import context, cycle_consistency, judges, quality
 from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
@@ -169,7 +168,7 @@ def test_spread_is_even_and_from_end_to_end(total: int, most: int, wanted: list[
 def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
     folder, train = checkout / "data/synthetic", read_pictures(checkout / "data/pictures", "train")
     pairs, digest = context.read_pairs(folder, 10, pictures=train.digest)
-    table = pd.read_parquet(sorted(folder.glob("*.parquet")))
+    table = pd.read_parquet(folder / "data")
     rows = context.spread(64, 10)
     assert pairs.ids == table["pair_id"].iloc[rows].tolist()
     assert pairs.captions == table["caption"].iloc[rows].tolist()
@@ -188,11 +187,11 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
 ) -> None:
     """The same pairs backwards, in many shards, are read as the same pairs."""
     folder, train = checkout / "data/synthetic", read_pictures(checkout / "data/pictures", "train")
-    rows = read_shards(folder, "train").to_pylist()[::-1]
-    monkeypatch.setattr("pairsynth.artifacts.BYTES_PER_SHARD", 1)
-    monkeypatch.setattr("pairsynth.artifacts.ROWS_PER_GROUP", 10)
-    write_pairs(tmp_path, rows, facts_of(folder))
-    assert len(list(tmp_path.glob("*.parquet"))) > 5
+    rows = read_rows(folder).to_pylist()[::-1]
+    monkeypatch.setattr("pairsynth.artifacts.ROWS_PER_GROUP", 5)
+    for i in range(7):
+        write_pairs_shard(tmp_path, i, 7, rows[10 * i : 10 * i + 10])
+    complete(tmp_path, facts_of(folder), Refusals())
     (one, digest), (other, other_digest) = (
         context.read_pairs(where, 20, pictures=train.digest) for where in (folder, tmp_path)
     )
@@ -213,7 +212,7 @@ def test_shards_that_the_manifest_does_not_tell_of_are_refused(
 ) -> None:
     folder = tmp_path / "synthetic"
     shutil.copytree(checkout / "data/synthetic", folder)
-    shard = next(folder.glob("*.parquet"))
+    shard = next(folder.glob("data/*.parquet"))
     shard.write_bytes(shard.read_bytes() + b"0")
     with pytest.raises(InputError, match=r"is not the file that .* tells of; remake it: dvc"):
         context.read_pairs(folder, 10)
@@ -222,8 +221,8 @@ def test_shards_that_the_manifest_does_not_tell_of_are_refused(
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_pairs_are_refused(checkout: Path, tmp_path: Path, count: int) -> None:
     folder = checkout / "data/synthetic"
-    rows = read_shards(folder, "train").slice(0, count).to_pylist()
-    write_pairs(tmp_path, rows, facts_of(folder))
+    rows = read_rows(folder).slice(0, count).to_pylist()
+    write_pairs(tmp_path, rows, 64, facts_of(folder))
     with pytest.raises(InputError, match=f"has {count} pairs; set synthesize.pairs to 2 or more"):
         context.read_pairs(tmp_path, 10)
 

@@ -25,7 +25,7 @@ from PIL import Image
 from pairsynth import config, console, mixture
 from pairsynth.artifacts import SPLITS, read_shards
 from pairsynth.captioner import load_captioner
-from pairsynth.dataset import read_manifest
+from pairsynth.dataset import read_manifest, read_rows
 from pairsynth.encoders import load_encoder
 from pairsynth.errors import InputError
 from pairsynth.examples import read_pictures
@@ -386,8 +386,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "embeddings/val-00000-of-00001.parquet": lambda data: read_shards(
         data / "embeddings", "val"
     ).to_pydict(),
-    "synthetic/train-00000-of-00001.parquet": lambda data: read_shards(
-        data / "synthetic", "train"
+    "synthetic/data/train-00000-of-00001.parquet": lambda data: read_rows(
+        data / "synthetic"
     ).to_pydict(),
     "synthetic/manifest.json": lambda data: read_manifest(data / "synthetic"),
 }

@@ -804,7 +804,7 @@ def test_what_download_writes_is_a_source(whole: Path) -> None:
 def test_what_synthesize_writes_is_a_source_without_what_it_refused(whole: Path) -> None:
     account = Account()
     found = read(whole / "synthetic", account)
-    table = pq.read_table(next((whole / "synthetic").glob("train-*.parquet")))
+    table = pq.read_table(next((whole / "synthetic/data").glob("train-*.parquet")))
     assert set(found) == set(table["pair_id"].to_pylist())
     refused = next((whole / "synthetic/refused").glob("*.parquet"))
     name = refused.relative_to(whole / "synthetic").as_posix()

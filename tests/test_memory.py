@@ -152,10 +152,13 @@ def test_mixtures_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_pictures_too_many_are_refused(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 2 * 24 * 3 * 32 * 32 - 1)
+    """All pixels and one shard as it is stored must have room."""
+    [shard] = (whole / "pictures").glob("val-*")
+    needed = 24 * 3 * 32 * 32 + shard.stat().st_size
+    monkeypatch.setattr(memory, "available", lambda: needed - 1)
     with pytest.raises(InputError, match=r"pictures: its 24 val pictures: .*image_size"):
         read_pictures(whole / "pictures", "val")
-    monkeypatch.setattr(memory, "available", lambda: 2 * 24 * 3 * 32 * 32)
+    monkeypatch.setattr(memory, "available", lambda: needed)
     assert len(read_pictures(whole / "pictures", "val")) == 24
 
 

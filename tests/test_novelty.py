@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from pairsynth.encoders import JointEncoder
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.images import center_crop
+from pairsynth.metrics.nearest import Exact, Features
 from pairsynth.metrics.novelty import (
     COPY,
     FALSE_ALARMS,
@@ -21,13 +22,11 @@ from pairsynth.metrics.novelty import (
     NEW_CAPTION,
     NEW_IMAGE,
     RECOMBINATION,
-    Features,
     Neighbours,
     NoveltyIndex,
     alarm,
     hashes,
     kind_of,
-    nearest_two,
     thumbnails,
 )
 from tests.conftest import draw
@@ -55,7 +54,8 @@ def test_the_nearest_two_against_brute_force(block: int) -> None:
     distances = np.minimum(
         *(np.sqrt(((side[:, None] - references) ** 2).mean(2)) for side in (own, mirrored))
     )
-    found = nearest_two(*(torch.from_numpy(a).float() for a in (own, mirrored, references)), block)
+    tensors = (torch.from_numpy(a).float() for a in (references, own, mirrored))
+    found = Exact(lambda vectors: vectors, next(tensors)).two(*tensors, block)
     first, second = np.sort(distances, 1)[:, :2].T
     assert found.row.tolist() == distances.argmin(1).tolist()
     assert np.allclose(found.distance.numpy(), first, atol=1e-6)
@@ -68,14 +68,15 @@ def test_a_copy_is_at_zero_beside_twins_that_are_nearly_it() -> None:
     for i in range(40):
         pixels[i, i % 3, i % 16, i // 3] += 1
     small = thumbnails(pixels)
-    found = nearest_two(small, small, small)
+    found = Exact(thumbnails, pixels).two(small, small)
     assert found.distance.tolist() == [0] * 40
     assert bool((small[found.row] == small).all())
 
 
 def test_a_copy_of_a_picture_that_is_there_twice_has_no_ratio_but_is_at_zero() -> None:
-    small = thumbnails(torch.randint(256, (3, 3, 32, 32)).to(torch.uint8))
-    found = nearest_two(small, small, small[[0, 0, 1, 2]])
+    pixels = torch.randint(256, (3, 3, 32, 32)).to(torch.uint8)
+    small = thumbnails(pixels)
+    found = Exact(thumbnails, pixels[[0, 0, 1, 2]]).two(small, small)
     assert found.distance.tolist() == [0, 0, 0]
     assert found.ratio.tolist() == [1, 0, 0]
 

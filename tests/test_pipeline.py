@@ -10,7 +10,8 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from pairsynth import verification
-from pairsynth.dataset import PairDataset, read_manifest
+from pairsynth.dataset import read_manifest
+from pairsynth.pairs import PairDataset
 from stages import train_gan
 from tests.workspace import run
 
@@ -57,7 +58,7 @@ def test_pairs_can_be_loaded(checkout: Path) -> None:
     pairs = PairDataset(checkout / "data/synthetic")
     assert len(pairs) == manifest["pairs"] == 64 - manifest["left_out"]
     assert tuple(pairs[0]["image"].shape) == (3, 32, 32)
-    table = pd.read_parquet(sorted((checkout / "data/synthetic").glob("*.parquet")))
+    table = pd.read_parquet(checkout / "data/synthetic/data")
     assert table["caption"].str.len().min() > 0
     assert set(table["strategy"]) == {
         f"{source}_{way}" for source in ("text", "image") for way in ("prototype", "density")

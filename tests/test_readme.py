@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.main import get_command
 
-from pairsynth import dataset
+from pairsynth import card, dataset
 from pairsynth.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +75,7 @@ def test_every_linked_file_exists(page: Path) -> None:
 
 def test_the_columns_are_those_of_the_data_set() -> None:
     for name in dataset.PAIRS.names:
-        assert f"{name}" in dataset.CARD
+        assert f"{name}" in card.BODY
     row = README.split("One row a pair:")[1].split("The card")[0]
     for name in re.findall(r"`([a-z_]+)`", row):
         assert name in dataset.PAIRS.names

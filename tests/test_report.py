@@ -28,8 +28,15 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from pairsynth import config
-from pairsynth.artifacts import new_folder, read_shards
-from pairsynth.dataset import Refusals, read_manifest, write_pairs
+from pairsynth.artifacts import new_folder
+from pairsynth.dataset import (
+    Refusals,
+    complete,
+    read_manifest,
+    read_rows,
+    write_pairs,
+    write_pairs_shard,
+)
 from pairsynth.errors import InputError
 from pairsynth.report import benefit, charts, curves, drawn, gallery, headlines, page, results
 from pairsynth.report.results import Measured, Results
@@ -65,7 +72,7 @@ def hostile(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(checkout / name, folder / name)
     shutil.copy(checkout / "params.yaml", folder)
     synthetic, metrics = folder / "data/synthetic", folder / "metrics"
-    rows = read_shards(synthetic, "train").to_pylist()
+    rows = read_rows(synthetic).to_pylist()
     facts = facts_of(synthetic)
     for i, row in enumerate(rows):
         row |= {"caption": HOSTILE[i % len(HOSTILE)], "nearest_caption": HOSTILE[-1 - i % 6]}
@@ -78,7 +85,8 @@ def hostile(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         refusals.add("copy", ({key: rows[i][key] for key in kept} | told).copy)
     refusals.left_out = 3
     with new_folder(synthetic) as again:
-        write_pairs(again, rows, facts, refusals)
+        write_pairs_shard(again, 0, 1, rows)
+        complete(again, facts, refusals)
     write_rows(folder / "data/pictures/refused.csv", [{"item": "<b>a.png", "reason": HOSTILE[0]}])
     odd = {"finding": "2 images are <i>odd</i>", "item": "<b>b.png", "what": HOSTILE[1]}
     write_rows(folder / "data/pictures/survey.csv", [odd])
@@ -221,7 +229,7 @@ def test_the_page_says_how_it_was_measured(plain: Path, checkout: Path) -> None:
 def test_the_gallery_holds_every_pair(hostile: Path, html: str) -> None:
     found = gallery_of(html)
     told = {pair["title"]: pair for pair in found["pairs"]}
-    rows = read_shards(hostile / "data/synthetic", "train").to_pylist()
+    rows = read_rows(hostile / "data/synthetic").to_pylist()
     assert len(found["pairs"]) == len(told) == len(rows) > gallery.PAGE
     for row in rows:
         pair = told[row["pair_id"]]
@@ -253,9 +261,9 @@ def test_the_recipe_reads_the_data_set(plain: Path, checkout: Path) -> None:
     found = re.search(r'<code id="recipe">(.*?)</code>', plain.read_text(), re.S)
     assert found
     recipe = unescape(found[1])
-    assert recipe.count("\n") == 4
+    assert recipe.count("\n") == 3
     said = run(checkout, sys.executable, "-c", recipe).stdout.splitlines()
-    rows = read_shards(checkout / "data/synthetic", "train").to_pylist()
+    rows = read_rows(checkout / "data/synthetic").to_pylist()
     assert said == [f"{row['caption']} {row['novelty']} (32, 32)" for row in rows]
 
 
@@ -267,7 +275,7 @@ def test_equal_reports_are_equal_pages(hostile: Path, html: str) -> None:
 def test_a_data_set_of_no_pairs_is_refused(hostile: Path, tmp_path: Path) -> None:
     shutil.copytree(hostile / "data", tmp_path / "data")
     with new_folder(tmp_path / "data/synthetic") as empty:
-        write_pairs(empty, [], facts_of(hostile / "data/synthetic"))
+        write_pairs(empty, [], 0, facts_of(hostile / "data/synthetic"))
     with pytest.raises(InputError, match=r"has no pairs; set synthesize\.pairs"):
         report_of(tmp_path / "data", hostile / "metrics", hostile / "params.yaml")
 
@@ -368,7 +376,7 @@ def test_the_filters_work(hostile: Path, tmp_path: Path) -> None:
     holds = [all(word in one.lower() for word in ("script", "hacked")) for one in HOSTILE]
     assert found["words"][1] == f"{sum(holds[i % 6] for i in range(64))} of 64 pairs match"
     assert {card["strategy"] for card in found["strategy"][0]} == {"text_density"}
-    rows = read_shards(hostile / "data/synthetic", "train").to_pylist()
+    rows = read_rows(hostile / "data/synthetic").to_pylist()
     wanted = [r for r in rows if r["strategy"] == "text_density" and 0.3 <= r["consistency"] <= 0.5]
     assert len(scores("score")) == len(wanted)
     assert all(0.3 <= one <= 0.5 for one in scores("score"))

@@ -420,7 +420,9 @@ def test_a_stage_stopped_before_any_of_its_writes_ends_in_the_same_bytes(
 ) -> None:
     """Before the first epoch, between epochs, after the last, between the outputs."""
     monkeypatch.setattr(resume, "SHARE", math.inf)  # a state after each epoch
-    monkeypatch.setattr(resume, "_lock", lambda folder: None)  # held by this very process
+    monkeypatch.setattr(
+        resume, "_lock", lambda folder, how: os.open(folder, os.O_RDONLY)
+    )  # held by this very process
     params, yaml = smoke_params(tmp_path), YAML()
     tree = yaml.load(params)
     if stage in WORDS:

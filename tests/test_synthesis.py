@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pairsynth import seeds, synthesis
-from pairsynth.artifacts import ShardWriter
-from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals
+from pairsynth import latents, seeds, synthesis
+from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals, write_pairs_shard
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
+from pairsynth.filters import FILTERS, Thresholds
 from pairsynth.images import decode, to_network, to_tensor
+from pairsynth.latents import CLASSES, FILLING, STRATEGIES, Latent, SynthesisInputs, fillable
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import (
     COPY,
@@ -28,20 +29,17 @@ from pairsynth.metrics.novelty import (
     RECOMBINATION,
     Novelty,
 )
-from pairsynth.synthesis import (
-    BLOCK,
-    CLASSES,
-    STRATEGIES,
-    Latent,
-    Pair,
-    SynthesisInputs,
-    synthesize,
-)
+from pairsynth.synthesis import BLOCK, DUPLICATE, Pair, synthesize
 
 
 def only(world: SynthesisInputs, strategy: str, **changes: object) -> SynthesisInputs:
     shares = {name: float(name == strategy) for name in STRATEGIES}
     return replace(world, config=replace(world.config, **{**shares, **changes}))  # type: ignore
+
+
+def drawn(world: SynthesisInputs, strategy: str, rng: np.random.Generator) -> Latent:
+    """A latent with its vector."""
+    return latents.settle(world, [STRATEGIES[strategy](world, rng)])[0]
 
 
 def told(pair: Pair) -> tuple[object, ...]:
@@ -70,7 +68,7 @@ def test_latents_are_well_formed(world: SynthesisInputs, strategy: str, classes:
     world = only(world, strategy, classes=classes)
     channels = world.mappings.gan.discriminator.phi_channels
     for number in range(12):
-        latent = STRATEGIES[strategy](world, seeds.stream(1, number))
+        latent = drawn(world, strategy, seeds.stream(1, number))
         assert latent.vector.dtype == torch.float32
         assert bool(latent.vector.isfinite().all())
         if strategy.startswith("text"):
@@ -117,7 +115,7 @@ def test_classes_of_prototypes(world: SynthesisInputs, strategy: str) -> None:
 def test_partners_of_the_same_class_are_drawn_evenly(world: SynthesisInputs) -> None:
     chosen = only(world, "image_prototype", classes="same")
     pairs = Counter(
-        tuple(synthesis._two_pictures(chosen, seeds.stream(3, number))) for number in range(6000)
+        tuple(latents._two_pictures(chosen, seeds.stream(3, number))) for number in range(6000)
     )
     assert len(pairs) == 4 * 6 * 5
     assert all(20 < count < 90 for count in pairs.values())
@@ -160,12 +158,59 @@ def test_a_text_prototype_lies_where_its_sources_say(world: SynthesisInputs) -> 
 
 def test_an_image_prototype_lies_where_its_sources_say(world: SynthesisInputs) -> None:
     for number in range(10):
-        latent = STRATEGIES["image_prototype"](world, seeds.stream(5, number))
+        latent = drawn(world, "image_prototype", seeds.stream(5, number))
         pixels = world.pictures.pixels[rows_of(world, latent)]
         left, right = world.mappings.gan.discriminator.phi(to_network(pixels))
         assert latent.share is not None
         wanted = latent.share * left + (1 - latent.share) * right
         assert torch.allclose(latent.vector, wanted, atol=1e-5)
+
+
+def test_many_image_prototypes_are_settled_at_once_as_one_by_one(world: SynthesisInputs) -> None:
+    rngs = [seeds.stream(5, number) for number in range(12)]
+    some = [list(STRATEGIES)[i % 4] for i in range(12)]
+    begun = [STRATEGIES[name](world, rng) for name, rng in zip(some, rngs, strict=True)]
+    together = latents.settle(world, begun)
+    for one, alone in zip(together, begun, strict=True):
+        [wanted] = latents.settle(world, [alone])
+        assert one.sources == alone.sources
+        assert torch.allclose(one.vector, wanted.vector, atol=1e-5)
+
+
+# ---------------------------------------------------------------- rare classes
+
+
+@pytest.fixture(scope="module")
+def uneven(world: SynthesisInputs) -> SynthesisInputs:
+    """Classes of 17, 4, 2 and 1 pictures."""
+    class_ids = torch.tensor([0] * 17 + [1] * 4 + [2] * 2 + [3])
+    return replace(world, pictures=replace(world.pictures, class_ids=class_ids))
+
+
+@pytest.mark.parametrize(("balance", "first"), [(0.0, 1 / 24), (0.5, 0.1171), (1.0, 0.25)])
+def test_balance_draws_rare_classes_more_often(
+    uneven: SynthesisInputs, balance: float, first: float
+) -> None:
+    """The share of the class of one picture: as the weights say, 1 / size^balance a picture."""
+    chosen = replace(uneven, config=replace(uneven.config, balance=balance))
+    if balance == 0.5:
+        assert first == pytest.approx(1 / sum(n**0.5 for n in (17, 4, 2, 1)), abs=1e-3)
+    found = [latents._first_picture(chosen, seeds.stream(4, i)) for i in range(4000)]
+    assert set(found) == set(range(24))
+    assert np.mean([row == 23 for row in found]) == pytest.approx(first, abs=0.02)
+
+
+def test_pairs_that_fill_classes_are_of_two_pictures_of_the_class(uneven: SynthesisInputs) -> None:
+    """Class by class in turn, and only those in which there is something between."""
+    class_ids = uneven.pictures.class_ids
+    assert fillable(class_ids.tolist()) == [0, 1, 2]
+    assert fillable([-1, -1, 5]) == []
+    for i in range(30):
+        one = synthesis.draft(uneven, FILLING + i)
+        assert one.strategy.endswith("prototype")
+        assert one.latent.class_id == i % 3
+        assert {int(class_ids[row]) for row in rows_of(uneven, one.latent)} == {i % 3}
+        assert len(set(rows_of(uneven, one.latent))) == 2
 
 
 def test_the_margin_bounds_lambda(world: SynthesisInputs) -> None:
@@ -184,10 +229,12 @@ def test_pair_i_is_pair_i_however_many_are_asked_for(
     world: SynthesisInputs, seventy: list[Pair]
 ) -> None:
     assert [pair.number for pair in seventy] == list(range(70))
-    three = list(synthesize(replace(world, config=replace(world.config, pairs=3))))
+    three = list(synthesize(world, numbers=range(3)))
     assert [told(pair) for pair in three] == [told(pair) for pair in seventy[:3]]
     more = list(synthesize(replace(world, config=replace(world.config, pairs=65))))
     assert [told(pair) for pair in more] == [told(pair) for pair in seventy[:65]]
+    second = list(synthesize(world, numbers=range(BLOCK, 70)))
+    assert [told(pair) for pair in second] == [told(pair) for pair in seventy[BLOCK:]]
 
 
 def test_another_seed_makes_other_pairs(world: SynthesisInputs, seventy: list[Pair]) -> None:
@@ -232,15 +279,16 @@ def test_the_most_consistent_candidate_is_kept(world: SynthesisInputs, strategy:
     mappings: Mappings = world.mappings
     for pair in synthesize(world):
         one = synthesis.draft(world, pair.number)
+        [latent] = latents.settle(world, [one.latent])
         assert one.noise.shape == (5, 6)
         assert one.draws.shape == (5, MAX_WORDS)
         scores = []
         for noise, draws in zip(one.noise.split(1), one.draws.split(1), strict=True):
             if strategy.startswith("text"):
-                pixels = mappings.draw(one.latent.vector[None], noise)
+                pixels = mappings.draw(latent.vector[None], noise)
                 captions = mappings.describe_freely(mappings.phi(pixels), draws)
             else:
-                captions = mappings.describe_freely(one.latent.vector[None], draws)
+                captions = mappings.describe_freely(latent.vector[None], draws)
                 pixels = mappings.draw(mappings.psi(captions), noise)
             scores.append(float(mappings.consistency(captions, pixels)))
         assert pair.consistency == pytest.approx(max(scores), abs=1e-3)
@@ -370,6 +418,64 @@ def test_a_pair_that_is_only_copies_is_left_out(
     assert refusals.left_out == 70 - len(wanted)
 
 
+def test_a_candidate_that_a_filter_refuses_is_not_chosen(seventy: list[Pair]) -> None:
+    fault = ("flat image", "flat image: 0.3 grey levels, less than 4")
+    sound, odd = (candidate(seventy[0], NEW, score) for score in (0.1, 0.9))
+    odd = replace(odd, fault=fault)
+    choice = synthesis.screen([odd, sound])
+    assert choice.kept is sound
+    assert list(choice.reasons()) == [(odd, *fault)]
+    none = synthesis.screen([odd, odd])
+    assert none.kept is None
+    assert [reason for _, reason, _ in none.reasons()] == ["flat image"] * 2
+
+
+def test_filters_look_at_the_finished_pairs(world: SynthesisInputs, seventy: list[Pair]) -> None:
+    middle = float(np.median([pair.consistency for pair in seventy]))
+    values = {**world.thresholds.values, "inconsistent": middle}
+    strict = replace(world, thresholds=Thresholds(values=values))
+    refusals = Refusals()
+    kept = list(synthesize(strict, refusals))
+    assert 20 < len(kept) < 70
+    assert all(pair.consistency >= middle for pair in kept)
+    assert len(kept) + refusals.counts.total() == 70 * world.config.candidates
+    shown = [row for row in refusals.rows if row["reason"] == "inconsistent"]
+    assert shown
+    assert all(row["consistency"] < middle for row in shown)
+    assert all("less than" in row["why"] for row in shown)
+
+
+def test_a_pair_that_is_there_already_is_refused(
+    world: SynthesisInputs, seventy: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pair 7 comes again as 60, its caption written otherwise, and nearly its image."""
+    close = synthesis.close
+
+    def repeated(world: SynthesisInputs, drafts: list[synthesis.Draft]) -> list[synthesis.Choice]:
+        found = close(world, drafts)
+        for i, choice in enumerate(found):
+            if choice.kept is not None and choice.kept.number == 60:
+                caption = f"{seventy[7].caption.upper()}."
+                pixels = (seventy[7].pixels.int() + 1).clamp(max=255).to(torch.uint8)
+                twin = replace(choice.kept, caption=caption, pixels=pixels)
+                found[i] = replace(choice, kept=twin)
+            elif choice.kept is not None and choice.kept.number == 61:
+                other = replace(choice.kept, caption=seventy[7].caption)
+                found[i] = replace(choice, kept=other)
+        return found
+
+    monkeypatch.setattr(synthesis, "close", repeated)
+    monkeypatch.setattr(world.novelty, "is_twin", lambda apart: apart < 0.1)
+    refusals = Refusals()
+    numbers = [pair.number for pair in synthesize(world, refusals)]
+    assert numbers == [i for i in range(70) if i != 60]
+    assert refusals.counts[DUPLICATE] == 1
+    assert refusals.left_out == 1
+    [row] = [row for row in refusals.rows if row["reason"] == DUPLICATE]
+    assert (row["pair_id"], row["why"]) == ("pair-0000060", "the same as pair-0000007")
+    assert 60 in [pair.number for pair in synthesize(world, numbers=range(BLOCK, 70))]
+
+
 def test_the_sample_of_refusals_is_bounded() -> None:
     refusals, asked = Refusals(), []
     for i in range(1000):
@@ -395,7 +501,7 @@ def test_rows_are_those_of_the_schema(world: SynthesisInputs, seventy: list[Pair
         assert row["image"]["path"] == f"{row['pair_id']}.png"
         assert row["seed"] == 7
         assert row["class_name"] == (None if row["class_id"] is None else names[row["class_id"]])
-        assert (row["lambda"] is None) == row["strategy"].endswith("density")
+        assert (row["blend_weight"] is None) == row["strategy"].endswith("density")
         assert (row["component"] is None) == row["strategy"].endswith("prototype")
         assert row["nearest_image_id"] in world.pictures.ids
         assert row["nearest_caption"] in world.pictures.flat_captions
@@ -404,9 +510,7 @@ def test_rows_are_those_of_the_schema(world: SynthesisInputs, seventy: list[Pair
 def test_figures_count_what_the_shards_hold(
     tmp_path: Path, world: SynthesisInputs, seventy: list[Pair]
 ) -> None:
-    with ShardWriter(tmp_path, "train", PAIRS) as writer:
-        for row in synthesis.rows(world, seventy):
-            writer.write(row)
+    write_pairs_shard(tmp_path, 0, 1, synthesis.rows(world, seventy))
     refusals = Refusals()
     refusals.counts[COPY], refusals.left_out = 5, 2
     figures = synthesis.figures(tmp_path, refusals)
@@ -423,6 +527,8 @@ def test_figures_count_what_the_shards_hold(
     assert {key: figures[key] for key in figures if key.startswith("refused")} == {
         "refused_copy": 5,
         "refused_recombination": 0,
+        **{f"refused_{name.replace(' ', '_')}": 0 for name in FILTERS},
+        "refused_duplicate": 0,
         "refused_less_new": 0,
         "refused_less_consistent": 0,
     }

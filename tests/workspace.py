@@ -95,7 +95,8 @@ def write_synthetic(
         }
         for i in range(len(pictures))
     ]
-    write_pairs(folder, rows, {**FACTS, **({"made_from": made_from} if made_from else {})})
+    facts = {**FACTS, **({"made_from": made_from} if made_from else {})}
+    write_pairs(folder, rows, len(rows), facts)
 
 
 def facts_of(synthetic: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pairsynth.artifacts import SPLITS, read_shards
+from pairsynth.artifacts import SPLITS
 from pairsynth.config import check_between, named
-from pairsynth.dataset import read_manifest
+from pairsynth.dataset import read_manifest, read_rows
 from pairsynth.errors import InputError
 from pairsynth.evaluation.judges import Judge
 from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
@@ -172,7 +172,7 @@ def read_pairs(folder: Path, most: int, **wanted: str) -> tuple[Pairs, str]:
     """
     manifest = read_manifest(folder, **wanted)
     columns = ["pair_id", "image", "caption", "strategy", "consistency", "class_id"]
-    table = read_shards(folder, "train", columns).sort_by("pair_id")
+    table = read_rows(folder, columns).sort_by("pair_id")
     if len(table) < 2:
         raise InputError(f"{folder} has {len(table)} pairs; set synthesize.pairs to 2 or more")
     found = table.take(spread(len(table), most)).to_pydict()

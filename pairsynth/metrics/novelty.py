@@ -14,6 +14,16 @@ from torch.nn import functional as F
 
 from pairsynth.examples import Pictures
 from pairsynth.images import center_crop
+from pairsynth.metrics.nearest import (
+    EXACT,
+    Directions,
+    Exact,
+    Features,
+    Indexed,
+    IndexedBits,
+    Near,
+    Search,
+)
 from pairsynth.text import normalize
 
 THUMBNAIL = 16
@@ -25,8 +35,6 @@ NEW_CAPTION = "seen image, new caption"
 RECOMBINATION = "recombination"
 COPY = "copy"
 KINDS = (NEW, NEW_IMAGE, NEW_CAPTION, RECOMBINATION, COPY)
-
-Features = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,15 +58,6 @@ class Novelty:
     caption_seen: bool
 
 
-@dataclass(frozen=True)
-class Near:
-    """The nearest training picture of each row: distance (N), ratio to the second (N), row (N)."""
-
-    distance: Tensor
-    ratio: Tensor
-    row: Tensor
-
-
 class Neighbours:
     """One view of the training pictures: how near others come, and how near is alarming.
 
@@ -67,9 +66,14 @@ class Neighbours:
     """
 
     def __init__(
-        self, features: Features, train: Tensor, held_out: Tensor, false_alarms: float
+        self,
+        features: Features,
+        train: Tensor,
+        held_out: Tensor,
+        false_alarms: float,
+        search: Callable[[Features, Tensor], Search] = Exact,
     ) -> None:
-        """train, held_out: uint8 pictures (M, 3, S, S) and (N, 3, S, S).
+        """train, held_out: uint8 pictures (M, 3, S, S) and (N, 3, S, S). search: among train's.
 
         Raises:
             ValueError: for fewer than two training pictures or no held-out one.
@@ -79,14 +83,14 @@ class Neighbours:
                 f"{len(train)} training and {len(held_out)} held-out pictures; novelty needs two "
                 "to be near to, and one or more to tell how near real pictures come"
             )
-        self.features, self.train = features, features(train)
+        self.search = search(features, train)
         near = self.find(held_out)
         self.distance = alarm(near.distance, false_alarms)
         self.ratio = alarm(near.ratio, false_alarms)
 
     def find(self, pixels: Tensor) -> Near:
         """The nearest training picture of each of uint8 (N, 3, S, S), or of its mirror image."""
-        return nearest_two(self.features(pixels), self.features(pixels.flip(3)), self.train)
+        return self.search.find(pixels)
 
     def alarming(self, near: Near) -> Tensor:
         """Which rows (N) come too near; the same picture always does."""
@@ -107,26 +111,38 @@ class NoveltyIndex:
 
     def __init__(self, train: Pictures, psi: Tensor, held_out: Pictures, size: int) -> None:
         """psi (captions, D) of the train captions; pictures are compared at `size` pixels."""
-        self.train, self.psi, self.size = train, psi, size
+        self.train, self.captions = train, train.flat_captions
         real, others = center_crop(train.pixels, size), center_crop(held_out.pixels, size)
         view = partial(
             Neighbours, train=real, held_out=others, false_alarms=FALSE_ALARMS / len(DETECTORS)
         )
-        self.thumbnails, self.hashes = view(thumbnails), view(hashes)
-        self.captions = train.flat_captions
+        many = len(train) > EXACT
+        self.thumbnails = view(thumbnails, search=Indexed if many else Exact)
+        self.hashes = view(hashes, search=IndexedBits if many else Exact)
+        self.directions = Directions(psi)
         self.owners: dict[str, set[int]] = {}
         for row, captions in enumerate(train.captions):
             for caption in captions:
                 self.owners.setdefault(normalize(caption), set()).add(row)
 
     @property
+    def recall(self) -> float:
+        """The share of nearest pictures that the search by thumbnails finds; 1: it is exact."""
+        return self.thumbnails.search.recall
+
+    @property
     def threshold(self) -> float:
         """The distance of thumbnails below which a picture counts as seen."""
         return self.thumbnails.distance
 
+    def is_twin(self, apart: float) -> bool:
+        """Whether two images whose `hashes` are so far apart (root mean square) are one image."""
+        return apart == 0 or apart < self.hashes.distance
+
     def alarms(self, pixels: Tensor) -> tuple[Near, dict[str, Tensor]]:
         """Nearest by thumbnails, and which rows (N) each of `DETECTORS` takes for seen."""
-        near, hashed = self.thumbnails.find(pixels), self.hashes.find(pixels)
+        small = shrunk(pixels)
+        near, hashed = self.thumbnails.find(small), self.hashes.find(small)
         flags = (
             self.thumbnails.alarming(near),
             self.thumbnails.lonely(near),
@@ -140,7 +156,7 @@ class NoveltyIndex:
             return []
         near, flags = self.alarms(pixels)
         seen = torch.stack(list(flags.values())).any(0)
-        similarity, place = _nearest_cosine(psi, self.psi)
+        similarity, place = self.directions.find(psi)
         pictures = (near.row, near.distance, near.ratio, seen, similarity, place)
         return [
             self._row(*row)
@@ -193,17 +209,23 @@ def alarm(values: Tensor, rate: float) -> float:
 
 
 def thumbnails(pixels: Tensor) -> Tensor:
-    """uint8 (N, 3, S, S) to means over a 16 x 16 raster, (N, 768) in [0, 1]."""
+    """Pixels (N, 3, S, S) of 0 to 255 to means over a 16 x 16 raster, (N, 768) in [0, 1]."""
     return _raster(pixels, THUMBNAIL).flatten(1)
 
 
 def _raster(pixels: Tensor, side: int) -> Tensor:
-    parts = [F.adaptive_avg_pool2d(p.float() / 255, side) for p in pixels.split(1024)]
-    return torch.cat(parts)
+    """Means over a raster; summed as whole numbers, which no order of summing changes."""
+    parts = [F.adaptive_avg_pool2d(p.float(), side) for p in pixels.split(1024)]
+    return torch.cat(parts) / 255
+
+
+def shrunk(pixels: Tensor) -> Tensor:
+    """(N, 3, S, S) to what both views look at, (N, 3, 32, 32): the means are the same of it."""
+    return pixels if pixels.shape[3] % HASHED else F.adaptive_avg_pool2d(pixels.float(), HASHED)
 
 
 def hashes(pixels: Tensor) -> Tensor:
-    """uint8 (N, 3, S, S) to bits (N, 191), 0 or 1: a perceptual hash, then a colour hash.
+    """Pixels (N, 3, S, S) to bits (N, 191), 0 or 1: a perceptual hash, then a colour hash.
 
     Perceptual: which of the lowest 63 cosine frequencies of the brightness are above their
     median. It sees no colour, so: at 4 x 4 places, how far red outweighs green, and blue both.
@@ -226,38 +248,3 @@ def _cosines(count: int, side: int) -> Tensor:
 HASHED, LEVELS = 32, (-0.2, -0.05, 0.05, 0.2)
 _COSINES = _cosines(8, HASHED)
 DETECTORS = ("distance", "ratio", "hash")
-
-
-def nearest_two(own: Tensor, mirrored: Tensor, references: Tensor, block: int = 1024) -> Near:
-    """The nearest of references (M, F), M > 1, by root mean square, and its ratio to the second.
-
-    own, mirrored: features (N, F) of pictures and of their mirror images; the nearer counts.
-    Exact, in blocks: about the mean, where a squared norm does not drown small differences, and
-    the distance is taken from the difference itself, so a copy is at exactly 0. Where the two
-    nearest are both at 0 the ratio is 1.
-    """
-    middle = references.mean(0)
-    centred = references - middle
-    square = centred.square().sum(1)
-    parts = []
-    for a, b in zip(own.split(block), mirrored.split(block), strict=True):
-        scores = torch.minimum(*(_apart(side - middle, centred, square) for side in (a, b)))
-        rows = scores.argmin(1, keepdim=True)
-        rows = torch.cat([rows, scores.scatter(1, rows, torch.inf).argmin(1, keepdim=True)], 1)
-        chosen = references[rows]
-        exact = torch.minimum(*((chosen - side[:, None]).square().mean(2) for side in (a, b)))
-        distance, order = exact.sqrt().sort(dim=1, stable=True)
-        parts.append((distance, rows.gather(1, order)))
-    distances, rows = (torch.cat(part) for part in zip(*parts, strict=True))
-    first, second = distances.unbind(1)
-    return Near(first, torch.where(second > 0, first / second, 1.0), rows[:, 0])
-
-
-def _apart(queries: Tensor, references: Tensor, square: Tensor) -> Tensor:
-    """Squared distances (N, M), from the squared norms (M) of the references."""
-    return square - 2 * queries @ references.T + queries.square().sum(1, keepdim=True)
-
-
-def _nearest_cosine(queries: Tensor, references: Tensor, block: int = 512) -> tuple[Tensor, Tensor]:
-    best = [(part @ references.T).max(1) for part in queries.split(block)]
-    return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from pairsynth.artifacts import read_shards
+from pairsynth.dataset import read_refused, read_rows
 from pairsynth.errors import InputError
 from pairsynth.images import decode, fit, to_picture
 from pairsynth.report.results import Results, Row, number
@@ -28,7 +29,7 @@ GLANCE = 8
 REFUSED_INPUTS = 100
 
 COLUMNS = [
-    *("pair_id", "image", "caption", "strategy", "source_ids", "lambda", "component"),
+    *("pair_id", "image", "caption", "strategy", "source_ids", "blend_weight", "component"),
     *("consistency", "novelty", "nearest_image_id", "nearest_image_distance"),
     *("nearest_caption", "nearest_caption_similarity"),
 ]
@@ -100,14 +101,14 @@ def made(pictures: Path, synthetic: Path, results: Results) -> Made:
     Raises:
         InputError: where a part is missing or damaged, or there is no pair.
     """
-    table = read_shards(synthetic, "train", COLUMNS)
+    table = read_rows(synthetic, COLUMNS)
     if not len(table):
         raise InputError(f"{synthetic} has no pairs; set synthesize.pairs to 1 or more")
     scores, distances = (
         np.asarray(table[name], float) for name in ("consistency", "nearest_image_distance")
     )
     shown = table.take(choose(scores, distances)).to_pylist()
-    refused = read_shards(synthetic / "refused", "refused", REFUSED).to_pylist()
+    refused = read_refused(synthetic, REFUSED).to_pylist()
     often = Counter(row["reason"] for row in refused)
     refused.sort(key=lambda row: often[row["reason"]])  # the rarest reason first
     near = _nearest(pictures, {row["nearest_image_id"] for row in (*shown, *refused)})
@@ -169,8 +170,8 @@ def _pair(row: Mapping[str, Any], near: Mapping[str, str], judged: Row) -> Card:
         ("distance", f"{row['nearest_image_distance']:.3f}"),
         ("caption cosine", f"{row['nearest_caption_similarity']:.2f}"),
     ]
-    if row["lambda"] is not None:
-        facts.append(("lambda", f"{row['lambda']:.2f}"))
+    if row["blend_weight"] is not None:
+        facts.append(("blend weight", f"{row['blend_weight']:.2f}"))
     if row["component"] is not None:
         facts.append(("component", str(row["component"])))
     for key, (label, form) in JUDGED.items():

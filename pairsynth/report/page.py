@@ -14,8 +14,8 @@ from markupsafe import Markup
 from PIL import Image
 
 from pairsynth import mixture
-from pairsynth.artifacts import SPLITS, read_shards
-from pairsynth.dataset import read_manifest
+from pairsynth.artifacts import SPLITS
+from pairsynth.dataset import read_manifest, read_rows
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.images import decode, to_tensor
 from pairsynth.mappings import load_mappings
@@ -95,7 +95,7 @@ def gather(
 
 
 def _mapped(synthetic: Path) -> tuple[torch.Tensor, list[str]]:
-    table = read_shards(synthetic, "train", ["image", "caption"])
+    table = read_rows(synthetic, ["image", "caption"])
     rows = torch.linspace(0, len(table) - 1, min(len(table), MAPPED)).round().long().tolist()
     found = table.take(rows).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])

@@ -1,0 +1,221 @@
+"""Who does the work: tasks go to workers, each of which has networks of its own.
+
+What comes of a task depends on nothing but the task, so all engines give the same, in whatever
+order they finish it.
+"""
+
+import importlib
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from pairsynth.errors import InputError
+from pairsynth.memory import available
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a worker says while it is at `task`: `steps` more are done; at the end the outcome."""
+
+    task: Any
+    steps: int
+    outcome: Any = None
+
+
+Worker = Callable[[Any], Iterator[Report]]
+
+
+class Recipe(Protocol):
+    """What makes a worker, wherever that is to be; it travels to other processes by pickle."""
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs of this machine there are for workers, one each; 0: they use none."""
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes a worker takes."""
+
+    def open(self, place: int) -> Worker:
+        """Worker number `place`, with all it needs in memory."""
+
+
+Engine = Callable[[Recipe, Sequence[Any], int], Iterator[Report]]
+
+
+def run(name: str, recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report]:
+    """Let the engine of `ENGINES` called `name` do all `tasks`.
+
+    workers: how many; 0: as many as there is room for.
+
+    Raises:
+        InputError: for a name that is none of them; a worker's own; where a worker was killed.
+    """
+    if name not in ENGINES:
+        raise InputError(f"--engine {name}: give one of {', '.join(ENGINES)}")
+    if tasks:
+        yield from ENGINES[name](recipe, tasks, workers)
+
+
+def places(recipe: Recipe) -> int:
+    """How many workers this machine has processors, or GPUs, and memory for."""
+    if recipe.gpus:
+        return recipe.gpus
+    known = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return max(1, min(cores, available() // recipe.memory))
+
+
+# ---------------------------------------------------------------- processes of this machine
+
+
+def local(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report]:
+    """`workers` processes of this machine; where it is one, this process itself."""
+    workers = min(workers or places(recipe), len(tasks))
+    if workers == 1:
+        work = recipe.open(0)
+        for task in tasks:
+            yield from work(task)
+        return
+    context = multiprocessing.get_context("spawn")
+    crew: dict[Connection, Any] = {}
+    try:
+        todo = iter(tasks)
+        for place in range(workers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(recipe, place, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            crew[ours] = process
+            _hand_on(crew, ours, todo)
+        while crew:
+            yield from _hear(crew, todo)
+    finally:
+        for process in crew.values():
+            process.terminate()
+        for process in crew.values():
+            process.join()
+
+
+def _serve(recipe: Recipe, place: int, boss: Connection) -> None:
+    """A worker process: it does the tasks that come until there are none, or nobody sends any."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to deal with
+    try:
+        work = recipe.open(place)
+        while (task := boss.recv()) is not None:
+            for report in work(task):
+                boss.send(report)
+    except (EOFError, BrokenPipeError):
+        return  # the first process is gone
+    except Exception as error:
+        boss.send(error if _travels(error) else RuntimeError(repr(error)))
+
+
+def _travels(error: Exception) -> bool:
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:
+        return False
+
+
+def _hear(crew: dict[Connection, Any], todo: Iterator[Any]) -> Iterator[Report]:
+    """What the workers have to say now; one whose task is done gets another, or goes."""
+    for ready in wait(list(crew)):
+        assert isinstance(ready, Connection)
+        try:
+            said = ready.recv()
+        except (EOFError, ConnectionResetError) as error:
+            process = crew.pop(ready)
+            process.join()
+            raise InputError(
+                f"a worker process was ended from outside (exit code {process.exitcode}); if "
+                "memory is short, take fewer --workers"
+            ) from error
+        if isinstance(said, Exception):
+            raise said
+        yield said
+        if said.outcome is not None:
+            _hand_on(crew, ready, todo)
+
+
+def _hand_on(crew: dict[Connection, Any], worker: Connection, todo: Iterator[Any]) -> None:
+    task = next(todo, None)
+    worker.send(task)
+    if task is None:
+        crew.pop(worker).join()
+        worker.close()
+
+
+# ---------------------------------------------------------------- a cluster of Ray's
+
+
+def on_ray(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report]:
+    """Actors of Ray, of the cluster that RAY_ADDRESS names or of one on this machine.
+
+    Each holds networks of its own on a processor, or on a GPU where the recipe uses them.
+
+    Raises:
+        InputError: where Ray is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError as error:
+        raise InputError("--engine ray: Ray is not here; pip install 'pairsynth[ray]'") from error
+    # Of a cluster that is there, nothing is asked; one of this run's own is as large as it needs.
+    own = None if os.environ.get("RAY_ADDRESS") else workers or places(recipe)
+    ray.init(num_cpus=own, include_dashboard=False, log_to_driver=False)
+    try:
+        there = int(ray.cluster_resources().get("GPU" if recipe.gpus else "CPU", 1))
+        kind = ray.remote(num_cpus=1, num_gpus=min(1, recipe.gpus))(_Actor)
+        actors = [kind.remote(recipe) for _ in range(min(workers or there, len(tasks)))]
+        yield from _attend(ray, actors, tasks)
+    finally:
+        ray.shutdown()
+
+
+class _Actor:
+    """A worker of Ray's."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.worker: Worker | None = None
+
+    def work(self, task: Any) -> Iterator[Report | Exception]:
+        """Reports of the task; an error is the last of them, as it is."""
+        try:
+            self.worker = self.worker or self.recipe.open(0)
+            yield from self.worker(task)
+        except InputError as error:
+            yield error
+
+
+def _attend(ray: Any, actors: Sequence[Any], tasks: Sequence[Any]) -> Iterator[Report]:
+    todo = iter(tasks)
+
+    def begin(actor: Any) -> dict[Any, Any]:
+        task = next(todo, None)
+        start = actor.work.options(num_returns="streaming")
+        return {} if task is None else {start.remote(task): actor}
+
+    running: dict[Any, Any] = {}
+    for actor in actors:
+        running |= begin(actor)
+    while running:
+        [stream], _ = ray.wait(list(running), num_returns=1)
+        try:
+            said = ray.get(next(stream))
+        except StopIteration:
+            running |= begin(running.pop(stream))
+            continue
+        if isinstance(said, Exception):
+            raise said
+        yield said
+
+
+ENGINES: Mapping[str, Engine] = {"local": local, "ray": on_ray}

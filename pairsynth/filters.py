@@ -1,0 +1,185 @@
+"""What keeps a candidate from becoming a pair, besides that it is not new: faults of one of its
+halves, or halves that do not belong together.
+
+A filter is an entry of `FILTERS`. Its threshold is read off real held-out images and captions
+wherever those can tell: what is common among them is no fault.
+
+Shapes: N candidates, S side of an image.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pairsynth.decoding import MAX_WORDS
+from pairsynth.examples import Embeddings, Pictures
+from pairsynth.images import center_crop
+from pairsynth.text import tokenize
+
+# Of the real ones, so many may be beyond what a threshold is reckoned from.
+RARE = 0.01
+REPEATED = 0.2
+
+UNFINISHED, REPEATING = "unfinished caption", "repeating caption"
+FLAT, SATURATED, INCONSISTENT = "flat image", "saturated image", "inconsistent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """What filters look at: pixels uint8 (N, 3, S, S), captions (N), their agreement (N)."""
+
+    pixels: Tensor
+    captions: Sequence[str]
+    consistency: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """An entry of the table.
+
+    unit: of value and threshold. over: whether it refuses what is over the threshold or under it.
+    meaning: what the value is. measure: the values (N). limit: the threshold, by real ones.
+    """
+
+    unit: str
+    over: bool
+    meaning: str
+    measure: Callable[[Looks], Tensor]
+    limit: Callable[[Tensor], float]
+
+
+def words(looks: Looks) -> Tensor:
+    """How many words and commas each caption has (N)."""
+    return torch.tensor([float(len(tokenize(caption))) for caption in looks.captions])
+
+
+def repetition(looks: Looks) -> Tensor:
+    """The share of three words in a row that stood in the same caption before (N)."""
+    return torch.tensor([_repetition(tokenize(caption)) for caption in looks.captions])
+
+
+def _repetition(tokens: Sequence[str]) -> float:
+    runs = [tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def spread(looks: Looks) -> Tensor:
+    """The standard deviation of an image's brightness, in grey levels (N)."""
+    return looks.pixels.float().mean(1).flatten(1).std(1)
+
+
+def saturation(looks: Looks) -> Tensor:
+    """The share of pixels each of whose channels is at 0 or at 255 (N)."""
+    ends = (looks.pixels == 0) | (looks.pixels == 255)
+    return ends.all(1).flatten(1).float().mean(1)
+
+
+def agreement(looks: Looks) -> Tensor:
+    """The cosine of the two halves' vectors (N)."""
+    return looks.consistency
+
+
+def _unless_common(real: Tensor) -> float:
+    """A caption that fills all the room a captioner has was cut; unless real ones are as long."""
+    return MAX_WORDS - 1.0 if _quantile(real, 1 - RARE) < MAX_WORDS else math.inf
+
+
+FILTERS: Mapping[str, Filter] = {
+    UNFINISHED: Filter(
+        unit="words",
+        over=True,
+        meaning="its length; a captioner that finds no end is cut short",
+        measure=words,
+        limit=_unless_common,
+    ),
+    REPEATING: Filter(
+        unit="share",
+        over=True,
+        meaning="of three words in a row, those that stood in it before",
+        measure=repetition,
+        limit=lambda real: max(REPEATED, _quantile(real, 1 - RARE)),
+    ),
+    FLAT: Filter(
+        unit="grey levels",
+        over=False,
+        meaning="the standard deviation of its brightness; near 0 it is one even colour",
+        measure=spread,
+        limit=lambda real: _quantile(real, RARE) / 4,
+    ),
+    SATURATED: Filter(
+        unit="share",
+        over=True,
+        meaning="of its pixels, those at the end of the scale in every channel",
+        measure=saturation,
+        limit=lambda real: (1 + _quantile(real, 1 - RARE)) / 2,
+    ),
+    INCONSISTENT: Filter(
+        unit="cosine",
+        over=False,
+        meaning="of its halves' vectors; real ones thrown together agree as much, half of them",
+        measure=agreement,
+        limit=lambda real: _quantile(real, 0.5),
+    ),
+}
+
+
+def _quantile(values: Tensor, share: float) -> float:
+    """The value (of N) that a `share` of them is under."""
+    ordered = values.sort().values
+    return float(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """The threshold of each of `FILTERS`, by name; an infinite one refuses nothing."""
+
+    values: Mapping[str, float]
+
+    def faults(self, looks: Looks) -> list[tuple[str, str] | None]:
+        """For each candidate (N) the first filter that refuses it, and why; None: it is sound."""
+        found: list[tuple[str, str] | None] = [None] * len(looks.captions)
+        for name, one in FILTERS.items():
+            threshold, values = self.values[name], one.measure(looks)
+            refused = values > threshold if one.over else values < threshold
+            for row in refused.nonzero().flatten().tolist():
+                found[row] = found[row] or (name, self._why(name, float(values[row])))
+        return found
+
+    def _why(self, name: str, value: float) -> str:
+        one = FILTERS[name]
+        side = "more" if one.over else "less"
+        return f"{name}: {value:.3g} {one.unit}, {side} than {self.values[name]:.3g}"
+
+    def stated(self) -> list[dict[str, Any]]:
+        """The table for people and programs: name, threshold, unit, refused when, what it is."""
+        return [
+            {
+                "name": name,
+                "threshold": round(self.values[name], 6) if self._is_used(name) else None,
+                "unit": one.unit,
+                "refused": "over" if one.over else "under",
+                "of": one.meaning,
+            }
+            for name, one in FILTERS.items()
+        ]
+
+    def _is_used(self, name: str) -> bool:
+        return math.isfinite(self.values[name])
+
+
+def calibrate(held_out: Pictures, vectors: Embeddings, size: int) -> Thresholds:
+    """The thresholds, by real held-out images at `size` pixels, their captions and vectors.
+
+    For agreement each image is thrown together with a caption of the one half the split away.
+    """
+    others = vectors.psi[held_out.first_caption[:-1]].roll(len(held_out) // 2, 0)
+    looks = Looks(
+        pixels=center_crop(held_out.pixels, size),
+        captions=held_out.flat_captions,
+        consistency=(others * vectors.image).sum(1),
+    )
+    return Thresholds(values={name: one.limit(one.measure(looks)) for name, one in FILTERS.items()})

@@ -1,0 +1,245 @@
+"""Where a pair starts: psi or phi between two captioned pictures, or drawn from a mixture.
+
+Shapes: D psi's dimension, C channels of phi.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from pairsynth.config import check, check_between
+from pairsynth.errors import InputError
+from pairsynth.examples import Embeddings, Pictures
+from pairsynth.filters import Thresholds
+from pairsynth.images import center_crop
+from pairsynth.mappings import Mappings, between
+from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.mixture import Mixture
+
+CLASSES = ("same", "other", "any")
+# Pairs that fill up classes are numbered from here on, so that a set of more pairs keeps them.
+FILLING = 10_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisConfig:
+    """Section `synthesize` of params.yaml.
+
+    pairs: pairs to try; one whose every candidate stands in the train split is left out.
+    text_prototype: share of pairs from psi between two captions.
+    text_density: share of pairs from psi drawn from the mixture over captions.
+    image_prototype: share of pairs from phi between two pictures.
+    image_density: share of pairs from phi drawn from the mixture over pictures.
+    classes: whether the two of a prototype are of the same class, of another, or any two.
+    balance: 0: the first picture of a prototype is any of all; 1: of any class, rare ones as often
+        as others; between: a picture's weight is the size of its class to the power of minus this.
+    fill: pairs tried beside those for each class with two pictures, prototypes of two of them.
+    margin: lambda is drawn evenly between this and 1 minus this.
+    candidates: tries for each; of those whose both halves are new, or else of those of which one
+        half is, the one whose caption and picture agree most is kept.
+    """
+
+    pairs: int
+    text_prototype: float
+    text_density: float
+    image_prototype: float
+    image_density: float
+    classes: str
+    balance: float
+    fill: int
+    margin: float
+    candidates: int
+
+    def __post_init__(self) -> None:
+        check_between(self, 0, 10_000_000, "pairs")
+        check_between(self, 0, 1_000_000, *STRATEGIES)
+        check(sum(self.shares) > 0, "text_prototype", 0, "above 0 for one strategy at least")
+        check(self.classes in CLASSES, "classes", self.classes, f"one of {CLASSES}")
+        check(0 <= self.margin <= 0.5, "margin", self.margin, "0 to 0.5")
+        check_between(self, 1, 100, "candidates")
+        check_between(self, 0, 1, "balance")
+        check_between(self, 0, 1_000_000, "fill")
+        prototypes = self.text_prototype + self.image_prototype
+        check(not self.fill or prototypes > 0, "fill", self.fill, "0 without shares of prototypes")
+
+    @property
+    def shares(self) -> list[float]:
+        """The four shares, in the order of `STRATEGIES`."""
+        return [getattr(self, key) for key in STRATEGIES]
+
+    @property
+    def filling_shares(self) -> list[float]:
+        """The same of pairs that fill up a class: the prototypes' alone."""
+        return [
+            share if key.endswith("prototype") else 0.0
+            for key, share in zip(STRATEGIES, self.shares, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class SynthesisInputs:
+    """What synthesis draws from: train pictures, their psi, the mixtures, the networks.
+
+    novelty, thresholds: by which candidates are refused. within: the class that both sources of
+    a prototype are to be of.
+    made_from: digests, by name, of all of these.
+    """
+
+    pictures: Pictures
+    embeddings: Embeddings
+    mixtures: Mapping[str, Mixture]
+    mappings: Mappings
+    novelty: NoveltyIndex
+    thresholds: Thresholds
+    config: SynthesisConfig
+    seed: int
+    made_from: Mapping[str, str]
+    within: int | None = None
+    by_class: dict[int, list[int]] = field(init=False)
+    cumulated: NDArray[np.float64] | None = field(init=False)
+    filled: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.pictures) < 2:
+            raise InputError("synthesize: fewer than two train pictures; nothing lies between")
+        class_ids = self.pictures.class_ids.tolist()
+        groups: dict[int, list[int]] = {}
+        for row, class_id in enumerate(class_ids):
+            groups.setdefault(class_id, []).append(row)
+        object.__setattr__(self, "by_class", groups)
+        sizes = np.array([len(groups[class_id]) for class_id in class_ids], dtype=np.float64)
+        weights = sizes**-self.config.balance
+        object.__setattr__(self, "cumulated", weights.cumsum() if self.config.balance else None)
+        object.__setattr__(self, "filled", fillable(class_ids))
+
+    def drawing(self, number: int) -> "SynthesisInputs":
+        """The same for pair `number`: where it fills up a class, its sources are of that class."""
+        if number < FILLING:
+            return self
+        view = copy.copy(self)
+        within = self.filled[(number - FILLING) % len(self.filled)]
+        object.__setattr__(view, "within", within)
+        return view
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Where a pair starts: a psi (D) or a phi (C, 4, 4), and how it was come by.
+
+    sources: "image_id" or "image_id#caption" of the two of a prototype. share: its lambda.
+    component: of the mixture. class_id: where both sources are of one known class.
+    rows: the two pictures between which phi is still to be taken; see `settle`.
+    """
+
+    vector: Tensor
+    sources: list[str]
+    share: float | None = None
+    component: int | None = None
+    class_id: int | None = None
+    rows: tuple[int, ...] = ()
+
+
+def text_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+    """lambda psi(t_i) + (1 - lambda) psi(t_j)."""
+    rows = _two_pictures(world, rng)
+    places = [int(rng.integers(len(world.pictures.captions[row]))) for row in rows]
+    share = _share(world, rng)
+    first = world.pictures.first_caption
+    left, right = (
+        world.embeddings.psi[int(first[r]) + p] for r, p in zip(rows, places, strict=True)
+    )
+    sources = [f"{world.pictures.ids[r]}#{p}" for r, p in zip(rows, places, strict=True)]
+    vector = between(left, right, torch.tensor(share))
+    return Latent(vector, sources, share, class_id=_common_class(world, rows))
+
+
+def text_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+    """psi* from the mixture over captions."""
+    vector, component = world.mixtures["psi"].sample(rng)
+    return Latent(F.normalize(torch.from_numpy(vector).float(), dim=0), [], component=component)
+
+
+def image_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+    """lambda phi(v_i) + (1 - lambda) phi(v_j), whose vector `settle` takes."""
+    rows = _two_pictures(world, rng)
+    share = _share(world, rng)
+    sources = [world.pictures.ids[row] for row in rows]
+    class_id = _common_class(world, rows)
+    return Latent(torch.empty(0), sources, share, class_id=class_id, rows=tuple(rows))
+
+
+def image_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+    """phi* from the mixture over pictures, mapped back through its PCA."""
+    vector, component = world.mixtures["phi"].sample(rng)
+    return Latent(torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)), [], None, component)
+
+
+STRATEGIES: Mapping[str, Callable[[SynthesisInputs, np.random.Generator], Latent]] = {
+    "text_prototype": text_prototype,
+    "text_density": text_density,
+    "image_prototype": image_prototype,
+    "image_density": image_density,
+}
+
+
+def settle(world: SynthesisInputs, latents: list[Latent]) -> list[Latent]:
+    """The same with the vectors of image prototypes: phi of all their pictures at once."""
+    rows = [row for latent in latents for row in latent.rows]
+    if not rows:
+        return latents
+    pixels = center_crop(world.pictures.pixels[rows], world.mappings.gan.size)
+    ends = iter(world.mappings.phi(pixels).cpu())
+    return [
+        replace(latent, vector=latent.share * next(ends) + (1 - latent.share) * next(ends))
+        if latent.rows and latent.share is not None
+        else latent
+        for latent in latents
+    ]
+
+
+def _share(world: SynthesisInputs, rng: np.random.Generator) -> float:
+    margin = world.config.margin
+    return float(rng.uniform(margin, 1 - margin))
+
+
+def _common_class(world: SynthesisInputs, rows: list[int]) -> int | None:
+    left, right = (int(world.pictures.class_ids[row]) for row in rows)
+    return left if left == right >= 0 else None
+
+
+def _two_pictures(world: SynthesisInputs, rng: np.random.Generator) -> list[int]:
+    """Two rows, by the rule of `classes`; any other where the class has no other picture."""
+    count = len(world.pictures)
+    left = _first_picture(world, rng)
+    siblings = world.by_class[int(world.pictures.class_ids[left])]
+    same = world.within is not None or world.config.classes == "same"
+    if same and len(siblings) > 1:
+        right = siblings[int(rng.integers(len(siblings) - 1))]
+        return [left, right if right != left else siblings[-1]]
+    while True:
+        right = int(rng.integers(count))
+        other = world.config.classes != "other" or len(siblings) == count
+        if right != left and (other or right not in siblings):
+            return [left, right]
+
+
+def _first_picture(world: SynthesisInputs, rng: np.random.Generator) -> int:
+    if world.within is not None:
+        siblings = world.by_class[world.within]
+        return siblings[int(rng.integers(len(siblings)))]
+    if world.cumulated is None:
+        return int(rng.integers(len(world.pictures)))
+    return int(np.searchsorted(world.cumulated, rng.random() * world.cumulated[-1], side="right"))
+
+
+def fillable(class_ids: Iterable[int]) -> list[int]:
+    """The classes with something between: known ones, of two pictures or more."""
+    sizes = Counter(class_ids)
+    return sorted(one for one, size in sizes.items() if one >= 0 and size > 1)

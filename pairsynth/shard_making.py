@@ -1,0 +1,378 @@
+"""A data set is made shard by shard, each of so many numbers of pairs.
+
+A shard depends on nothing but its numbers and what its `Recipe` names, so it is the same whoever
+makes it and when. What a run has made is kept until the data set is whole, under a digest of all
+that decides it; an earlier data set of the same digest lends its shards.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import threadpoolctl
+import torch
+import typer
+
+from pairsynth import dataset, engines, mixture, origin, seeds, synthesis
+from pairsynth.artifacts import (
+    file_digest,
+    read_shards,
+    shard_name,
+    shards,
+    write_shard,
+    write_whole,
+)
+from pairsynth.dataset import (
+    DATA,
+    INPUTS,
+    PAIRS,
+    REFUSED,
+    REFUSED_DATA,
+    SHOWN_OF_EACH,
+    Refusals,
+    complete,
+    number_of,
+    pair_shards,
+    read_manifest,
+)
+from pairsynth.engines import Report, Worker
+from pairsynth.errors import InputError
+from pairsynth.examples import pixel_bytes, read_embeddings, read_pictures
+from pairsynth.filters import calibrate
+from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs, fillable
+from pairsynth.mappings import load_mappings
+from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.synthesis import BLOCK
+
+STAGE = origin.ROOT / "stages" / "synthesize.py"
+# A shard of which more is left out than this stops the run.
+HOPELESS, ENOUGH_TO_TELL = 0.98, 200
+FIXED = 700_000_000  # bytes of a process: libraries, networks, a block of pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """The numbers of a shard's pairs: `count` from `first` on."""
+
+    first: int
+    count: int
+
+    @property
+    def numbers(self) -> range:
+        """All of them."""
+        return range(self.first, self.first + self.count)
+
+    def __str__(self) -> str:
+        return f"{self.first:08}-{self.count:05}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A shard as it travels: its file, and that of the candidates it refused."""
+
+    pairs: bytes
+    refused: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that pairs are made from, as paths and values: a worker anywhere makes them of it.
+
+    device: as `devices.choose` takes it.
+    """
+
+    pictures: Path
+    embeddings: Path
+    encoder: Path
+    gan: Path
+    captioner: Path
+    mixtures: Path
+    config: SynthesisConfig
+    seed: int
+    device: str
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs there are for workers; 0 where none is to be used."""
+        return torch.cuda.device_count() if self.device.startswith("cuda") else 0
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes a worker takes: the pictures twice, and what does not grow."""
+        return 2 * sum(pixel_bytes(self.pictures, split) for split in ("train", "val")) + FIXED
+
+    @cached_property
+    def digest(self) -> str:
+        """A fingerprint of all that decides a shard: files, parameters, code, versions.
+
+        Not of how many pairs there are to be: more of them leave the others as they are.
+        """
+        told = self.told()
+        told["parameters"] |= {"pairs": 0, "fill": 0}
+        told["seed"] = self.seed
+        told["files"] = {
+            f"{name} {file.name}": file_digest(file)
+            for name in INPUTS
+            for file in _files(getattr(self, name))
+        }
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+    def told(self) -> dict[str, Any]:
+        """What the manifest tells of how the pairs are made, by which they can be made again."""
+        return {
+            "inputs": {name: getattr(self, name).name for name in INPUTS},
+            "parameters": asdict(self.config),
+            **origin.of(STAGE, torch.device(self.device)),
+        }
+
+    def spans(self) -> list[Span]:
+        """The numbers of each shard of the data set, in order.
+
+        Raises:
+            InputError: where classes are to be filled and none has two pictures.
+        """
+        base = _spans(0, self.config.pairs)
+        if not self.config.fill:
+            return base or [Span(first=0, count=0)]
+        classes = fillable(
+            read_shards(self.pictures, "train", ["class_id"])["class_id"].to_pylist()
+        )
+        if not classes:
+            raise InputError(
+                f"params.yaml: synthesize.fill = {self.config.fill}: no class of {self.pictures} "
+                "has two train pictures to lie between; set it to 0"
+            )
+        return base + _spans(FILLING, self.config.fill * len(classes))
+
+    def inputs(self, place: int = 0) -> SynthesisInputs:
+        """All of it, read and checked. place: of the GPU, where there are several.
+
+        On a CPU one thread works: several workers do not fight then, and sums are those of any
+        other worker to the last bit.
+        """
+        if not self.gpus:
+            threadpoolctl.threadpool_limits(1)
+            torch.set_num_threads(1)
+        train, val = (read_pictures(self.pictures, split) for split in ("train", "val"))
+        seeds.fix(self.seed, "synthesize")
+        where = torch.device(self.device)
+        if self.gpus and where.index is None:
+            where = torch.device("cuda", place % self.gpus)
+        mappings = load_mappings(self.encoder, self.gan, self.captioner, where, train.digest)
+        source = {"pictures": train.digest, **mappings.digests}
+        psi, others = (
+            read_embeddings(self.embeddings, split, one, source["encoder"])
+            for split, one in (("train", train), ("val", val))
+        )
+        known = {name: source[name] for name in ("pictures", "encoder", "gan")}
+        fitted = mixture.load(self.mixtures, mappings.sizes, **known)
+        source |= {"mixtures": file_digest(self.mixtures)}
+        source |= {"embeddings": psi.digest, "held_out": val.digest}
+        size = mappings.gan.size
+        novelty = NoveltyIndex(train, psi.psi, val, size)
+        thresholds = calibrate(val, others, size)
+        return SynthesisInputs(
+            train, psi, fitted, mappings, novelty, thresholds, self.config, self.seed, source
+        )
+
+    def open(self, place: int) -> Worker:
+        """A maker of shards: a `Span` to reports, the last with its `Shard`."""
+        world = self.inputs(place)
+        return lambda span: make(world, span, self.digest)
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+
+
+def _spans(start: int, count: int) -> list[Span]:
+    most = dataset.PAIRS_PER_SHARD
+    return [
+        Span(first=start + first, count=min(most, count - first)) for first in range(0, count, most)
+    ]
+
+
+# ---------------------------------------------------------------- one shard
+
+
+def make(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
+    """The shard of `span`; what it was made from is told in its file, for `Told` to read.
+
+    Raises:
+        InputError: where nearly all of its pairs are refused.
+    """
+    refusals = Refusals()
+    rows: list[dict[str, Any]] = []
+    done = 0
+    for pair in synthesis.synthesize(world, refusals, span.numbers):
+        rows += synthesis.rows(world, [pair])
+        if (passed := pair.number + 1 - span.first) >= done + BLOCK:
+            yield Report(task=span, steps=passed - done)
+            done = passed
+    _check_hope(span, refusals)
+    told = {
+        "digest": digest,
+        "span": asdict(span),
+        "refused": dict(sorted(refusals.counts.items())),
+        "left_out": refusals.left_out,
+        "facts": synthesis.facts(world),
+    }
+    with tempfile.TemporaryDirectory() as place:
+        pairs, refused = Path(place) / "pairs", Path(place) / "refused"
+        write_shard(pairs, rows, PAIRS, told)
+        write_shard(refused, refusals.rows, REFUSED)
+        shard = Shard(pairs=pairs.read_bytes(), refused=refused.read_bytes())
+    yield Report(task=span, steps=span.count - done, outcome=shard)
+
+
+def _check_hope(span: Span, refusals: Refusals) -> None:
+    if span.count < ENOUGH_TO_TELL or refusals.left_out < HOPELESS * span.count:
+        return
+    counts = ", ".join(f"{count:,} {why}" for why, count in refusals.counts.most_common())
+    raise InputError(
+        f"synthesize: of {span.count:,} pairs from number {span.first} on, {refusals.left_out:,} "
+        f"have no candidate that is to be kept ({counts}); train train_gan and train_captioner "
+        "longer, or raise synthesize.candidates"
+    )
+
+
+# ---------------------------------------------------------------- all shards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Where a shard that was made lies, and the file with candidates that it and others refused."""
+
+    pairs: Path
+    refused: Path
+
+
+def make_missing(
+    recipe: Recipe,
+    engine: str,
+    workers: int,
+    spans: Sequence[Span],
+    kept: dict[Span, Kept],
+    folder: Path,
+) -> Iterator[None]:
+    """Make those of `spans` that are not among the `kept`, and keep them; one step a number.
+
+    engine, workers: as `engines.run` takes them.
+    """
+    missing = [span for span in spans if span not in kept]
+    for report in engines.run(engine, recipe, missing, workers):
+        if report.outcome is not None:
+            kept[report.task] = keep(folder, report.task, report.outcome)
+        yield from (None for _ in range(report.steps))
+
+
+def there_already(
+    folder: Path, synthetic: Path, digest: str, spans: Sequence[Span]
+) -> dict[Span, Kept]:
+    """The shards of `spans` that need not be made: of an interrupted run, or of the data set."""
+    kept = kept_before(synthetic, digest, spans) | kept_parts(folder, spans)
+    if kept:
+        typer.echo(
+            f"synthesize: {len(kept):,} of {len(spans):,} shards are there already", err=True
+        )
+    return kept
+
+
+def kept_parts(folder: Path, spans: Iterable[Span]) -> dict[Span, Kept]:
+    """The shards of `spans` that an interrupted run, or another process, left whole in `folder`."""
+    found = {}
+    for span in spans:
+        mark = folder / f"{span}.json"
+        one = Kept(pairs=folder / f"{span}.parquet", refused=folder / f"{span}-refused.parquet")
+        try:
+            told = json.loads(mark.read_text())
+            if told == [file_digest(one.pairs), file_digest(one.refused)]:
+                found[span] = one
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def keep(folder: Path, span: Span, shard: Shard) -> Kept:
+    """Write a shard into `folder`; it counts as whole when the mark beside it is there."""
+    one = Kept(pairs=folder / f"{span}.parquet", refused=folder / f"{span}-refused.parquet")
+    write_whole(one.pairs, shard.pairs)
+    write_whole(one.refused, shard.refused)
+    digests = [hashlib.sha256(data).hexdigest() for data in (shard.pairs, shard.refused)]
+    write_whole(folder / f"{span}.json", json.dumps(digests).encode())
+    return one
+
+
+def kept_before(synthetic: Path, digest: str, spans: Sequence[Span]) -> dict[Span, Kept]:
+    """The shards of `spans` in the data set at `synthetic`, if it is sound and of this digest."""
+    try:
+        read_manifest(synthetic)
+        [refused] = shards(synthetic / REFUSED_DATA, "refused")
+        files = pair_shards(synthetic)
+    except (InputError, ValueError):
+        return {}
+    wanted, found = set(spans), {}
+    for path in files:
+        told = told_of(path)
+        if told.get("digest") == digest and (span := Span(**told["span"])) in wanted:
+            found[span] = Kept(pairs=path, refused=refused)
+    return found
+
+
+def told_of(shard: Path) -> dict[str, Any]:
+    """What `make` told of a shard in its file; nothing of one that another has written."""
+    metadata = pq.read_schema(shard).metadata or {}
+    told: dict[str, Any] = json.loads(metadata.get(b"pairsynth", b"{}")).get("told", {})
+    return told
+
+
+def join(
+    folder: Path, recipe: Recipe, kept: Mapping[Span, Kept], spans: Sequence[Span]
+) -> Refusals:
+    """Lay the shards into the new `folder`, with all that belongs to a data set; what was refused.
+
+    A shard is linked, not copied, where the file system can do that.
+    """
+    refusals = Refusals()
+    facts: dict[str, Any] = {}
+    (folder / DATA).mkdir()
+    for number, span in enumerate(spans):
+        one = kept[span]
+        told = told_of(one.pairs)
+        facts = told["facts"]
+        refusals.counts.update(told["refused"])
+        refusals.left_out += told["left_out"]
+        _lay(one.pairs, folder / DATA / shard_name("train", number, len(spans)))
+    refusals.rows = list(_shown(kept, spans))
+    complete(folder, {**facts, **recipe.told()}, refusals)
+    return refusals
+
+
+def _lay(source: Path, target: Path) -> None:
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _shown(kept: Mapping[Span, Kept], spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
+    """The first refused of each reason, in the order of their numbers."""
+    shown: dict[str, int] = {}
+    read: dict[Path, list[dict[str, Any]]] = {}
+    for span in spans:
+        path = kept[span].refused
+        if path not in read:
+            read = {path: pq.read_table(path).to_pylist()}
+        for row in read[path]:
+            seen = shown.get(row["reason"], 0)
+            if seen < SHOWN_OF_EACH and number_of(row["pair_id"]) in span.numbers:
+                shown[row["reason"]] = seen + 1
+                yield row

@@ -1,0 +1,59 @@
+"""Rows of a small data set whose every value is known."""
+
+from typing import Any
+
+import torch
+
+from pairsynth.dataset import Refusals
+from pairsynth.images import encode, to_picture
+
+STRATEGIES = ("text_prototype", "text_density", "image_prototype", "image_density")
+KINDS = ("new", "new image, seen caption", "seen image, new caption", "recombination", "copy")
+FACTS: dict[str, Any] = {
+    "source_pictures": 1234,
+    "made_from": {"pictures": "0123456789abcdef"},
+    "seed": 1712,
+    "size": 32,
+    "distance": 0.04321,
+    "false_alarms": 0.01,
+}
+
+
+def picture(i: int) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(i)
+    return torch.randint(256, (3, 32, 32), generator=rng).to(torch.uint8)
+
+
+def row(i: int) -> dict[str, Any]:
+    text = i % 2 == 0
+    return {
+        "pair_id": f"pair-{i:07}",
+        "image": {"bytes": encode(to_picture(picture(i))), "path": f"pair-{i:07}.png"},
+        "caption": f"flower number {i}, «ünïcode»",
+        "strategy": STRATEGIES[i % 4],
+        "source_ids": ["a#0", "b#1"] if text else [],
+        "blend_weight": 0.25 if text else None,
+        "component": None if text else i,
+        "seed": 1712,
+        "class_id": 3 if text else None,
+        "class_name": "rose" if text else None,
+        "consistency": i / 100,
+        "novelty": KINDS[i % 5],
+        "caption_seen": i % 3 == 0,
+        "nearest_image_id": "a",
+        "nearest_image_distance": 0.5,
+        "nearest_caption": "a flower",
+        "nearest_caption_similarity": 0.75,
+    }
+
+
+def refusals() -> Refusals:
+    """Three candidates refused, and one pair left out."""
+    found = Refusals()
+    for i in range(3):
+        keys = ("pair_id", "image", "caption", "strategy", "consistency", "nearest_image_id")
+        one = {key: row(i)[key] for key in keys} | {"reason": "copy", "why": "copy of a"}
+        near = {key: row(i)[key] for key in ("nearest_image_distance", "nearest_caption")}
+        found.add("copy" if i else "less consistent", (one | near).copy)
+    found.left_out = 1
+    return found
