@@ -30,7 +30,7 @@ FLOORS = {
         "pretrained profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
-    "joints": "critic decoding mappings mixture_fitting pairs strips",
+    "joints": "critic decoding mappings mixture_fitting export pairs strips",
     "acts": (
         "captioner_training encoder_training evaluation exploration gan_training report synthesis "
         "verification"
@@ -153,6 +153,7 @@ EDITS = {
     "pairsynth/verification.py": set(),
     "pairsynth/cli.py": set(),
     "pairsynth/replay.py": set(),
+    "pairsynth/export.py": set(),
     "pairsynth/pairs.py": set(),
 }
 

