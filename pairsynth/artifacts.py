@@ -157,7 +157,12 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a flat mapping as JSON; floats are rounded to 6 digits, NaN is refused."""
-    write_whole(path, (json.dumps(rounded(values), indent=2, allow_nan=False) + "\n").encode())
+    write_whole(path, as_json(rounded(values)).encode())
+
+
+def as_json(values: Mapping[str, Any]) -> str:
+    """The text of a JSON file; NaN is refused."""
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def rounded(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from pairsynth import console, devices, exploration, images, mixture, verification
+from pairsynth import export as exporting
 from pairsynth import replay as replaying
 from pairsynth.artifacts import check_outputs, write_picture
 from pairsynth.errors import InputError
@@ -49,6 +50,9 @@ class Over(StrEnum):
 
     psi = "psi"
     phi = "phi"
+
+
+Form = StrEnum("Form", {name: name for name in exporting.EXPORTS})  # type: ignore[misc]
 
 
 @console.command(app)
@@ -234,6 +238,17 @@ def _replay(data: Path, pairs: list[str], device: str) -> None:
     if odd:
         reasons = "; ".join(workshop.differences) or "nothing that the manifest names is another"
         raise InputError(f"{odd} of {len(pairs)} pairs came out another ({reasons})")
+
+
+@console.command(app)
+def export(
+    target: Annotated[Path, typer.Argument(help="Folder to make.")],
+    to: Annotated[Form, typer.Option(help="What to make of the data set.")],
+    data: Data = Path("data"),
+) -> None:
+    """Write the data set in another form: WebDataset's tars, a folder of images, Croissant."""
+    count = exporting.export(data / "synthetic", to, target)
+    typer.echo(f"{target}: {count:,} pairs")
 
 
 # ---------------------------------------------------------------- what the user gave

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pairsynth import card
 from pairsynth.artifacts import (
     IMAGE,
+    as_json,
     check_source,
     file_digest,
     read_shard,
@@ -264,12 +265,14 @@ def read_told(folder: Path) -> dict[str, Any]:
     pair_shards(folder)
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        manifest: dict[str, Any] = json.loads(text)
+        same = text == as_json(manifest)  # JSON has several ways to write a thing
         stated = manifest.pop("digest")
         manifest["sha256"] = {name: str(one) for name, one in manifest["sha256"].items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is missing or damaged ({error}); {remake(folder)}") from error
-    if stated != _digest(manifest):
+    if not same or stated != _digest(manifest):
         raise InputError(f"{path} is damaged: its digest does not match; {remake(folder)}")
     return manifest
 

@@ -49,6 +49,7 @@ class Workshop:
             paths = {name: folder.parent / told["inputs"][name] for name in INPUTS}
             names = [field.name for field in fields(SynthesisConfig)]
             config = SynthesisConfig(**{name: told["parameters"][name] for name in names})
+            seed, made_from = int(told["seed"]), dict(told["made_from"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{folder}: its manifest does not tell what this pairsynth needs to make pairs "
@@ -59,7 +60,7 @@ class Workshop:
         recipe = Recipe(**paths, config=config, seed=told["seed"], device=str(where))
         self.world = recipe.inputs()
         for name, digest in self.world.made_from.items():
-            if told["made_from"].get(name) != digest:
+            if made_from.get(name) != digest:
                 path = paths.get(name, paths["pictures"])
                 raise InputError(
                     f"{folder} was made from another {name} than {path}; dvc checkout {path}, or "

