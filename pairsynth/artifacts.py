@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pairsynth.errors import InputError, is_out_of_memory
-from pairsynth.images import encode
+from pairsynth.image_files import encode
 
 FORMAT = 2
 SPLITS = ("train", "val", "test")

@@ -25,7 +25,8 @@ from pairsynth.artifacts import (
     write_whole,
 )
 from pairsynth.errors import InputError
-from pairsynth.images import decode, to_network, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import to_network, to_tensor
 
 PAIRS = pa.schema(
     [

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards, remake
 from pairsynth.errors import InputError
-from pairsynth.images import center_crop, decode, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import center_crop, to_tensor
 from pairsynth.memory import check_bytes
 
 

@@ -25,7 +25,8 @@ from pairsynth.dataset import Refusals
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Pictures
-from pairsynth.images import center_crop, encode, to_picture
+from pairsynth.image_files import encode
+from pairsynth.images import center_crop, to_picture
 from pairsynth.mappings import Mappings, between
 from pairsynth.metrics.novelty import (
     COPY,

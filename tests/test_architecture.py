@@ -24,8 +24,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
         "artifacts checkpoints config console contrastive devices efficientnet errors examples "
-        "figures images inference memory minimums nonfinite parallel pixel_depth pretrained "
-        "profile resume sampling seeds text"
+        "figures image_files images inference memory minimums nonfinite parallel pixel_depth "
+        "pretrained profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
     "joints": "critic decoding mappings mixture_fitting strips",

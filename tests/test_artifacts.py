@@ -37,7 +37,8 @@ from pairsynth.artifacts import (
 from pairsynth.checkpoints import load_checkpoint, save_checkpoint
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
-from pairsynth.images import decode, to_picture, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import to_picture, to_tensor
 from tests.workspace import write_pictures
 
 

@@ -21,7 +21,8 @@ from pairsynth.dataset import (
     write_pairs,
 )
 from pairsynth.errors import InputError
-from pairsynth.images import decode, encode, to_picture
+from pairsynth.image_files import decode, encode
+from pairsynth.images import to_picture
 
 STRATEGIES = ("text_prototype", "text_density", "image_prototype", "image_density")
 KINDS = ("new", "new image, seen caption", "seen image, new caption", "recombination", "copy")

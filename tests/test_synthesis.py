@@ -17,7 +17,8 @@ from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
-from pairsynth.images import decode, to_network, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import to_network, to_tensor
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import (
     COPY,

@@ -13,7 +13,7 @@ from PIL import Image
 from pairsynth.artifacts import PICTURES, ShardWriter, write_csv
 from pairsynth.config import check
 from pairsynth.errors import InputError
-from pairsynth.images import encode, fit, stored_size
+from pairsynth.image_files import encode, fit, stored_size
 from pairsynth.minimums import need_images
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example, Source
 from pairsynth.sources.folder import folder
