@@ -13,20 +13,11 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.data import Dataset
 
-from pairsynth.artifacts import (
-    IMAGE,
-    ShardWriter,
-    check_source,
-    file_digest,
-    remake,
-    rounded,
-    shards,
-    write_json,
-    write_whole,
-)
+from pairsynth.artifacts import IMAGE, ShardWriter, check_source, file_digest, shards
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode
 from pairsynth.images import to_network, to_tensor
+from pairsynth.whole_files import remake, rounded, write_json, write_whole
 
 PAIRS = pa.schema(
     [

@@ -12,11 +12,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards, remake
+from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode
 from pairsynth.images import center_crop, to_tensor
 from pairsynth.memory import check_bytes
+from pairsynth.whole_files import remake
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,10 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, encoder_training, parallel, resume, seeds
-from pairsynth.artifacts import (
-    SPLITS,
-    check_outputs,
-    file_digest,
-    new_folder,
-    write_json,
-    write_reports,
-)
+from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.examples import read_pictures
+from pairsynth.whole_files import check_outputs, new_folder, write_json, write_reports
 
 app = typer.Typer()
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, figures, seeds
-from pairsynth.artifacts import check_outputs, write_json, write_picture, write_reports
+from pairsynth.artifacts import write_picture
 from pairsynth.checkpoints import checked_digest
 from pairsynth.evaluation import context, cycle_consistency, downstream, judges, measuring
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.whole_files import check_outputs, write_json, write_reports
 
 app = typer.Typer()
 

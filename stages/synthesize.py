@@ -5,12 +5,13 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, mixture, seeds, synthesis
-from pairsynth.artifacts import check_outputs, file_digest, new_folder, write_json
+from pairsynth.artifacts import file_digest
 from pairsynth.dataset import Refusals, write_pairs
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.synthesis import SynthesisConfig, SynthesisInputs
+from pairsynth.whole_files import check_outputs, new_folder, write_json
 
 app = typer.Typer()
 

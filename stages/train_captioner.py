@@ -5,10 +5,11 @@ from pathlib import Path
 import typer
 
 from pairsynth import captioner_training, config, console, devices, parallel, resume, seeds
-from pairsynth.artifacts import check_outputs, file_digest, write_json, write_reports
+from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.examples import read_pictures
 from pairsynth.gan import load_gan
+from pairsynth.whole_files import check_outputs, write_json, write_reports
 
 app = typer.Typer()
 

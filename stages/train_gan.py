@@ -14,10 +14,11 @@ from pairsynth import (
     resume,
     seeds,
 )
-from pairsynth.artifacts import check_outputs, write_json, write_picture, write_reports
+from pairsynth.artifacts import write_picture
 from pairsynth.checkpoints import checked_digest
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.gan_training import GanConfig
+from pairsynth.whole_files import check_outputs, write_json, write_reports
 
 app = typer.Typer()
 

@@ -23,9 +23,9 @@ from pairsynth.synthesis import SynthesisConfig
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
-        "artifacts checkpoints config console contrastive devices efficientnet errors examples "
-        "figures image_files images inference memory minimums nonfinite parallel pixel_depth "
-        "pretrained profile resume sampling seeds text"
+        "arguments artifacts checkpoints config console contrastive devices efficientnet errors "
+        "examples figures image_files images inference memory minimums nonfinite parallel "
+        "pixel_depth pretrained profile resume sampling seeds text whole_files"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
     "joints": "critic decoding mappings mixture_fitting strips",
@@ -33,11 +33,12 @@ FLOORS = {
         "captioner_training encoder_training evaluation exploration gan_training report synthesis "
         "verification"
     ),
-    "commands": "cli stages",
+    "commands": "cli showing stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
-# The mappings write by decoding; the report shows what people can also draw for themselves.
-NEIGHBOURS = {("mappings", "decoding"), ("report", "exploration")}
+# The mappings write by decoding; the report shows what people can also draw for themselves; the
+# command line hands on to what needs torch.
+NEIGHBOURS = {("mappings", "decoding"), ("report", "exploration"), ("cli", "showing")}
 # An edit of it makes no stage stale: it shows progress and turns errors into exit codes, and what
 # passes through it comes out as it went in.
 PRESENTATION = "pairsynth/console.py"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pairsynth import artifacts, dataset
+from pairsynth import artifacts, dataset, whole_files
 from pairsynth.dataset import (
     PAIRS,
     PairDataset,
@@ -252,7 +252,7 @@ def test_one_group_is_in_memory_at_a_time(folder: Path, monkeypatch: pytest.Monk
 
 def test_a_dataset_that_was_made_anew_is_read_anew(folder: Path) -> None:
     assert PairDataset(folder)[0]["pair_id"] == "pair-0000000"
-    with artifacts.new_folder(folder) as again:
+    with whole_files.new_folder(folder) as again:
         write_pairs(again, (row(i) for i in range(5, 25)), FACTS)
     assert PairDataset(folder)[0]["pair_id"] == "pair-0000005"
 
