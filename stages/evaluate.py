@@ -7,6 +7,7 @@ import typer
 from pairsynth import config, console, devices, figures, seeds
 from pairsynth.artifacts import write_picture
 from pairsynth.checkpoints import checked_digest
+from pairsynth.config import Precision
 from pairsynth.evaluation import context, cycle_consistency, downstream, judges, measuring
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext
 from pairsynth.mappings import load_mappings
@@ -33,6 +34,7 @@ def main(
     cycles_sheet: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
+    precision: Precision = Precision.auto,
 ) -> None:
     """Measure captions, pictures, pairs, cycles and use, each beside its floor and its ceiling."""
     watch = console.Stopwatch()
@@ -44,7 +46,7 @@ def main(
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
 
     splits, vectors = context.read_splits(pictures, embeddings, checked_digest(encoder, "encoder"))
-    where, source = devices.choose(device), splits["train"].digest
+    where, source = devices.choose(device, precision), splits["train"].digest
     mappings = load_mappings(encoder, gan, captioner, where, source)
     pairs, digest = context.read_pairs(
         synthetic, options.pairs, pictures=source, **mappings.digests
