@@ -40,6 +40,16 @@ class ImageFile:
     named: bool
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that nobody knows.
+
+    Raises:
+        InputError: with those that are known.
+    """
+    if not DEVICES.fullmatch(device):
+        raise InputError(f"--device {device}: no device is called so; use auto, cpu or cuda")
+
+
 def check_networks(data: Path, device: str, *besides: str) -> None:
     """Refuse a device that nobody knows, and a folder without the three networks.
 
@@ -48,8 +58,7 @@ def check_networks(data: Path, device: str, *besides: str) -> None:
     Raises:
         InputError: naming the file and the stage that makes it.
     """
-    if not DEVICES.fullmatch(device):
-        raise InputError(f"--device {device}: no device is called so; use auto, cpu or cuda")
+    check_device(device)
     for path in (data / name for name in (*(f"{one}.pt" for one in NETWORKS), *besides)):
         if not path.is_file():
             raise InputError(f"{path} is missing; run: dvc repro {maker(path)}")

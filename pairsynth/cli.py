@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pairsynth import arguments, console
+from pairsynth import arguments, config, console
 from pairsynth.errors import InputError
 from pairsynth.whole_files import MAKERS
 
@@ -186,6 +186,32 @@ def components(
     from pairsynth import showing
 
     showing.components(showing.load(data, device), data, over, rows, columns, output, seed)
+
+
+@console.command(
+    app, "pairsynth look", "pairsynth look --seed 1 --no-time --output twelve.png", panel=DATA
+)
+def look(
+    output: Output = Path("look.png"),
+    seed: Seed = 0,
+    time: Annotated[
+        bool, typer.Option(help="Train for some seconds, to estimate how long all would take.")
+    ] = True,
+    data: Data = Path("data"),
+    params: Annotated[Path, typer.Option(help="Parameters of the stages.")] = Path("params.yaml"),
+    device: Device = "auto",
+) -> None:
+    """See what download made, before the long run: images, splits, words, oddities, time."""
+    arguments.check_output(output, ".png")
+    arguments.check_device(device)
+    asked = config.load_precision(params)
+    if not (data / "pictures").is_dir():
+        raise InputError(f"{data / 'pictures'} is missing; run: dvc repro download")
+    from pairsynth import preview
+
+    preview.show(data, params, output, seed)
+    if time:
+        preview.tell_pace(data, params, seed, device, asked)
 
 
 @console.command(

@@ -74,11 +74,7 @@ def check_all(path: Path) -> None:
                 f"{path}: {_shown.repr(section)} is not a known section; known are seed, "
                 f"precision, {', '.join(SECTIONS)}"
             )
-    if tree.get("precision", "auto") not in list(Precision):
-        raise InputError(
-            f"{path}: precision is {_shown.repr(tree['precision'])}; allowed are "
-            f"{', '.join(Precision)}"
-        )
+    load_precision(path)
     for section, place in SECTIONS.items():
         module, name = place.split(":")
         load(getattr(importlib.import_module(module), name), section, path)
@@ -127,6 +123,16 @@ def load_seed(path: Path) -> int:
             f"{path}: seed is {_shown.repr(seed)}; give a whole number from 0 to 2**63 - 1"
         )
     return seed
+
+
+def load_precision(path: Path) -> Precision:
+    """Read the `precision`, auto where none is given, of the YAML file at `path`."""
+    given = read(path).get("precision", "auto")
+    if given not in list(Precision):
+        raise InputError(
+            f"{path}: precision is {_shown.repr(given)}; allowed are {', '.join(Precision)}"
+        )
+    return Precision(given)
 
 
 def check(holds: bool, key: str, value: object, allowed: str) -> None:

@@ -35,12 +35,17 @@ FLOORS = {
         "captioner_training encoder_training evaluation exploration gan_training report synthesis "
         "verification"
     ),
-    "commands": "cli showing stages",
+    "commands": "cli preview showing stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
 # The mappings write by decoding; the report shows what people can also draw for themselves; the
 # command line hands on to what needs torch.
-NEIGHBOURS = {("mappings", "decoding"), ("report", "exploration"), ("cli", "showing")}
+NEIGHBOURS = {
+    ("mappings", "decoding"),
+    ("report", "exploration"),
+    ("cli", "showing"),
+    ("cli", "preview"),
+}
 # An edit of it makes no stage stale: it shows progress and turns errors into exit codes, and what
 # passes through it comes out as it went in.
 PRESENTATION = "pairsynth/console.py"

@@ -394,6 +394,7 @@ def test_every_command_has_examples_that_are_right(name: str) -> None:
         *("draw red --device quantum", "caption gone.png", "caption NOTES --output x.csv"),
         *("caption NOTES --output x.txt", "blend red gone.png", "blend red NOTES"),
         *("cycle gone.avif", "cycle red", "components --rows x", "components --output x"),
+        *("look", "look --output x.html", "look --device gpu", "look --help"),
     ],
 )
 def test_help_and_refusals_load_nothing_that_is_slow(words: str, tmp_path: Path) -> None:
