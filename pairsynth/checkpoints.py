@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pairsynth.artifacts import FORMAT, file_digest, maker, remake, write_whole
+from pairsynth.artifacts import FORMAT, file_digest
 from pairsynth.errors import InputError, is_out_of_memory
+from pairsynth.whole_files import maker, remake, write_whole
 
 Made = TypeVar("Made")
 

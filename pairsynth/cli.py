@@ -1,28 +1,22 @@
-"""The command line for people: try the trained networks out, choose a profile, check the data."""
+"""The command line for people: try the trained networks out, choose a profile, check the data.
 
-import os
+Here arguments are declared and checked, without torch; then `showing.py` is loaded and does it.
+"""
+
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import torch
 import typer
-from PIL import Image
-from torch import Tensor
 
-from pairsynth import console, devices, exploration, images, mixture, verification
-from pairsynth import export as exporting
-from pairsynth import replay as replaying
-from pairsynth.artifacts import check_outputs, write_picture
+from pairsynth import arguments, config, console
 from pairsynth.errors import InputError
-from pairsynth.mappings import Mappings, load_mappings
-from pairsynth.profile import apply, profiles
-from pairsynth.strips import strip
-from pairsynth.text import split
+from pairsynth.whole_files import MAKERS
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+TRY = "Try the trained networks"
+DATA = "Look at the data, choose parameters"
 
 Data = Annotated[Path, typer.Option(help="Folder that the stages wrote to.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -31,6 +25,8 @@ Seed = Annotated[int, typer.Option(min=0, help="Another number, another draw.")]
 
 
 def _tell_version(wanted: bool) -> None:
+    from importlib.metadata import version
+
     if wanted:
         typer.echo(f"pairsynth {version('pairsynth')}")
         raise typer.Exit
@@ -42,7 +38,10 @@ def main(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which.")
     ] = False,
 ) -> None:
-    """Pictures for sentences, sentences for pictures, and what lies between them."""
+    """Images for sentences, sentences for images, and what lies between them.
+
+    Every command has examples: pairsynth draw --help.
+    """
 
 
 class Over(StrEnum):
@@ -52,140 +51,187 @@ class Over(StrEnum):
     phi = "phi"
 
 
-Form = StrEnum("Form", {name: name for name in exporting.EXPORTS})  # type: ignore[misc]
+class Form(StrEnum):
+    """What the data set can be exported to: the keys of `export.EXPORTS`."""
+
+    webdataset = "webdataset"
+    folder = "folder"
+    croissant = "croissant"
 
 
-@console.command(app)
+@console.command(
+    app,
+    'pairsynth draw "this flower is red with a yellow center"',
+    "pairsynth draw sentences.txt --count 4 --output sheet.png",
+    "grep blue captions.txt | pairsynth draw - --output drawn/",
+    panel=TRY,
+)
 def draw(
-    sentence: Annotated[str, typer.Argument(help="What the pictures shall show.")],
-    count: Annotated[int, typer.Option(min=1, help="Pictures to draw.")] = 8,
-    output: Output = Path("draw.png"),
+    sentences: Annotated[
+        list[str],
+        typer.Argument(help="Sentences, or text files of one a line; - reads them from stdin."),
+    ],
+    count: Annotated[int, typer.Option(min=1, help="Images of each.")] = 8,
+    output: Annotated[
+        Path, typer.Option(help="PNG of all; or a new folder: a PNG each, and metadata.jsonl.")
+    ] = Path("draw.png"),
     seed: Seed = 0,
-    enlarge: Annotated[int, typer.Option(min=1, max=16, help="Side of a pixel.")] = 3,
+    enlarge: Annotated[int, typer.Option(min=1, max=16, help="Side of a pixel on a sheet.")] = 3,
     data: Data = Path("data"),
     device: Device = "auto",
 ) -> None:
-    """Draw pictures for a sentence of your own."""
-    _check(output)
-    mappings = _load(data, device)
-    psi = mappings.psi([_understood(mappings, sentence)]).expand(count, -1)
-    pixels = exploration.draw(mappings, psi, exploration.noise_rows(mappings, count, seed))
-    _save(output, images.grid(pixels, min(count, 8), enlarge))
+    """Draw images for sentences of your own."""
+    arguments.check_output(output, ".png", folder=True)
+    asked = arguments.sentences(sentences)
+    arguments.check_sheet(output, len(asked))
+    arguments.check_networks(data, device)
+    from pairsynth import showing
+
+    showing.draw(showing.load(data, device), asked, count, output, seed, enlarge)
 
 
-@console.command(app)
+@console.command(
+    app,
+    "pairsynth caption photo.jpg other.png",
+    "pairsynth caption photos/ --count 0 --output captions.jsonl",
+    "pairsynth caption 'photos/**/*.jpg' --output captions.csv",
+    panel=TRY,
+)
 def caption(
-    pictures: Annotated[list[Path], typer.Argument(help="Picture files.")],
+    images: Annotated[list[str], typer.Argument(help="Image files, folders of them, globs.")],
     count: Annotated[int, typer.Option(min=0, help="Freer captions for each.")] = 3,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write, .jsonl or .csv, instead of telling them.")
+    ] = None,
     seed: Seed = 0,
     data: Data = Path("data"),
     device: Device = "auto",
 ) -> None:
-    """Write captions for pictures: the best by beam search, then some by nucleus sampling."""
-    mappings = _load(data, device)
-    pixels = torch.cat([_opened(mappings, path) for path in pictures])
-    for path, phi in zip(pictures, mappings.phi(pixels).split(1), strict=True):
-        typer.echo(f"{path}\n  best  {mappings.describe(phi)[0]}")
-        for free in exploration.describe_freely(mappings, phi, count, seed):
-            typer.echo(f"  free  {free}")
+    """Write captions for images: the best by beam search, then some by nucleus sampling."""
+    if output is not None:
+        arguments.check_output(output, ".jsonl", ".csv")
+    files = arguments.images(images)
+    arguments.check_networks(data, device)
+    from pairsynth import showing
+
+    showing.caption(showing.load(data, device), files, count, seed, output)
 
 
-@console.command(app)
+@console.command(
+    app,
+    'pairsynth blend "this flower is red" "this flower is blue"',
+    "pairsynth blend one.jpg other.jpg --steps 5 --output between.png",
+    panel=TRY,
+)
 def blend(
-    left: Annotated[str, typer.Argument(help="A sentence or a picture file.")],
+    left: Annotated[str, typer.Argument(help="A sentence or an image file.")],
     right: Annotated[str, typer.Argument(help="Another of the same kind.")],
-    steps: Annotated[int, typer.Option(min=2, max=64, help="Pictures in the strip.")] = 9,
+    steps: Annotated[int, typer.Option(min=2, max=64, help="Images in the strip.")] = 9,
     output: Output = Path("blend.png"),
     seed: Seed = 0,
     data: Data = Path("data"),
     device: Device = "auto",
 ) -> None:
-    """Go from one sentence, or one picture, to another in equal steps of lambda."""
-    _check(output)
-    if _is_picture(left) is not _is_picture(right):
+    """Go from one sentence, or one image, to another in equal steps of lambda."""
+    arguments.check_output(output, ".png")
+    are_images = [arguments.is_image(end) for end in (left, right)]
+    if are_images[0] is not are_images[1]:
         raise InputError(
-            f"{left!r} and {right!r}: one is a picture file, the other is not; give two alike"
+            f"{left!r} and {right!r}: one is an image file, the other is not; give two alike"
         )
-    mappings = _load(data, device)
-    shares = torch.linspace(1, 0, steps)[:, None]
-    noise = exploration.noise_rows(mappings, 1, seed)
-    if _is_picture(left):
-        pictures = [_opened(mappings, Path(end)) for end in (left, right)]
-        captions, pixels = exploration.blend_pictures(mappings, pictures, shares, noise)
-    else:
-        sentences = [_understood(mappings, end) for end in (left, right)]
-        captions, pixels = exploration.blend_sentences(mappings, sentences, shares, noise)
-    lambdas = [f"{share:.2f}" for share in shares.flatten().tolist()]
-    typer.echo(f"lambda  caption (lambda is the share of {left!r})")
-    for share, written in zip(lambdas, captions, strict=True):
-        typer.echo(f"{share:>6}  {written}")
-    labels = [f"{share}: {written}" for share, written in zip(lambdas, captions, strict=True)]
-    _save(output, strip(pixels, labels, f"{left}  ->  {right}"))
+    for end in (left, right) if are_images[0] else ():
+        arguments.opened(Path(end))
+    arguments.check_networks(data, device)
+    from pairsynth import showing
+
+    ends = (left, right)
+    showing.blend(showing.load(data, device), ends, are_images[0], steps, output, seed)
 
 
-@console.command(app)
+@console.command(
+    app,
+    'pairsynth cycle "this flower has white petals" --turns 3',
+    "pairsynth cycle photo.jpg --output around.png",
+    panel=TRY,
+)
 def cycle(
-    source: Annotated[str, typer.Argument(help="A sentence or a picture file.")],
+    source: Annotated[str, typer.Argument(help="A sentence or an image file.")],
     turns: Annotated[int, typer.Option(min=1, max=64, help="Times around.")] = 3,
     output: Output = Path("cycle.png"),
     seed: Seed = 0,
     data: Data = Path("data"),
     device: Device = "auto",
 ) -> None:
-    """Go from picture to sentence to picture, or from sentence to picture to sentence, and on."""
-    _check(output)
-    from_picture = _is_picture(source)
-    mappings = _load(data, device)
-    noise = exploration.noise_rows(mappings, 1, seed)
-    start = [_opened(mappings, Path(source))] if from_picture else []
-    if from_picture:
-        found, cosines = exploration.picture_cycle(mappings, start[0], turns, noise)
-    else:
-        sentence = _understood(mappings, source)
-        found, cosines = exploration.sentence_cycle(mappings, sentence, turns, noise)
-    typer.echo(f"turn  cosine of {'phi' if from_picture else 'psi'} to the start  caption")
-    for number, (turn, cosine) in enumerate(zip(found, cosines, strict=True), 1):
-        typer.echo(f"{number:>4}  {cosine:>26.3f}  {turn.captions[0]}")
-    pixels = torch.cat([*start, *(turn.pixels for turn in found)])
-    labels = ["start"] * len(start) + [turn.captions[0] for turn in found]
-    _save(output, strip(pixels, labels, source))
+    """Go from image to sentence to image, or from sentence to image to sentence, and on."""
+    arguments.check_output(output, ".png")
+    from_image = arguments.is_image(source)
+    if from_image:
+        arguments.opened(Path(source))
+    arguments.check_networks(data, device)
+    from pairsynth import showing
+
+    showing.cycle(showing.load(data, device), source, from_image, turns, output, seed)
 
 
-@console.command(app)
+@console.command(
+    app,
+    "pairsynth components",
+    "pairsynth components --over phi --rows 16 --columns 4 --output phi.png",
+    panel=TRY,
+)
 def components(
-    over: Annotated[Over, typer.Option(help="Mixture of captions or of pictures.")] = Over.psi,
+    over: Annotated[Over, typer.Option(help="Mixture of captions or of images.")] = Over.psi,
     rows: Annotated[int, typer.Option(min=1, help="Components, the heaviest first.")] = 8,
-    columns: Annotated[int, typer.Option(min=1, help="Pictures of each.")] = 8,
+    columns: Annotated[int, typer.Option(min=1, help="Images of each.")] = 8,
     output: Output = Path("components.png"),
     seed: Seed = 0,
     data: Data = Path("data"),
     device: Device = "auto",
 ) -> None:
-    """Draw a row of pictures from each of the heaviest components of a mixture."""
-    _check(output)
-    mappings = _load(data, device)
-    digests = {name: mappings.digests[name] for name in ("encoder", "gan")}
-    fitted = mixture.load(data / "gmm.npz", mappings.sizes, **digests)[over]
-    kept = exploration.heaviest(fitted, rows)
-    psi = torch.cat(
-        [
-            exploration.component_psi(mappings, fitted, over, component, columns, seed)
-            for component in kept
-        ]
-    )
-    pixels = exploration.draw(mappings, psi, exploration.noise_rows(mappings, len(psi), seed))
-    typer.echo(" row  component  weight")
-    for row, component in enumerate(kept, 1):
-        typer.echo(f"{row:>4}  {component:>9}  {fitted.weights[component]:.4f}")
-    _save(output, images.grid(pixels, columns, 2))
+    """Draw a row of images from each of the heaviest components of a mixture."""
+    arguments.check_output(output, ".png")
+    arguments.check_networks(data, device, "gmm.npz")
+    from pairsynth import showing
+
+    showing.components(showing.load(data, device), data, over, rows, columns, output, seed)
 
 
-@console.command(app)
+@console.command(
+    app, "pairsynth look", "pairsynth look --seed 1 --no-time --output twelve.png", panel=DATA
+)
+def look(
+    output: Output = Path("look.png"),
+    seed: Seed = 0,
+    time: Annotated[
+        bool, typer.Option(help="Train for some seconds, to estimate how long all would take.")
+    ] = True,
+    data: Data = Path("data"),
+    params: Annotated[Path, typer.Option(help="Parameters of the stages.")] = Path("params.yaml"),
+    device: Device = "auto",
+) -> None:
+    """See what download made, before the long run: images, splits, words, oddities, time."""
+    arguments.check_output(output, ".png")
+    arguments.check_device(device)
+    asked = config.load_precision(params)
+    if not (data / "pictures").is_dir():
+        raise InputError(f"{data / 'pictures'} is missing; run: dvc repro download")
+    from pairsynth import preview
+
+    preview.show(data, params, output, seed)
+    if time:
+        preview.tell_pace(data, params, seed, device, asked)
+
+
+@console.command(
+    app, "pairsynth profile", "pairsynth profile oxford102-cpu && git diff params.yaml", panel=DATA
+)
 def profile(
     name: Annotated[str, typer.Argument(help="One of the profiles; none: list them.")] = "",
     params: Annotated[Path, typer.Option(help="File to change.")] = Path("params.yaml"),
 ) -> None:
     """Write a named set of parameters to params.yaml, or list the sets there are."""
+    from pairsynth.profile import apply, profiles
+
     if not name:
         for known, about in profiles().items():
             typer.echo(f"{known:<16}{about}")
@@ -196,17 +242,26 @@ def profile(
     typer.echo(f"{params}: {len(changes)} values changed; see: git diff {params}")
 
 
-@console.command(app)
+@console.command(
+    app,
+    "pairsynth verify",
+    "pairsynth verify --data elsewhere/data",
+    "pairsynth verify --replay 20",
+    panel=DATA,
+)
 def verify(
     data: Data = Path("data"),
     replay: Annotated[int, typer.Option(min=0, help="Random pairs to make again.")] = 0,
     device: Device = "auto",
 ) -> None:
     """Read every artifact whole and check that they belong together."""
+    arguments.check_device(device)
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; run: dvc repro")
-    if not any((data / name).exists() for name in verification.CHECKS):
+    if not any((data / name).exists() for name in MAKERS):
         raise InputError(f"{data}: holds nothing of ours; name the folder that the stages wrote to")
+    from pairsynth import verification
+
     damaged = []
     for finding in verification.findings(data):
         typer.echo(str(finding))
@@ -214,104 +269,41 @@ def verify(
     if damaged:
         raise InputError(f"{len(damaged)} damaged: {', '.join(f.detail for f in damaged)}")
     if replay:
-        _replay(data, replaying.some(data / "synthetic", replay, np.random.default_rng()), device)
+        from pairsynth import showing
+
+        showing.replay_some(data, replay, device)
 
 
-@console.command(app)
+@console.command(app, "pairsynth replay pair-0000123 pair-0000007", panel=DATA)
 def replay(
     pairs: Annotated[list[str], typer.Argument(help="Ids, like pair-0000123.")],
     data: Data = Path("data"),
     device: Device = "auto",
 ) -> None:
     """Make pairs of the data set again and say whether they are the same bytes."""
-    _replay(data, pairs, device)
+    arguments.check_device(device)
+    from pairsynth import showing
+
+    showing.replay(data, pairs, device)
 
 
-def _replay(data: Path, pairs: list[str], device: str) -> None:
-    workshop = replaying.Workshop(data / "synthetic", device)
-    for difference in workshop.differences:
-        typer.echo(f"notice: {difference} than when the pairs were made", err=True)
-    odd = 0
-    for one in workshop.replays(pairs):
-        typer.echo(str(one))
-        odd += bool(one.odd)
-    if odd:
-        reasons = "; ".join(workshop.differences) or "nothing that the manifest names is another"
-        raise InputError(f"{odd} of {len(pairs)} pairs came out another ({reasons})")
-
-
-@console.command(app)
+@console.command(
+    app,
+    "pairsynth export tars --to webdataset",
+    "pairsynth export images --to folder",
+    "pairsynth export metadata --to croissant",
+    panel=DATA,
+)
 def export(
     target: Annotated[Path, typer.Argument(help="Folder to make.")],
     to: Annotated[Form, typer.Option(help="What to make of the data set.")],
     data: Data = Path("data"),
 ) -> None:
     """Write the data set in another form: WebDataset's tars, a folder of images, Croissant."""
+    from pairsynth import export as exporting
+
     count = exporting.export(data / "synthetic", to, target)
     typer.echo(f"{target}: {count:,} pairs")
-
-
-# ---------------------------------------------------------------- what the user gave
-
-
-def _load(data: Path, device: str) -> Mappings:
-    encoder, gan, captioner = (data / f"{name}.pt" for name in ("encoder", "gan", "captioner"))
-    return load_mappings(encoder, gan, captioner, devices.choose(device))
-
-
-def _is_picture(text: str) -> bool:
-    """Whether `text` names a picture file; a name like one without such a file is refused."""
-    if os.path.isfile(text):
-        return True
-    if text.lower().endswith(tuple(images.endings())):
-        raise InputError(f"{text}: no such file")
-    return False
-
-
-def _opened(mappings: Mappings, path: Path) -> Tensor:
-    """The picture at `path` at the size the networks see, uint8 (1, 3, S, S)."""
-    try:
-        picture = images.decode(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    return images.to_tensor(images.fit(picture, mappings.gan.size))[None]
-
-
-def _understood(mappings: Mappings, sentence: str) -> str:
-    """The sentence, after a notice on stderr of what psi does not see in it.
-
-    Raises:
-        InputError: where psi would see no word at all.
-    """
-    vocabulary, length = mappings.encoder.vocabulary, mappings.encoder.text.length - 2
-    tokens = split(sentence, vocabulary.unit)
-    known = [token for token in tokens[:length] if token in vocabulary.numbers]
-    if not set(known) - {",", " "}:
-        some = ", ".join(token for token in vocabulary.tokens[4:] if len(token) > 3)
-        raise InputError(f"{sentence!r}: no word of it is known; known are {some[:100]} ...")
-    unknown = dict.fromkeys(token for token in tokens if token not in vocabulary.numbers)
-    if unknown:
-        typer.echo(f"notice: not known and not seen: {', '.join(unknown)}", err=True)
-    if len(tokens) > length:
-        typer.echo(f"notice: only the first {length} {vocabulary.unit}s are read", err=True)
-    return sentence
-
-
-def _check(output: Path) -> None:
-    """Refuse a file that could not be written, before the networks are read."""
-    if output.suffix.lower() != ".png":
-        raise InputError(f"--output {output}: only PNG is written; give a name that ends in .png")
-    try:
-        check_outputs(files=[output])
-    except InputError as error:
-        raise InputError(f"--output {error}") from error
-
-
-def _save(output: Path, picture: Image.Image) -> None:
-    write_picture(output, picture)
-    typer.echo(output)
 
 
 if __name__ == "__main__":

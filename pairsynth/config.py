@@ -5,6 +5,7 @@ import math
 import reprlib
 import sys
 from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -14,6 +15,15 @@ from ruamel.yaml.error import YAMLError
 from pairsynth.errors import InputError
 
 Config = TypeVar("Config")
+
+
+class Precision(StrEnum):
+    """In what numbers networks are trained: auto is what is faster on the processor at hand."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
 
 # Section -> the dataclass that it becomes, named and not imported: no stage is to depend on the
 # code of another, which it only asks whether its parameters are in order.
@@ -59,11 +69,12 @@ def check_all(path: Path) -> None:
     """
     before, tree = set(sys.modules), read(path)
     for section in tree:
-        if section not in ("seed", *SECTIONS):
+        if section not in ("seed", "precision", *SECTIONS):
             raise InputError(
                 f"{path}: {_shown.repr(section)} is not a known section; known are seed, "
-                f"{', '.join(SECTIONS)}"
+                f"precision, {', '.join(SECTIONS)}"
             )
+    load_precision(path)
     for section, place in SECTIONS.items():
         module, name = place.split(":")
         load(getattr(importlib.import_module(module), name), section, path)
@@ -112,6 +123,16 @@ def load_seed(path: Path) -> int:
             f"{path}: seed is {_shown.repr(seed)}; give a whole number from 0 to 2**63 - 1"
         )
     return seed
+
+
+def load_precision(path: Path) -> Precision:
+    """Read the `precision`, auto where none is given, of the YAML file at `path`."""
+    given = read(path).get("precision", "auto")
+    if given not in list(Precision):
+        raise InputError(
+            f"{path}: precision is {_shown.repr(given)}; allowed are {', '.join(Precision)}"
+        )
+    return Precision(given)
 
 
 def check(holds: bool, key: str, value: object, allowed: str) -> None:

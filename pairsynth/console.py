@@ -13,15 +13,6 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from pairsynth.errors import InputError, is_out_of_memory, without_password
 
@@ -32,13 +23,17 @@ LONGEST_LINE = 2000  # letters
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[Arguments, None]]:
+def command(
+    app: typer.Typer, *examples: str, panel: str | None = None
+) -> Callable[[Callable[Arguments, None]], Callable[Arguments, None]]:
     """Register a function as a command of `app`.
 
     An `InputError`, and what the machine refuses (a file, a folder, space, memory), ends it with
     one line on stderr and exit code 2, Ctrl-C with 130, SIGTERM with 143; anything else is a
     defect of ours and keeps its traceback.
+    examples: command lines that its help shows. panel: what its kind is called in the app's help.
     """
+    shown = "\n\n".join(["Examples:", *examples]) if examples else None
 
     def register(function: Callable[Arguments, None]) -> Callable[Arguments, None]:
         @functools.wraps(function)
@@ -59,7 +54,7 @@ def command(app: typer.Typer) -> Callable[[Callable[Arguments, None]], Callable[
             except _Terminated:
                 _end("terminated", 143)
 
-        return app.command()(told)
+        return app.command(epilog=shown, rich_help_panel=panel)(told)
 
     return register
 
@@ -114,6 +109,16 @@ def track(items: Iterable[Item], total: int | None, what: str, unit: str = "") -
     Of the processes that `torchrun` starts, the first alone draws one.
     total: None where it is not known beforehand.
     """
+    from rich.console import Console  # help and refusals do without, and come sooner
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -22,20 +22,16 @@ import pyarrow.parquet as pq
 from pairsynth import card
 from pairsynth.artifacts import (
     IMAGE,
-    as_json,
     check_source,
     file_digest,
     read_shard,
     read_shards,
-    remake,
-    rounded,
     shard_name,
     shards,
-    write_json,
     write_shard,
-    write_whole,
 )
 from pairsynth.errors import InputError
+from pairsynth.whole_files import as_json, remake, rounded, write_json, write_whole
 
 PAIRS = pa.schema(
     [

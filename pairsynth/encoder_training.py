@@ -15,7 +15,8 @@ from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
 from pairsynth.examples import Pictures
-from pairsynth.images import center_crop, network_size, random_crop_flip, to_network
+from pairsynth.image_files import network_size
+from pairsynth.images import center_crop, random_crop_flip, to_network
 from pairsynth.memory import check_training
 from pairsynth.nonfinite import check_finite, gradient_norm
 from pairsynth.pretrained import load_pretrained

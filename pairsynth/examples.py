@@ -19,12 +19,13 @@ from pairsynth.artifacts import (
     made_from,
     read_shard,
     read_shards,
-    remake,
     shards,
 )
 from pairsynth.errors import InputError, is_out_of_memory
-from pairsynth.images import center_crop, decode, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import center_crop, to_tensor
 from pairsynth.memory import check_bytes
+from pairsynth.whole_files import remake
 
 
 @dataclass(frozen=True)

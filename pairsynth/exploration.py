@@ -3,7 +3,7 @@
 Shapes: N pictures, D psi's dimension, Z noise, C channels of phi, S side of a picture.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -34,10 +34,19 @@ def draw(mappings: Mappings, psi: Tensor, noise: Tensor) -> Tensor:
     return torch.cat([mappings.draw(*part) for part in parts])
 
 
-def describe_freely(mappings: Mappings, phi: Tensor, count: int, seed: int) -> list[str]:
-    """`count` captions of one phi (1, C, 4, 4) by nucleus sampling."""
-    draws = _floats(seeds.stream(seed, "caption").random((count, MAX_WORDS)))
-    return mappings.describe_freely(phi.repeat(count, 1, 1, 1), draws) if count else []
+def describe_freely(
+    mappings: Mappings, phi: Tensor, keys: Sequence[str], count: int, seed: int
+) -> list[list[str]]:
+    """`count` captions of each phi (N, C, 4, 4) by nucleus sampling.
+
+    keys: one a phi; what chance does to it depends on the seed and its key, not on its neighbours.
+    """
+    if not count:
+        return [[] for _ in keys]
+    shape = (count, MAX_WORDS)
+    draws = np.concatenate([seeds.stream(seed, "caption", key).random(shape) for key in keys])
+    free = mappings.describe_freely(phi.repeat_interleave(count, 0), _floats(draws))
+    return [free[i : i + count] for i in range(0, len(free), count)]
 
 
 def blend_pictures(mappings: Mappings, ends: list[Tensor], shares: Tensor, noise: Tensor) -> Blend:

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairsynth.artifacts import check_outputs, new_folder, write_json
 from pairsynth.dataset import DATA, PAIRS, pair_shards, read_manifest
 from pairsynth.errors import InputError
+from pairsynth.whole_files import check_outputs, new_folder, write_json
 
 ROWS = 64  # that are held at a time
 

@@ -24,12 +24,8 @@ from pairsynth.critic import ProjectedCritic
 from pairsynth.devices import autocast, need_compiler
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import OBJECTIVES, Gan
-from pairsynth.images import (
-    center_crop,
-    grid,
-    network_size,
-    to_pixels,
-)
+from pairsynth.image_files import network_size
+from pairsynth.images import center_crop, grid, to_pixels
 from pairsynth.inference import inference
 from pairsynth.memory import check_training
 from pairsynth.nonfinite import check_finite, gradient_norm

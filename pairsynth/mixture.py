@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pairsynth.artifacts import FORMAT, check_source, maker, remake, write_whole
+from pairsynth.artifacts import FORMAT, check_source
 from pairsynth.errors import InputError
+from pairsynth.whole_files import maker, remake, write_whole
 
 Array = NDArray[np.float64]
 

@@ -20,10 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from pairsynth.artifacts import read_shard, remake
+from pairsynth.artifacts import read_shard
 from pairsynth.dataset import PAIRS, pair_shards
 from pairsynth.errors import InputError
-from pairsynth.images import decode, to_network, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import to_network, to_tensor
+from pairsynth.whole_files import remake
 
 BESIDE = [name for name in PAIRS.names if name != "image"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from pairsynth import config
-from pairsynth.artifacts import write_whole
 from pairsynth.errors import InputError
+from pairsynth.whole_files import write_whole
 
 FOLDER = Path(__file__).with_name("profiles")
 

@@ -9,14 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from pairsynth import origin, synthesis
-from pairsynth.artifacts import read_shard, remake
+from pairsynth.artifacts import read_shard
 from pairsynth.dataset import INPUTS, PAIRS, number_of, pair_id, pair_shards, read_told
 from pairsynth.devices import choose
 from pairsynth.errors import InputError
-from pairsynth.images import decode, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import to_tensor
 from pairsynth.latents import SynthesisConfig
 from pairsynth.shard_making import STAGE, Recipe
 from pairsynth.synthesis import BLOCK
+from pairsynth.whole_files import remake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ class Workshop:
             ) from error
         where = choose(device)
         self.differences = origin.differences(told, origin.of(STAGE, where))
-        recipe = Recipe(**paths, config=config, seed=told["seed"], device=str(where))
+        recipe = Recipe(**paths, config=config, seed=seed, device=str(where))
         self.world = recipe.inputs()
         for name, digest in self.world.made_from.items():
             if made_from.get(name) != digest:

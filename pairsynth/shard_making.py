@@ -22,14 +22,7 @@ import torch
 import typer
 
 from pairsynth import dataset, engines, mixture, origin, seeds, synthesis
-from pairsynth.artifacts import (
-    file_digest,
-    read_shards,
-    shard_name,
-    shards,
-    write_shard,
-    write_whole,
-)
+from pairsynth.artifacts import file_digest, read_shards, shard_name, shards, write_shard
 from pairsynth.dataset import (
     DATA,
     INPUTS,
@@ -51,6 +44,7 @@ from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs, fillabl
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.synthesis import BLOCK
+from pairsynth.whole_files import write_whole
 
 STAGE = origin.ROOT / "stages" / "synthesize.py"
 # A shard of which more is left out than this stops the run.

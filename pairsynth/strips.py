@@ -1,7 +1,8 @@
-"""Pictures side by side with words below them, large enough to look at."""
+"""Images beside or below one another with words to them, large enough to look at."""
 
 import math
 import textwrap
+from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -16,12 +17,12 @@ MARGIN = 6
 
 
 def enlargement(size: int) -> int:
-    """Screen pixels for each pixel of a picture of `size`, so that words fit below it."""
+    """Screen pixels for each pixel of an image of `size`, so that words fit below it."""
     return math.ceil(TILE / size)
 
 
 def strip(pixels: Tensor, labels: list[str], heading: str = "") -> Image.Image:
-    """Pictures, uint8 (N, 3, S, S), in one row, each over its label; the heading over all."""
+    """Images, uint8 (N, 3, S, S), in one row, each over its label; the heading over all."""
     size = pixels.shape[-1]
     scale = enlargement(size)
     row = images.grid(pixels, len(pixels), scale, GAP)
@@ -33,6 +34,22 @@ def strip(pixels: Tensor, labels: list[str], heading: str = "") -> Image.Image:
     _write(sheet, title, 0, 0)
     for i, block in enumerate(blocks):
         _write(sheet, block, i * (size + GAP) * scale, top + row.height)
+    return sheet
+
+
+def rows(groups: Sequence[Tensor], labels: Sequence[str], scale: int) -> Image.Image:
+    """A row of images for each group, uint8 (N, 3, S, S), below its label."""
+    grids = [images.grid(group, len(group), scale, GAP) for group in groups]
+    width = max(grid.width for grid in grids)
+    blocks = [_wrap(label, width) for label in labels]
+    heights = [_height([block]) for block in blocks]
+    total = sum(heights) + sum(grid.height for grid in grids)
+    sheet = Image.new("RGB", (width, total), "white")
+    top = 0
+    for grid, block, height in zip(grids, blocks, heights, strict=True):
+        _write(sheet, block, 0, top)
+        sheet.paste(grid, (0, top + height))
+        top += height + grid.height
     return sheet
 
 

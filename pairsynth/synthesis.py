@@ -22,7 +22,8 @@ from pairsynth import seeds
 from pairsynth.dataset import Refusals, pair_id, read_rows
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.filters import FILTERS, Looks
-from pairsynth.images import encode, to_picture
+from pairsynth.image_files import encode
+from pairsynth.images import to_picture
 from pairsynth.latents import FILLING, STRATEGIES, Latent, SynthesisInputs, settle
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import (

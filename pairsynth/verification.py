@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 
 from pairsynth import config, mixture
-from pairsynth.artifacts import MAKERS, SPLITS, file_digest, read_shard, read_shards, remake
+from pairsynth.artifacts import SPLITS, file_digest, read_shard, read_shards
 from pairsynth.captioner import load_captioner
 from pairsynth.dataset import number_of, pair_shards, read_manifest, read_refused
 from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures, read_embeddings, read_pictures
 from pairsynth.gan import load_gan
+from pairsynth.whole_files import MAKERS, remake
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-3

@@ -5,9 +5,9 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console
-from pairsynth.artifacts import check_outputs, new_folder, write_json
 from pairsynth.sources import acquisition
 from pairsynth.sources.contract import Account, DownloadConfig
+from pairsynth.whole_files import check_outputs, new_folder, write_json
 
 app = typer.Typer()
 

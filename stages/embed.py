@@ -5,16 +5,11 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, encoder_training, parallel, resume, seeds
-from pairsynth.artifacts import (
-    SPLITS,
-    check_outputs,
-    file_digest,
-    new_folder,
-    write_json,
-    write_reports,
-)
+from pairsynth.artifacts import SPLITS, file_digest
+from pairsynth.config import Precision
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.examples import read_pictures
+from pairsynth.whole_files import check_outputs, new_folder, write_json, write_reports
 
 app = typer.Typer()
 
@@ -28,6 +23,7 @@ def main(
     curve: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
+    precision: Precision = Precision.auto,
 ) -> None:
     """Train psi and the image tower in one space, then embed every caption and picture."""
     watch = console.Stopwatch()
@@ -37,12 +33,14 @@ def main(
     seed = config.load_seed(params)
 
     splits = {split: read_pictures(pictures, split) for split in SPLITS}
-    where = parallel.join(devices.choose(device))
+    where = parallel.join(devices.choose(device, precision))
 
     seeds.fix(seed, "embed")
     model = encoder_training.build(options, splits["train"]).to(where)
     weights = [Path(path) for path in (options.image_weights,) if config.named(path)]
-    kept = resume.begin("embed", [pictures, *weights], options=options, seed=seed, device=where)
+    numbers = devices.precision_name(where)
+    facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
+    kept = resume.begin("embed", [pictures, *weights], **facts)
 
     train, val = splits["train"], splits["val"]
     training = encoder_training.train(model, train, val, options, seed, where, kept)
@@ -57,7 +55,7 @@ def main(
         for split, chosen in splits.items():
             encoder_training.embed(model, chosen, folder, split, digest)
     write_reports(curve, reports)
-    write_json(metrics, figures)
+    write_json(metrics, {"precision": numbers, **figures})
     kept.discard()
     watch.say("embed", sum(report.images for report in reports[kept.done :]), "images")
 

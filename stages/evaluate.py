@@ -5,12 +5,14 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, figures, seeds
-from pairsynth.artifacts import check_outputs, write_json, write_picture, write_reports
+from pairsynth.artifacts import write_picture
 from pairsynth.checkpoints import checked_digest
+from pairsynth.config import Precision
 from pairsynth.evaluation import context, cycle_consistency, downstream, judges, measuring
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.whole_files import check_outputs, write_json, write_reports
 
 app = typer.Typer()
 
@@ -32,6 +34,7 @@ def main(
     cycles_sheet: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
+    precision: Precision = Precision.auto,
 ) -> None:
     """Measure captions, pictures, pairs, cycles and use, each beside its floor and its ceiling."""
     watch = console.Stopwatch()
@@ -43,7 +46,7 @@ def main(
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
 
     splits, vectors = context.read_splits(pictures, embeddings, checked_digest(encoder, "encoder"))
-    where, source = devices.choose(device), splits["train"].digest
+    where, source = devices.choose(device, precision), splits["train"].digest
     mappings = load_mappings(encoder, gan, captioner, where, source)
     pairs, digest = context.read_pairs(
         synthetic, options.pairs, pictures=source, **mappings.digests

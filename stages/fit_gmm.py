@@ -5,10 +5,11 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, mixture, mixture_fitting, seeds
-from pairsynth.artifacts import check_outputs, file_digest, write_json, write_reports
+from pairsynth.artifacts import file_digest
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.gan import load_gan, phi_of
 from pairsynth.mixture_fitting import MixtureConfig
+from pairsynth.whole_files import check_outputs, write_json, write_reports
 
 app = typer.Typer()
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, seeds
-from pairsynth.artifacts import check_outputs, write_picture, write_whole
+from pairsynth.artifacts import write_picture
 from pairsynth.report import charts, page
+from pairsynth.whole_files import check_outputs, write_whole
 
 app = typer.Typer()
 

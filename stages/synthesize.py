@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from pairsynth import config, console, devices, resume, shard_making, synthesis
-from pairsynth.artifacts import check_outputs, new_folder, write_json
 from pairsynth.latents import SynthesisConfig
 from pairsynth.shard_making import Recipe
+from pairsynth.whole_files import check_outputs, new_folder, write_json
 
 app = typer.Typer()
 

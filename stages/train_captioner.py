@@ -5,10 +5,12 @@ from pathlib import Path
 import typer
 
 from pairsynth import captioner_training, config, console, devices, parallel, resume, seeds
-from pairsynth.artifacts import check_outputs, file_digest, write_json, write_reports
+from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
+from pairsynth.config import Precision
 from pairsynth.examples import read_pictures
 from pairsynth.gan import load_gan
+from pairsynth.whole_files import check_outputs, write_json, write_reports
 
 app = typer.Typer()
 
@@ -22,6 +24,7 @@ def main(
     curve: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
+    precision: Precision = Precision.auto,
 ) -> None:
     """Train the LSTM that reads phi(v), the frozen last convolution of the discriminator."""
     watch = console.Stopwatch()
@@ -32,10 +35,10 @@ def main(
 
     train = read_pictures(pictures, "train")
     val = read_pictures(pictures, "val")
-    where = parallel.join(devices.choose(device))
-    kept = resume.begin(
-        "train_captioner", [pictures, gan], options=options, seed=seed, device=where
-    )
+    where = parallel.join(devices.choose(device, precision))
+    numbers = devices.precision_name(where)
+    facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
+    kept = resume.begin("train_captioner", [pictures, gan], **facts)
     networks = load_gan(gan, where, pictures=train.digest)
 
     seeds.fix(seed, "train_captioner")
@@ -47,7 +50,7 @@ def main(
 
     model.save(captioner)
     write_reports(curve, reports)
-    write_json(metrics, captioner_training.figures(model, reports))
+    write_json(metrics, {"precision": numbers, **captioner_training.figures(model, reports)})
     kept.discard()
     watch.say("train_captioner", sum(report.words for report in reports[kept.done :]), "words")
 

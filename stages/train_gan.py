@@ -14,10 +14,12 @@ from pairsynth import (
     resume,
     seeds,
 )
-from pairsynth.artifacts import check_outputs, write_json, write_picture, write_reports
+from pairsynth.artifacts import write_picture
 from pairsynth.checkpoints import checked_digest
+from pairsynth.config import Precision
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.gan_training import GanConfig
+from pairsynth.whole_files import check_outputs, write_json, write_reports
 
 app = typer.Typer()
 
@@ -34,6 +36,7 @@ def main(
     progress: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
+    precision: Precision = Precision.auto,
 ) -> None:
     """Train the generator and the discriminator on psi and pictures of the train split."""
     stopwatch = console.Stopwatch()
@@ -47,9 +50,11 @@ def main(
     psi = read_embeddings(embeddings, "train", train, digest)
     val = read_pictures(pictures, "val")
     val_psi = read_embeddings(embeddings, "val", val, digest)
-    where = parallel.join(devices.choose(device))
+    where = parallel.join(devices.choose(device, precision))
     inputs = [pictures, embeddings, encoder]
-    kept = resume.begin("train_gan", inputs, options=options, seed=seed, device=where)
+    numbers = devices.precision_name(where)
+    facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
+    kept = resume.begin("train_gan", inputs, **facts)
 
     seeds.fix(seed, "train_gan")
     model = gan_training.build(options, train, psi, digest).to(where)
@@ -65,7 +70,7 @@ def main(
     write_reports(curve, reports)
     write_picture(samples, gan_training.sample_sheet(model, val, val_psi, seed))
     write_picture(progress, watch.sheet(model.generator, reports[-1].epoch))
-    write_json(metrics, gan_training.figures(reports, watch))
+    write_json(metrics, {"precision": numbers, **gan_training.figures(reports, watch)})
     kept.discard()
     stopwatch.say("train_gan", sum(report.images for report in reports[kept.done :]), "images")
 

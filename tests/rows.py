@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from pairsynth.dataset import Refusals
-from pairsynth.images import encode, to_picture
+from pairsynth.image_files import encode
+from pairsynth.images import to_picture
 
 STRATEGIES = ("text_prototype", "text_density", "image_prototype", "image_density")
 KINDS = ("new", "new image, seen caption", "seen image, new caption", "recombination", "copy")

@@ -13,7 +13,7 @@ from PIL import Image
 from pairsynth.artifacts import SPLITS
 from pairsynth.errors import InputError
 from pairsynth.examples import read_pictures
-from pairsynth.images import stored_size
+from pairsynth.image_files import stored_size
 from pairsynth.sources import acquisition
 from pairsynth.sources.acquisition import SHOWN, SOURCES, Acquisition, acquire, examples
 from pairsynth.sources.contract import Account, DownloadConfig, Example

@@ -2,6 +2,8 @@
 
 import ast
 import dataclasses
+import importlib
+import inspect
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +27,9 @@ from pairsynth.sources.acquisition import DownloadConfig
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
-        "artifacts card checkpoints config console contrastive devices efficientnet engines errors "
-        "examples figures images inference memory minimums nonfinite origin parallel pixel_depth "
-        "pretrained profile resume sampling seeds text"
+        "arguments artifacts card checkpoints config console contrastive devices efficientnet "
+        "engines errors examples figures image_files images inference memory minimums nonfinite "
+        "origin parallel pixel_depth pretrained profile resume sampling seeds text whole_files"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
     "joints": "critic decoding export filters mappings mixture_fitting pairs strips",
@@ -38,15 +40,17 @@ FLOORS = {
     ),
     "runs": "shard_making",
     "proofs": "replay",
-    "commands": "cli stages",
+    "commands": "cli preview showing stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
 # The mappings write by decoding, and filters know how long that can be; the report shows what
-# people can also draw for themselves.
+# people can also draw for themselves; the command line hands on to what needs torch.
 NEIGHBOURS = {
     ("mappings", "decoding"),
     ("filters", "decoding"),
     ("report", "exploration"),
+    ("cli", "showing"),
+    ("cli", "preview"),
 }
 # An edit of it makes no stage stale: it shows progress and turns errors into exit codes, and what
 # passes through it comes out as it went in.
@@ -187,6 +191,7 @@ def test_every_path_of_a_command_is_declared(stage: str) -> None:
     declared = [*tree["deps"], *outputs(stage)]
     words = tree["cmd"].split()
     assert words[:3] == ["python", "-m", f"stages.{stage}"]
+    words = words[: words.index("--precision")] if "--precision" in words else words
     # The report takes the two folders; what it reads below them is the next test's.
     folders = {"data", "metrics"} if stage == "report" else set()
     assert set(words[3:]) - folders <= set(declared)
@@ -215,12 +220,20 @@ def test_the_report_depends_on_all_it_reads() -> None:
     deps = {dep for dep in pipeline()["stages"]["report"]["deps"] if not dep.endswith(".py")}
     assert deps - {"pairsynth/report/templates"} == written & reads
     assert "pairsynth/report/templates" in deps
-    assert pipeline()["stages"]["report"]["params"] == ["seed", *CONFIGS]
+    assert pipeline()["stages"]["report"]["params"] == ["seed", "precision", *CONFIGS]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_that_multiply_in_it_are_given_the_precision(stage: str) -> None:
+    """An edit of `precision` changes the command, so what is trained in it goes stale."""
+    main = inspect.signature(importlib.import_module(f"stages.{stage}").main)
+    given = pipeline()["stages"][stage]["cmd"].endswith(" --precision ${precision}")
+    assert given == ("precision" in main.parameters)
 
 
 def test_params_have_exactly_the_fields() -> None:
     tree = YAML(typ="safe").load(ROOT / "params.yaml")
-    assert list(tree) == ["seed", *CONFIGS]
+    assert list(tree) == ["seed", "precision", *CONFIGS]
     for section, kind in CONFIGS.items():
         assert list(tree[section]) == [field.name for field in dataclasses.fields(kind)]
 

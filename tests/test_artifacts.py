@@ -18,26 +18,29 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pairsynth import artifacts, checkpoints
+from pairsynth import artifacts, checkpoints, whole_files
 from pairsynth.artifacts import (
-    MAKERS,
     PICTURES,
     ShardWriter,
     embeddings_schema,
     file_digest,
-    new_folder,
     read_shards,
     shards,
-    write_csv,
-    write_json,
     write_picture,
-    write_reports,
-    write_whole,
 )
 from pairsynth.checkpoints import load_checkpoint, save_checkpoint
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
-from pairsynth.images import decode, to_picture, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import to_picture, to_tensor
+from pairsynth.whole_files import (
+    MAKERS,
+    new_folder,
+    write_csv,
+    write_json,
+    write_reports,
+    write_whole,
+)
 from tests.workspace import write_pictures
 
 
@@ -72,7 +75,7 @@ def test_a_file_is_written_whole_and_replaces_the_old_one(tmp_path: Path) -> Non
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from pairsynth.artifacts import write_whole
+from pairsynth.whole_files import write_whole
 from pairsynth.checkpoints import save_checkpoint
 import torch
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -290,7 +293,7 @@ def test_embeddings_of_other_pictures_or_captions_are_refused(
 
 
 def fill(path: Path, content: str) -> None:
-    with artifacts.new_folder(path) as folder:
+    with whole_files.new_folder(path) as folder:
         (folder / "file").write_text(content)
 
 
@@ -299,7 +302,7 @@ def test_a_folder_is_replaced_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can: bool
 ) -> None:
     if not can:
-        monkeypatch.setattr(artifacts, "_exchange", lambda one, other: False)
+        monkeypatch.setattr(whole_files, "_exchange", lambda one, other: False)
     for content in ("old", "new"):
         fill(tmp_path / "data/out", content)
         assert (tmp_path / "data/out/file").read_text() == content
@@ -316,7 +319,7 @@ def test_killed_while_a_folder_is_replaced_old_or_new_is_whole(
         raise KeyboardInterrupt
 
     fill(tmp_path / "out", "old")
-    monkeypatch.setattr(artifacts, "_exchange", killed)
+    monkeypatch.setattr(whole_files, "_exchange", killed)
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path / "out", "new")
     assert (tmp_path / "out/file").read_text() == "old"
@@ -324,9 +327,9 @@ def test_killed_while_a_folder_is_replaced_old_or_new_is_whole(
     one, other = tmp_path / "out", tmp_path / "other"
     shutil.copytree(one, other)
     (other / "file").write_text("other")
-    assert artifacts._exchange(one, other)
+    assert whole_files._exchange(one, other)
     assert [(path / "file").read_text() for path in (one, other)] == ["other", "old"]
-    assert not artifacts._exchange(one, tmp_path / "gone")
+    assert not whole_files._exchange(one, tmp_path / "gone")
 
 
 def test_a_file_where_the_folder_should_come_is_told(tmp_path: Path) -> None:

@@ -1,14 +1,22 @@
 """Every command of the user's command line, run for real on tiny untrained networks."""
 
 import copy
+import csv
+import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from pairsynth import config, mixture, profile, strips
@@ -85,6 +93,11 @@ def size_of(path: str) -> tuple[int, int]:
         return picture.size
 
 
+def rows_of(path: str) -> list[dict[str, Any]]:
+    """What the lines of JSON in a file say."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
 # ---------------------------------------------------------------- draw
 
 
@@ -110,9 +123,63 @@ def test_draw_gives_the_same_pictures_for_the_same_seed_whatever_the_count() -> 
 def test_unknown_words_are_named_and_a_sentence_without_known_ones_is_refused() -> None:
     notice = notices(run("draw", "a red zebra, flower zebra"))
     assert notice == "notice: not known and not seen: zebra\n"
-    assert "'zebra, qux': no word of it is known; known are" in refused("draw", "zebra, qux")
+    told = refused("draw", "zebra, qux")
+    assert "'zebra, qux': no word of it is known: zebra, qux; known are" in told
     assert "no word of it is known" in refused("draw", "")
     assert "only the first 46 words are read" in run("draw", "red " * 50).stderr
+
+
+@pytest.mark.usefixtures("data")
+def test_the_known_words_nearest_to_an_unknown_one_are_named_before_anything_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pairsynth.exploration.draw", lambda *_: pytest.fail("drawn"))
+    error = refused("draw", "flowre whitte")
+    assert "flowre (near it: flower), whitte (near it: white)" in error
+    words = " ".join(f"qx{'z' * i}" for i in range(30))
+    assert "and 10 more" in refused("draw", words)
+
+
+@pytest.mark.usefixtures("data")
+def test_sentences_come_as_arguments_as_a_file_and_on_stdin() -> None:
+    Path("some.txt").write_text("\ufeffa red flower\n\n  a blue flower  \n", encoding="utf-8")
+    run("draw", "some.txt", "--count", 2, "--output", "file.png")
+    run("draw", "a red flower", "a blue flower", "--count", 2, "--output", "words.png")
+    given = [str(one) for one in ("draw", "-", "--count", 2, "--output", "stdin.png")]
+    result = CliRunner().invoke(app, given, input="a red flower\na blue flower\n")
+    assert result.exit_code == 0, result.output
+    sheets = [Path(f"{name}.png").read_bytes() for name in ("file", "words", "stdin")]
+    assert sheets[0] == sheets[1] == sheets[2]
+    assert size_of("file.png")[0] == 3 * (2 * 34 - 2)
+    run("draw", "a red flower", "--count", 2, "--output", "one.png")
+    with Image.open("file.png") as sheet, Image.open("one.png") as one:
+        top = strips.LINE + 2 * strips.MARGIN
+        assert sheet.crop((0, top, one.width, top + one.height)).tobytes() == one.tobytes()
+
+
+@pytest.mark.usefixtures("data")
+def test_a_folder_takes_every_image_by_itself_beside_its_sentence() -> None:
+    blue = "a blue flower, ein Bl\u00fcmchen"
+    Path("some.txt").write_text(f"a red flower\n{blue}\n", encoding="utf-8")
+    run("draw", "some.txt", "--count", 2, "--output", "drawn/")
+    lines = rows_of("drawn/metadata.jsonl")
+    assert [line["caption"] for line in lines] == [*["a red flower"] * 2, *[blue] * 2]
+    assert [size_of(f"drawn/{line['file_name']}") for line in lines] == [(32, 32)] * 4
+    assert len({Path("drawn", line["file_name"]).read_bytes() for line in lines}) == 4
+    assert "this folder holds other things" in refused("draw", "red", "--output", "drawn")
+
+
+@pytest.mark.usefixtures("data")
+def test_what_is_no_file_of_sentences_is_refused() -> None:
+    Path("empty.txt").write_text(" \n\n")
+    Path("latin.txt").write_bytes("une fleur f\u00e2n\u00e9e".encode("latin-1"))
+    Path("bad.txt").write_text("a red flower\nqux\n")
+    Path("many.txt").write_text("a red flower\n" * 101)
+    assert "empty.txt: no sentence is in it; give one a line" in refused("draw", "empty.txt")
+    assert "latin.txt: this is no UTF-8 text" in refused("draw", "latin.txt")
+    assert "gone.txt: no such file" in refused("draw", "a red flower", "gone.txt")
+    assert "bad.txt, line 2: no word of it is known: qux; known" in refused("draw", "bad.txt")
+    assert "100 sentences at most, and these are 101; give a folder" in refused("draw", "many.txt")
 
 
 @pytest.mark.usefixtures("data")
@@ -168,8 +235,65 @@ def test_pictures_that_cannot_be_read_are_refused_by_name(photos: tuple[str, str
     assert "cut.jpg: not a readable picture" in refused("caption", photos[1], "cut.jpg")
     assert "empty.png: the file is empty" in refused("caption", "empty.png")
     assert "words.png: not a readable picture" in refused("cycle", "words.png")
-    assert "gone.png: No such file" in refused("caption", "gone.png")
-    assert "data: Is a directory" in refused("caption", "data")
+    assert "gone.png: no such file or folder" in refused("caption", "gone.png")
+    assert "data: no image is there; give images" in refused("caption", "data")
+    assert "*.bmp: no image is there" in refused("caption", "*.bmp")
+
+
+@pytest.fixture
+def album(photos: tuple[str, str]) -> Path:
+    """A folder of both photos, one of them deeper, beside a damaged one and other things."""
+    folder = Path("album")
+    (folder / "deep" / ".hidden").mkdir(parents=True)
+    shutil.move(photos[0], folder / "deep" / "a.JPG")
+    shutil.move(photos[1], folder / "b.png")
+    Image.new("RGB", (9, 9)).save(folder / "deep" / ".hidden" / "c.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    (folder / "words.txt").write_text("a red flower")
+    return folder
+
+
+def test_caption_takes_folders_and_globs_and_each_image_once(album: Path) -> None:
+    result = run("caption", album, album / "b.png", "--count", 0)
+    told = [line for line in result.stdout.splitlines() if not line.startswith("  ")]
+    assert told == ["album/b.png", "album/deep/a.JPG"]
+    assert "notice: left out: album/broken.png: not a readable picture" in result.stderr
+    globbed = run("caption", "album/**/*.JPG", "--count", 0).stdout.splitlines()
+    assert globbed[0] == "album/deep/a.JPG"
+    assert f"{album}/broken.png: not a readable" in refused("caption", album / "broken.png")
+    shutil.rmtree(album / "deep")
+    (album / "b.png").unlink()
+    result = run("caption", album, code=2)
+    assert "error: none of the 1 images can be read" in result.stderr
+
+
+def test_captions_are_written_as_json_lines_and_as_csv(album: Path) -> None:
+    told = run("caption", album, "--count", 2).stdout
+    assert run("caption", album, "--count", 2, "--output", "new/c.jsonl").stdout == (
+        "new/c.jsonl: 2 images\n"
+    )
+    run("caption", album, "--count", 2, "--output", "c.csv")
+    rows = rows_of("new/c.jsonl")
+    assert [row["file_name"] for row in rows] == ["album/b.png", "album/deep/a.JPG"]
+    with Path("c.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    for row, line in zip(rows, table, strict=True):
+        assert list(line) == ["file_name", "caption", "free_1", "free_2"]
+        assert [line["caption"], line["free_1"], line["free_2"]] == [row["caption"], *row["free"]]
+        assert f"  best  {row['caption']}\n  free  {row['free'][0]}\n" in told
+    assert "ends in .jsonl or .csv" in refused("caption", album, "--output", "c.txt")
+
+
+def test_chance_is_an_image_s_own_whatever_is_captioned_beside_it(album: Path) -> None:
+    shutil.copy(album / "b.png", "same.png")
+    lines = run("caption", "same.png", album, "--count", 4).stdout.splitlines()
+    free = [line for line in lines if line.startswith("  free  ")]
+    assert free[:4] == free[4:8], "the same pixels under another name"
+    assert free[4:8] != free[8:]
+    alone = run("caption", album / "deep" / "a.JPG", "--count", 4).stdout.splitlines()
+    assert alone[2:] == free[8:]
+    other = run("caption", album / "deep" / "a.JPG", "--count", 4, "--seed", 1).stdout.splitlines()
+    assert other[2:] != free[8:]
 
 
 # ---------------------------------------------------------------- blend and cycle
@@ -236,7 +360,70 @@ def test_components_draws_a_row_for_each(over: str, mixtures: dict[str, Mixture]
     weights = sorted((f"{weight:.4f}" for weight in mixtures[over].weights), reverse=True)
     lines = run("components", "--over", over, "--columns", 3).stdout.splitlines()
     assert [line.split()[2] for line in lines[1:-1]] == weights
-    assert size_of("components.png") == (2 * (3 * 34 - 2), 2 * (len(weights) * 34 - 2))
+    width, height = size_of("components.png")
+    assert width == 2 * (3 * 34 - 2)
+    assert height > len(weights) * (2 * 32 + strips.LINE)
+    with Image.open("components.png") as sheet:
+        label = sheet.crop((0, 0, width, strips.LINE + 2 * strips.MARGIN))
+    assert label.getextrema() == ((0, 255),) * 3, "each row says which component it is of"
+
+
+# ---------------------------------------------------------------- help, and what is slow to load
+
+COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
+SLOW = {"torch", "pandas", "sklearn", "matplotlib", "scipy", "pyarrow", "transformers"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_examples_that_are_right(name: str) -> None:
+    _, *examples = COMMANDS[name].epilog.split("\n\n")
+    assert examples
+    for example in examples:
+        assert example in run(name, "--help").stdout.replace("\n", " ")
+        words = shlex.split(example.split(" | ")[-1].split(" && ")[0])
+        assert words[:2] == ["pairsynth", name]
+        COMMANDS[name].make_context(name, words[2:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("--version", "--help", "draw --help", "caption -h", "profile --help", "profile"),
+        *("profile smoke --params PARAMS", "profile no-such", "verify", "verify --data no-such"),
+        *("draw red --count 0", "draw red --output x.jpg", "draw gone.txt", "draw red"),
+        *("draw red --device quantum", "caption gone.png", "caption NOTES --output x.csv"),
+        *("caption NOTES --output x.txt", "blend red gone.png", "blend red NOTES"),
+        *("cycle gone.avif", "cycle red", "components --rows x", "components --output x"),
+        *("look", "look --output x.html", "look --device gpu", "look --help"),
+    ],
+)
+def test_help_and_refusals_load_nothing_that_is_slow(words: str, tmp_path: Path) -> None:
+    shutil.copy(PARAMS, tmp_path)
+    (tmp_path / "notes").write_text("no image")
+    given = words.replace("PARAMS", "params.yaml").replace("NOTES", "notes").split()
+    code = (
+        f"import sys; from pairsynth.cli import app\nsys.argv[1:] = {given}\n"
+        "try: app()\nfinally: print(*sorted({m.split('.')[0] for m in sys.modules}), "
+        "file=open('loaded', 'w'))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PARAMS.parent)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True,
+                          capture_output=True)  # fmt: skip
+    told = ("--version", "--help", "-h", "smoke", "profile")
+    assert done.returncode == (0 if given[-1] in (*told, "params.yaml") else 2), done.stderr
+    assert not SLOW & set((tmp_path / "loaded").read_text().split())
+
+
+@pytest.mark.usefixtures("data")
+def test_arguments_are_checked_before_networks_load(
+    photos: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairsynth.showing.load", lambda *_: pytest.fail("loaded"))
+    Path("cut.png").write_bytes(Path(photos[1]).read_bytes()[:90])
+    assert "--device gpu: no device is called so" in refused("draw", "red", "--device", "gpu")
+    assert "cut.png: not a readable" in refused("cycle", "cut.png")
+    assert "cut.png: not a readable" in refused("blend", photos[0], "cut.png")
+    assert "cut.png: not a readable" in refused("caption", photos[0], "cut.png")
 
 
 # ---------------------------------------------------------------- profile

@@ -220,7 +220,7 @@ def test_the_sections_are_those_of_the_stages() -> None:
 def test_an_unknown_section_is_refused_with_the_known_ones(tmp_path: Path, name: Any) -> None:
     path = write(tmp_path, {**TREE, name: {"epochs": 3}})
     with pytest.raises(
-        InputError, match="is not a known section; known are seed, download"
+        InputError, match="is not a known section; known are seed, precision, download"
     ) as told:
         config.check_all(path)
     assert len(str(told.value)) < 500

@@ -12,7 +12,7 @@ import pytest
 from pairsynth import artifacts, card, dataset
 from pairsynth.dataset import PAIRS, REFUSED, read_manifest, write_pairs
 from pairsynth.errors import InputError
-from pairsynth.images import decode
+from pairsynth.image_files import decode
 from pairsynth.pairs import PairDataset
 from tests.rows import FACTS, KINDS, STRATEGIES, picture, refusals, row
 

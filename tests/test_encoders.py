@@ -11,7 +11,7 @@ from pairsynth.contrastive import contrastive_loss
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder, untrained
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
-from pairsynth.images import SIZES
+from pairsynth.image_files import SIZES
 from pairsynth.text import Vocabulary
 
 CPU = torch.device("cpu")

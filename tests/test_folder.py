@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pairsynth.errors import InputError
-from pairsynth.images import encode
+from pairsynth.image_files import encode
 from pairsynth.sources.acquisition import acquire
 from pairsynth.sources.contract import Account, DownloadConfig, Example
 from pairsynth.sources.folder import folder

@@ -30,7 +30,7 @@ from pairsynth.encoders import load_encoder
 from pairsynth.errors import InputError
 from pairsynth.examples import read_pictures
 from pairsynth.gan import load_gan
-from pairsynth.images import decode
+from pairsynth.image_files import decode
 from pairsynth.report import curves, headlines, results
 from pairsynth.sources.archives import archive_members
 from pairsynth.sources.contract import Account, DownloadConfig

@@ -21,7 +21,8 @@ from pairsynth.gan import (
     load_gan,
     phi_of,
 )
-from pairsynth.images import SIZES, to_network
+from pairsynth.image_files import SIZES
+from pairsynth.images import to_network
 
 CPU = torch.device("cpu")
 ZEROS = torch.zeros(3)

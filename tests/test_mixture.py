@@ -14,10 +14,10 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 from pairsynth import mixture, mixture_fitting
-from pairsynth.artifacts import write_reports
 from pairsynth.errors import InputError
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import Fit, MixtureConfig
+from pairsynth.whole_files import write_reports
 
 CONFIG = MixtureConfig(
     psi_dimensions=3, phi_dimensions=4, max_components=8, rows=1000, held_out=0.25

@@ -13,9 +13,9 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from pairsynth import artifacts, cli
-from pairsynth.artifacts import check_outputs
+from pairsynth import cli, whole_files
 from pairsynth.errors import InputError
+from pairsynth.whole_files import check_outputs
 from tests.workspace import smoke_params
 
 # Of each stage the outputs that are folders, and those that are files.
@@ -266,6 +266,6 @@ def test_a_read_only_disk_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def read_only(path: Path) -> Path:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
-    monkeypatch.setattr(artifacts, "_temporary", read_only)
+    monkeypatch.setattr(whole_files, "_temporary", read_only)
     with pytest.raises(InputError, match=r"gan.pt: Read-only file system; give another path"):
         check_outputs(files=[tmp_path / "gan.pt"])

@@ -19,7 +19,7 @@ from PIL import Image
 from torchvision.datasets import Flowers102
 
 from pairsynth.errors import InputError
-from pairsynth.images import encode
+from pairsynth.image_files import encode
 from pairsynth.sources import fetching
 from pairsynth.sources import oxford102 as module
 from pairsynth.sources.contract import Account, DownloadConfig, Example

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from pairsynth import images
-from pairsynth.images import decode, endings
+from pairsynth import image_files
+from pairsynth.image_files import decode, endings
 
 
 def tiff(values: np.ndarray, tags: Mapping[int, float] | None = None) -> bytes:
@@ -97,8 +97,8 @@ def test_deep_pictures_stand_upright() -> None:
 def test_a_format_that_needs_a_package_names_it(
     brand: bytes, lacking: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = tuple(name for name in images.formats() if name != lacking)
-    monkeypatch.setattr(images, "formats", lambda: known)
+    known = tuple(name for name in image_files.formats() if name != lacking)
+    monkeypatch.setattr(image_files, "formats", lambda: known)
     with pytest.raises(ValueError, match=f"pip install {package}"):
         decode(b"\0\0\0\x18ftyp" + brand + bytes(40))
     assert f".{brand.decode()}" in endings()

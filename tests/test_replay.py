@@ -12,12 +12,13 @@ import torch
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from pairsynth.artifacts import new_folder
 from pairsynth.cli import app
 from pairsynth.dataset import INPUTS, read_rows, read_told, write_pairs
 from pairsynth.errors import InputError
-from pairsynth.images import encode, to_picture
+from pairsynth.image_files import encode
+from pairsynth.images import to_picture
 from pairsynth.replay import Workshop, compare, some
+from pairsynth.whole_files import new_folder
 from stages import synthesize
 from tests.workspace import facts_of, smoke_params
 

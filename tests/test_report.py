@@ -28,7 +28,6 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from pairsynth import config
-from pairsynth.artifacts import new_folder
 from pairsynth.dataset import (
     Refusals,
     complete,
@@ -40,6 +39,7 @@ from pairsynth.dataset import (
 from pairsynth.errors import InputError
 from pairsynth.report import benefit, charts, curves, drawn, gallery, headlines, page, results
 from pairsynth.report.results import Measured, Results
+from pairsynth.whole_files import new_folder
 from tests.browser import DARK, NEEDS_BROWSER, browse, screenshot, visit
 from tests.workspace import facts_of, run
 

@@ -17,7 +17,8 @@ from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures
 from pairsynth.filters import FILTERS, Thresholds
-from pairsynth.images import decode, to_network, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import to_network, to_tensor
 from pairsynth.latents import CLASSES, FILLING, STRATEGIES, Latent, SynthesisInputs, fillable
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import (

@@ -12,7 +12,8 @@ from pairsynth import profile
 from pairsynth.artifacts import PICTURES, ShardWriter
 from pairsynth.dataset import PAIRS, read_manifest, write_pairs
 from pairsynth.examples import Pictures
-from pairsynth.images import encode, to_picture
+from pairsynth.image_files import encode
+from pairsynth.images import to_picture
 
 ROOT = Path(__file__).parent.parent
 FACTS = {

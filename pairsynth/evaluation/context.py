@@ -17,7 +17,8 @@ from pairsynth.dataset import read_manifest, read_rows
 from pairsynth.errors import InputError
 from pairsynth.evaluation.judges import Judge
 from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
-from pairsynth.images import decode, network_size, to_tensor
+from pairsynth.image_files import decode, network_size
+from pairsynth.images import to_tensor
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.agreement import Rivals, Share
 from pairsynth.metrics.clip import Clip, load_clip

@@ -26,7 +26,6 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from pairsynth import seeds
-from pairsynth.artifacts import write_csv
 from pairsynth.decoding import decode
 from pairsynth.evaluation import probes
 from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs, spread
@@ -35,6 +34,7 @@ from pairsynth.inference import inference
 from pairsynth.metrics.agreement import retrieval
 from pairsynth.metrics.cider import CiderD
 from pairsynth.text import Vocabulary
+from pairsynth.whole_files import write_csv
 
 TASKS = ("retrieval", "captioning", "attributes", "classes")
 SHARES = (0.05, 0.2, 1.0)

@@ -16,7 +16,8 @@ from torch import Tensor
 from pairsynth.artifacts import read_shards
 from pairsynth.dataset import read_refused, read_rows
 from pairsynth.errors import InputError
-from pairsynth.images import decode, fit, to_picture
+from pairsynth.image_files import decode, fit
+from pairsynth.images import to_picture
 from pairsynth.report.results import Results, Row, number
 
 SIDE = 64

@@ -17,7 +17,8 @@ from pairsynth import mixture
 from pairsynth.artifacts import SPLITS
 from pairsynth.dataset import read_manifest, read_rows
 from pairsynth.examples import read_embeddings, read_pictures
-from pairsynth.images import decode, to_tensor
+from pairsynth.image_files import decode
+from pairsynth.images import to_tensor
 from pairsynth.mappings import load_mappings
 from pairsynth.report import benefit, curves, drawn, headlines, provenance, results
 from pairsynth.report.charts import Chart

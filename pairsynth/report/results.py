@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pairsynth.errors import InputError
-from pairsynth.images import decode
+from pairsynth.image_files import decode
 
 TOLD = ("download", "embed", "train_gan", "train_captioner", "fit_gmm", "synthesize", "evaluate")
 CURVES = ("embed", "train_gan", "train_captioner", "fit_gmm", "cycles", "use", "pairs")

@@ -10,16 +10,17 @@ from typing import Any
 
 from PIL import Image
 
-from pairsynth.artifacts import PICTURES, ShardWriter, write_csv
+from pairsynth.artifacts import PICTURES, ShardWriter
 from pairsynth.config import check
 from pairsynth.errors import InputError
-from pairsynth.images import encode, fit, stored_size
+from pairsynth.image_files import encode, fit, stored_size
 from pairsynth.minimums import need_images
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example, Source
 from pairsynth.sources.folder import folder
 from pairsynth.sources.garden import garden
 from pairsynth.sources.oxford102 import oxford102
 from pairsynth.sources.survey import KINDS, Finding, Survey
+from pairsynth.whole_files import write_csv
 
 SOURCES: Mapping[str, Source] = {"garden": garden, "oxford102": oxford102, "folder": folder}
 

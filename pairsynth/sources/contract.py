@@ -10,7 +10,7 @@ from PIL import Image
 from pairsynth.artifacts import SPLITS
 from pairsynth.config import check
 from pairsynth.errors import InputError
-from pairsynth.images import SIZES
+from pairsynth.image_files import SIZES
 
 __all__ = ["SPLITS", "Account", "DownloadConfig", "Example", "Source"]
 

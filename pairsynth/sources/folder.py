@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pairsynth import seeds
 from pairsynth.errors import InputError
-from pairsynth.images import decode
+from pairsynth.image_files import decode
 from pairsynth.minimums import FEWEST, need_images
 from pairsynth.sources import layouts
 from pairsynth.sources.contract import Account, DownloadConfig, Example

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairsynth.errors import InputError
-from pairsynth.images import endings
+from pairsynth.image_files import endings
 from pairsynth.sources import documents, entries, metadata, packed
 from pairsynth.sources.entries import Desk, Entry, stem_of
 from pairsynth.sources.metadata import Names

@@ -11,7 +11,7 @@ import scipy.io
 
 from pairsynth.config import named
 from pairsynth.errors import InputError
-from pairsynth.images import decode
+from pairsynth.image_files import decode
 from pairsynth.seeds import digest
 from pairsynth.sources.archives import archive_members
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example

@@ -25,7 +25,8 @@ from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import spread
 from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
 from pairsynth.gan_training import GanConfig
-from pairsynth.images import center_crop, grid, network_size, to_pixels
+from pairsynth.image_files import network_size
+from pairsynth.images import center_crop, grid, to_pixels
 from pairsynth.metrics.agreement import Rivals, r_precision
 from pairsynth.metrics.distributions import kid, vendi
 from pairsynth.metrics.feature_extractors import (

@@ -1,0 +1,121 @@
+"""The one way in and out of image files, the one resize, the sizes there are.
+
+Here is no torch: what only reads, checks or writes files starts without it. Tensors: `images.py`.
+"""
+
+import functools
+import importlib
+import io
+import warnings
+from contextlib import suppress
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pairsynth.pixel_depth import from_deep, is_deep
+
+SIZES = (32, 64, 128)
+MAX_PIXELS = 64_000_000
+# What images are read from, whatever a file is called. Pillow reads more, among it PostScript,
+# for which it starts another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
+# Of formats that may need a package beside Pillow; see `formats`.
+PLUGIN_ENDINGS = {
+    "HEIF": frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"}),
+    "AVIF": frozenset({".avif", ".avifs"}),
+}
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+ORIENTATION = 0x0112
+MARGIN = 3 / 16
+
+
+def stored_size(size: int) -> int:
+    """Shorter side of a stored photograph for networks of `size` pixels (Reed: 76 for 64)."""
+    return round(size * (1 + MARGIN))
+
+
+def network_size(stored: int) -> int:
+    """Side of what the networks see of pictures stored with side `stored`; see `stored_size`."""
+    return next(size for size in SIZES if stored in (size, stored_size(size)))
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that Pillow knows here: some come with plug-ins, or a younger Pillow."""
+    Image.init()
+    with suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
+    if "AVIF" not in Image.OPEN:
+        with suppress(ImportError):
+            importlib.import_module("pillow_avif")
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def endings() -> frozenset[str]:
+    """Endings of names, lower case and with the dot, by which a file is taken for an image.
+
+    Those of HEIC and AVIF are among them even where Pillow cannot read them: `decode` says why.
+    """
+    known = {
+        end for end, kind in Image.registered_extensions().items() if kind in (*formats(), "MPO")
+    }
+    return frozenset(known.union(*PLUGIN_ENDINGS.values()))
+
+
+def _unknown(data: bytes) -> str:
+    """Why Pillow does not know `data`: a package that is missing, or none of its formats."""
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand in (b"avif", b"avis") and "AVIF" not in formats():
+        return "an AVIF image, which this Pillow cannot read; pip install pillow-avif-plugin"
+    if brand in HEIC_BRANDS and "HEIF" not in formats():
+        return "a HEIC image, which Pillow cannot read by itself; pip install pillow-heif"
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return "not a readable picture: a TIFF that is damaged or of a rare kind; save it as PNG"
+    return f"not a readable picture: damaged, or none of {', '.join(formats())}"
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decode an image of one of `FORMATS` to upright RGB; transparency is laid on white.
+
+    Raises:
+        ValueError: with the reason, for data that is empty, broken, cut short or over
+            `MAX_PIXELS` pixels.
+    """
+    if not data:
+        raise ValueError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture: Image.Image = Image.open(io.BytesIO(data), formats=formats())
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(
+                    f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}"
+                )
+            picture.load()
+            if is_deep(picture):
+                turn = picture.getexif().get(ORIENTATION, 1)
+                picture = from_deep(picture)
+                picture.getexif()[ORIENTATION] = turn
+            upright = ImageOps.exif_transpose(picture)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                upright = upright.convert("RGBA")
+                white = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white, upright)
+            return upright.convert("RGB")
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"too many pixels, more than {MAX_PIXELS:,}") from error
+    except UnidentifiedImageError as error:  # whose own words name a place in memory
+        raise ValueError(_unknown(data)) from error
+    except (OSError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
+        raise ValueError(f"not a readable picture: {error}") from error
+
+
+def fit(picture: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size` and cut the middle square out: (size, size)."""
+    return ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+
+
+def encode(picture: Image.Image) -> bytes:
+    """PNG bytes of `picture`; the same pixels always give the same bytes."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", compress_level=4)
+    return buffer.getvalue()
