@@ -17,9 +17,9 @@ from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
 from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
+from pairsynth.latents import SynthesisConfig
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.contract import DownloadConfig
-from pairsynth.synthesis import SynthesisConfig
 
 REPOSITORY = Path(__file__).parents[1]
 SECTIONS: dict[str, type] = {
