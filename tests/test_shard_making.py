@@ -35,7 +35,7 @@ NAMES = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.
 
 
 @pytest.fixture(autouse=True)
-def small_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repeatable: None) -> None:
     """Shards of a hundred pairs, and parts kept where this test keeps them."""
     monkeypatch.setattr(dataset, "PAIRS_PER_SHARD", 100)
     monkeypatch.setenv("PAIRSYNTH_RESUME_DIR", str(tmp_path / "resume"))
