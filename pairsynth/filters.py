@@ -171,6 +171,11 @@ class Thresholds:
         return math.isfinite(self.values[name])
 
 
+NONE = Thresholds(
+    values={name: math.inf if one.over else -math.inf for name, one in FILTERS.items()}
+)
+
+
 def calibrate(held_out: Pictures, vectors: Embeddings, size: int) -> Thresholds:
     """The thresholds, by real held-out images at `size` pixels, their captions and vectors.
 

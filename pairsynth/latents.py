@@ -41,6 +41,7 @@ class SynthesisConfig:
     balance: 0: the first picture of a prototype is any of all; 1: of any class, rare ones as often
         as others; between: a picture's weight is the size of its class to the power of minus this.
     fill: pairs tried beside those for each class with two pictures, prototypes of two of them.
+    filters: whether faulty candidates are refused (`filters.FILTERS`), or only what is not new.
     margin: lambda is drawn evenly between this and 1 minus this.
     candidates: tries for each; of those whose both halves are new, or else of those of which one
         half is, the one whose caption and picture agree most is kept.
@@ -54,6 +55,7 @@ class SynthesisConfig:
     classes: str
     balance: float
     fill: int
+    filters: bool
     margin: float
     candidates: int
 

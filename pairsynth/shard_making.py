@@ -39,7 +39,7 @@ from pairsynth.dataset import (
 from pairsynth.engines import Report, Worker
 from pairsynth.errors import InputError
 from pairsynth.examples import pixel_bytes, read_embeddings, read_pictures
-from pairsynth.filters import calibrate
+from pairsynth.filters import NONE, calibrate
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs, fillable
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
@@ -172,7 +172,7 @@ class Recipe:
         source |= {"embeddings": psi.digest, "held_out": val.digest}
         size = mappings.gan.size
         novelty = NoveltyIndex(train, psi.psi, val, size)
-        thresholds = calibrate(val, others, size)
+        thresholds = calibrate(val, others, size) if self.config.filters else NONE
         return SynthesisInputs(
             train, psi, fitted, mappings, novelty, thresholds, self.config, self.seed, source
         )

@@ -1,7 +1,6 @@
 """A world small enough for tests: 24 drawn pictures whose captions tell their colour, tiny nets."""
 
 import copy
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +19,7 @@ from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
 from pairsynth.examples import Embeddings, Pictures
-from pairsynth.filters import FILTERS, Thresholds
+from pairsynth.filters import NONE
 from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
 from pairsynth.latents import SynthesisConfig, SynthesisInputs
@@ -173,17 +172,14 @@ def world(
         classes="any",
         balance=0.0,
         fill=0,
+        filters=False,
         margin=0.1,
         candidates=2,
     )
     novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
-    # Untrained networks' pairs: nothing but what is not new is refused.
-    thresholds = Thresholds(
-        values={name: math.inf if one.over else -math.inf for name, one in FILTERS.items()}
-    )
     source = {"pictures": pictures.digest}
     return SynthesisInputs(
-        pictures, embeddings, mixtures, mappings, novelty, thresholds, config, 7, source
+        pictures, embeddings, mixtures, mappings, novelty, NONE, config, 7, source
     )
 
 

@@ -30,10 +30,10 @@ from pairsynth.errors import InputError
 from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
+from pairsynth.latents import SynthesisConfig
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.contract import DownloadConfig
-from pairsynth.synthesis import SynthesisConfig
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 SECTIONS = {

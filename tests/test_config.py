@@ -17,9 +17,9 @@ from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
 from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
+from pairsynth.latents import SynthesisConfig
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.contract import DownloadConfig
-from pairsynth.synthesis import SynthesisConfig
 
 REPOSITORY = Path(__file__).parents[1]
 SECTIONS: dict[str, type] = {
@@ -152,6 +152,8 @@ OUT_OF_RANGE = [
     ("synthesize", "margin", 0.6),
     ("synthesize", "margin", -0.1),
     ("synthesize", "candidates", 0),
+    ("synthesize", "balance", 1.1),
+    ("synthesize", "fill", -1),
     *[("evaluate", key, 1) for key in ("captioned", "pairs", "cycled")],
     *[("evaluate", key, 0) for key in ("turns", "judge_epochs")],
 ]
@@ -192,6 +194,9 @@ def test_a_share_for_one_strategy_at_least(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"synthesize.text_prototype .*one strategy at least"):
         config.load(SynthesisConfig, "synthesize", changed(tmp_path, "synthesize", **none))
+    densities = {"text_prototype": 0.0, "image_prototype": 0.0, "fill": 5}
+    with pytest.raises(InputError, match=r"synthesize.fill is 5; .* 0 without shares of prototyp"):
+        config.load(SynthesisConfig, "synthesize", changed(tmp_path, "synthesize", **densities))
 
 
 # ---------------------------------------------------------------- all of it at once

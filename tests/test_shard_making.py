@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import os
 import random
 import shutil
@@ -25,7 +24,7 @@ from pairsynth.artifacts import file_digest
 from pairsynth.dataset import Refusals, pair_shards, read_manifest
 from pairsynth.engines import Worker
 from pairsynth.errors import InputError
-from pairsynth.filters import FILTERS, Thresholds
+from pairsynth.filters import NONE, Thresholds
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs
 from pairsynth.shard_making import Recipe, Span, told_of
 from stages import synthesize as stage
@@ -35,7 +34,7 @@ NAMES = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.
 
 
 @pytest.fixture(autouse=True)
-def small_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def small_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repeatable: None) -> None:
     """Shards of a hundred pairs, and parts kept where this test keeps them."""
     monkeypatch.setattr(dataset, "PAIRS_PER_SHARD", 100)
     monkeypatch.setenv("PAIRSYNTH_RESUME_DIR", str(tmp_path / "resume"))
@@ -80,13 +79,6 @@ class Run:
 
 
 @pytest.fixture
-def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Filters that refuse none of what untrained networks make."""
-    values = {name: math.inf if one.over else -math.inf for name, one in FILTERS.items()}
-    monkeypatch.setattr(shard_making, "calibrate", lambda *_: Thresholds(values=values))
-
-
-@pytest.fixture
 def run(whole: Path, tmp_path: Path) -> Run:
     return Run(whole, tmp_path / "run")
 
@@ -116,6 +108,7 @@ def recipe(data: Path, **changes: object) -> Recipe:
         classes="any",
         balance=0.0,
         fill=0,
+        filters=False,
         margin=0.1,
         candidates=2,
     )
@@ -157,7 +150,7 @@ def test_whatever_decides_a_shard_is_in_the_digest(whole: Path, tmp_path: Path) 
     one = recipe(tmp_path / "data")
     changes: dict[str, Any] = {
         **dict.fromkeys(("text_prototype", "text_density", "image_prototype"), 0.5),
-        **{"image_density": 0.5, "classes": "same", "balance": 1.0, "margin": 0.2},
+        **{"image_density": 0.5, "classes": "same", "balance": 1.0, "margin": 0.2, "filters": True},
         "candidates": 3,
     }
     found = {one.digest}
@@ -274,7 +267,6 @@ def test_a_set_grows_by_what_is_missing(
     assert len(read_manifest(run.synthetic)["sha256"]) == 2 + 2
 
 
-@pytest.mark.usefixtures("lenient")
 def test_filling_classes_leaves_the_other_pairs_as_they_are(run: Run, made: list[Span]) -> None:
     run(pairs=100)
     before = run.shards()
@@ -343,11 +335,10 @@ def test_a_damaged_part_is_made_again(run: Run, made: list[Span], tmp_path: Path
 def test_a_filter_that_refuses_nearly_all_stops_the_run(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values = {name: math.inf if one.over else -math.inf for name, one in FILTERS.items()}
-    strict = Thresholds(values={**values, "flat image": 300.0})
+    strict = Thresholds(values={**NONE.values, "flat image": 300.0})
     monkeypatch.setattr(shard_making, "calibrate", lambda *_: strict)
     monkeypatch.setattr(shard_making, "ENOUGH_TO_TELL", 100)
-    run.set(pairs=250)
+    run.set(pairs=250, filters=True)
     result = CliRunner().invoke(stage.app, [*run.words, "--workers", "1"])
     assert result.exit_code == 2
     assert "of 100 pairs from number 0 on, 100 have no candidate" in result.stderr
