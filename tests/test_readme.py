@@ -100,7 +100,7 @@ def test_the_page_of_the_data_set_knows_its_columns_and_commands() -> None:
 @pytest.mark.parametrize(
     "code",
     [*PYTHON, *(block for kind, block in ON_PAGE if kind == "python")],
-    ids=["torch", "datasets", "datasets, both parts", "torch, slices"],
+    ids=["torch", "datasets", "datasets, on the page", "torch, slices"],
 )
 def test_snippets_run(code: str, checkout: Path) -> None:
     """In the folder of the tiny pipeline run, offline."""
