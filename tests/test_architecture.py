@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
+from pairsynth.evaluation import measuring
 from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
 from pairsynth.mixture_fitting import MixtureConfig
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
         "artifacts checkpoints config console contrastive devices efficientnet errors examples "
-        "figures images inference memory minimums nonfinite parallel pixel_depth pretrained "
+        "figures images inference lexicon memory minimums nonfinite parallel pixel_depth pretrained "
         "profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
@@ -142,6 +143,9 @@ EDITS = {
     "pairsynth/synthesis.py": {"synthesize"},
     "pairsynth/verification.py": set(),
     "pairsynth/cli.py": set(),
+    "pairsynth/sources/garden_captions.py": {"download"},
+    "pairsynth/evaluation/caption_quality.py": {"evaluate"},
+    "pairsynth/report/headlines.py": {"report"},
 }
 
 
@@ -165,8 +169,9 @@ def test_every_path_of_a_command_is_declared(stage: str) -> None:
     declared = [*tree["deps"], *outputs(stage)]
     words = tree["cmd"].split()
     assert words[:3] == ["python", "-m", f"stages.{stage}"]
-    # The report takes the two folders; what it reads below them is the next test's.
-    folders = {"data", "metrics"} if stage == "report" else set()
+    # The report takes the two folders, evaluate that of the metrics: the next tests say of which
+    # files below them they are.
+    folders = {"report": {"data", "metrics"}, "evaluate": {"metrics"}}.get(stage, set())
     assert set(words[3:]) - folders <= set(declared)
     assert tree["desc"]
 
@@ -184,6 +189,21 @@ def test_what_parameters_name_is_watched() -> None:
     assert {"folder", "mirror", "image_weights", "judge_weights"} == {key for _, key in paths}
     for section, key in paths:
         assert f"${{{section}.{key}}}" in pipeline()["stages"][section]["deps"]
+
+
+def test_evaluate_declares_all_it_writes() -> None:
+    assert set(outputs("evaluate")) == {f"metrics/{name}" for name in measuring.FILES}
+
+
+def test_few_numbers_are_metrics_of_dvc() -> None:
+    """What one compares runs by; all else lies beside it, and stands in no table of DVC."""
+    found = {s: [next(iter(m)) for m in pipeline()["stages"][s].get("metrics", [])] for s in STAGES}
+    assert {stage: paths for stage, paths in found.items() if paths} == {
+        "embed": ["metrics/embed.json"],
+        "train_gan": ["metrics/train_gan.json"],
+        "train_captioner": ["metrics/train_captioner.json"],
+        "evaluate": ["metrics/headline.json"],
+    }
 
 
 def test_the_report_depends_on_all_it_reads() -> None:

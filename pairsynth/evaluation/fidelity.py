@@ -255,7 +255,7 @@ MEASURES = [
             Claim(
                 subject="drawn_of_one_caption",
                 says="How much images of one caption differ, over those of different captions",
-                headline="one_caption_differs",
+                headline="differs",
             )
         ],
         ceilings=[End(says="real images of one class", subject="real_of_one_class")],

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from pairsynth.evaluation.context import (
+    Drawn,
     EvaluationContext,
     Figure,
     plain_figures,
@@ -62,8 +63,12 @@ def classes_told(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 
 
 def drawn_agree(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Pictures drawn from test captions, beside the real ones and beside others' captions."""
-    drawn = made.drawn
+    """Images drawn from test captions, beside the real ones and beside others' captions."""
+    yield from agreement_of(context, made.drawn)
+
+
+def agreement_of(context: EvaluationContext, drawn: Drawn) -> Iterator[Figure]:
+    """What `drawn_agree` tells, of any images that were drawn from test captions."""
     real, seen = (
         context.judge.look(one) for one in (context.test.pixels[drawn.rows], drawn.pixels)
     )
@@ -215,7 +220,7 @@ MEASURES = [
                 subject="test_pictures",
                 says="Of all test classes an image's own is nearest by its captions, "
                 "in the space of psi",
-                headline="psi_class_first",
+                headline="psi_classes",
             )
         ],
         floors=[End(says="images of others", subject="shuffled_pictures")],
@@ -226,7 +231,7 @@ MEASURES = [
         Claim(
             subject="all",
             says="A pair's own caption is found first of 100",
-            headline="pair_found_first",
+            headline="pairs_found",
         ),
         PAIRS,
     ),
@@ -235,7 +240,7 @@ MEASURES = [
         Claim(
             subject="all",
             says="Caption and image of a pair agree on an attribute that is named",
-            headline="pair_attributes",
+            headline="pairs_agree",
         ),
         PAIRS,
     ),
@@ -245,7 +250,7 @@ MEASURES = [
         Claim(
             subject="from_test_captions",
             says="The caption that an image was drawn from is found first of 100",
-            headline="drawn_found_first",
+            headline="drawn_found",
         ),
         DRAWN,
     ),
@@ -254,7 +259,7 @@ MEASURES = [
         Claim(
             subject="from_test_captions",
             says="An image drawn from a test caption shows an attribute that it names",
-            headline="drawn_attributes",
+            headline="drawn_agree",
         ),
         DRAWN,
     ),
