@@ -25,8 +25,8 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
         "artifacts checkpoints config console contrastive devices efficientnet errors examples "
-        "figures images inference lexicon memory minimums nonfinite parallel pixel_depth pretrained "
-        "profile resume sampling seeds text"
+        "figures images inference lexicon memory minimums nonfinite parallel pixel_depth "
+        "pretrained profile resume sampling seeds text"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
     "joints": "critic decoding mappings mixture_fitting strips",
@@ -37,8 +37,9 @@ FLOORS = {
     "commands": "cli stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
-# The mappings write by decoding; the report shows what people can also draw for themselves.
-NEIGHBOURS = {("mappings", "decoding"), ("report", "exploration")}
+# The mappings write by decoding; the report shows what people can also draw for themselves, and
+# says of each strategy what its function says.
+NEIGHBOURS = {("mappings", "decoding"), ("report", "exploration"), ("report", "synthesis")}
 # An edit of it makes no stage stale: it shows progress and turns errors into exit codes, and what
 # passes through it comes out as it went in.
 PRESENTATION = "pairsynth/console.py"
@@ -140,7 +141,7 @@ EDITS = {
     "pairsynth/console.py": set(),
     "pairsynth/captioner_training.py": {"train_captioner"},
     "pairsynth/gan_training.py": {"train_gan"},
-    "pairsynth/synthesis.py": {"synthesize"},
+    "pairsynth/synthesis.py": {"synthesize", "report"},
     "pairsynth/verification.py": set(),
     "pairsynth/cli.py": set(),
     "pairsynth/sources/garden_captions.py": {"download"},

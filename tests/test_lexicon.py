@@ -110,4 +110,4 @@ def test_flowers_alone_are_asked_for_flowers_words() -> None:
 def test_what_download_wrote_is_the_gardens(checkout: Path) -> None:
     told = json.loads((checkout / "data/pictures/words.json").read_text())
     assert list(told["kinds"]) == ["colours", "parts", "shapes", "counts"]
-    assert list(told["attributes"])[0] == "petal_colour"
+    assert next(iter(told["attributes"])) == "petal_colour"

@@ -1,9 +1,10 @@
 """The report as one HTML file: no request to anywhere, every word of the data shown as text."""
 
 import importlib.metadata
+import inspect
 import io
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from pairsynth.report.drawn import Scene, Strip
 from pairsynth.report.gallery import Made, address, made
 from pairsynth.report.provenance import Commit
 from pairsynth.report.results import Results
+from pairsynth.synthesis import STRATEGIES
 
 TEMPLATES = Path(__file__).with_name("templates")
 MAPPED = 400
@@ -34,13 +36,6 @@ WIDEST = 1400
 DATA = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz", "synthetic")
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "pillow", "matplotlib", "dvc", "sacrebleu")
-
-STRATEGIES = {
-    "text_prototype": "psi between two captions, v = f(psi), t = g(phi(v))",
-    "text_density": "psi from the mixture over captions, v = f(psi), t = g(phi(v))",
-    "image_prototype": "phi between two pictures, t = g(phi), v = f(psi(t))",
-    "image_density": "phi from the mixture over pictures, t = g(phi), v = f(psi(t))",
-}
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,7 @@ def render(report: Report) -> str:
         report=report,
         told=found.told,
         words=found.words(),
-        strategies=STRATEGIES,
+        strategies={name: _first_line(one) for name, one in STRATEGIES.items()},
         answers=headlines.answers(found),
         worst=headlines.worst(found),
         blind=headlines.blind(found),
@@ -136,6 +131,11 @@ def render(report: Report) -> str:
         groups=found.groups(),
         versions=_versions(PACKAGES),
     )
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    """What a function says of itself, without the full stop."""
+    return (inspect.getdoc(function) or "").partition("\n")[0].removesuffix(".")
 
 
 def _environment() -> Environment:
