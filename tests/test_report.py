@@ -498,6 +498,9 @@ cider  alike    cider  score more made    0.1
 cider  alike    cider  score more floor   0.1
 cider  alike    cider  score more ceiling 0.3
 psi    alike    psi    share more made    0.5
+chance alike    chance share more made    0.1
+chance alike    chance share more floor   0.3
+chance alike    chance share more ceiling 0.2
 """
 
 

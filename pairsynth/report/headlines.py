@@ -30,7 +30,7 @@ class Line:
     """A claim with its numbers; places in percent of the scale, whose right end is better.
 
     better: more, less, or near the ceiling. lost: how far it is from its ceiling, as a share of
-    the way there from its floor: 0 there or beyond, 1 at the floor; None without a ceiling.
+    the way there from its floor: 0 there or beyond, 1 at the floor; None without such a way.
     headline: its key among the few figures by which runs are compared, or nothing.
     """
 
@@ -135,11 +135,16 @@ def _first(rows: Sequence[Row]) -> float | None:
 
 
 def _lost(value: float, better: str, floor: float | None, ceiling: float | None) -> float | None:
-    """How much of the way from floor to ceiling is missing, 0 to 1; without a floor, from 0."""
+    """How much of the way from floor to ceiling is missing, 0 to 1; without a floor, from 0.
+
+    None where the ceiling is no better than the floor: there is no way to be lost.
+    """
     if ceiling is None:
         return None
     way = ceiling - (floor or 0.0)
-    missing = (ceiling - value) / way if way else float(value != ceiling)
+    if not way or (better != NEAR and (way < 0) != (better == LESS)):
+        return None
+    missing = (ceiling - value) / way
     return min(1.0, abs(missing) if better == NEAR else max(0.0, missing))
 
 
