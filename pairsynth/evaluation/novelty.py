@@ -259,7 +259,7 @@ MEASURES = [
     _found("mirrored", "mirrored"),
     _found("jpeg", "as JPEG"),
     _found("shifted", "moved by a thirty-second of their side"),
-    _of_pairs("*_found_by_*", SHARE, MORE, planted),
+    Measure(group="novelty", name="*_found_by_*", unit=SHARE, better=MORE, function=planted),
     _of_pairs("*_alarms", SHARE, LESS, planted),
     _of_pairs("authenticity", SHARE, NEAR, memorised),
     _of_pairs("nearer_to_train", SHARE, NEAR, memorised),
