@@ -1,18 +1,16 @@
-"""Measure captions, pictures, pairs, cycles and use, each beside its floor and its ceiling."""
+"""Measure captions, images, pairs, cycles and use, each beside its floor and its ceiling."""
 
 from pathlib import Path
 
 import typer
 
-from pairsynth import config, console, devices, figures, seeds
-from pairsynth.artifacts import write_picture
+from pairsynth import config, console, devices, seeds
 from pairsynth.checkpoints import checked_digest
 from pairsynth.config import Precision
-from pairsynth.evaluation import context, cycle_consistency, downstream, judges, measuring
-from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext
+from pairsynth.evaluation import context, measuring
+from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.mappings import load_mappings
-from pairsynth.metrics.novelty import NoveltyIndex
-from pairsynth.whole_files import check_outputs, write_json, write_reports
+from pairsynth.whole_files import check_outputs
 
 app = typer.Typer()
 
@@ -26,48 +24,27 @@ def main(
     captioner: Path,
     synthetic: Path,
     metrics: Path,
-    table: Path,
-    cycles: Path,
-    pair_table: Path,
-    use_table: Path,
-    pairs_sheet: Path,
-    cycles_sheet: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
     precision: Precision = Precision.auto,
 ) -> None:
-    """Measure captions, pictures, pairs, cycles and use, each beside its floor and its ceiling."""
+    """Measure captions, images, pairs, cycles and use, each beside its floor and its ceiling."""
     watch = console.Stopwatch()
     config.check_all(params)
-    check_outputs(
-        [pictures, embeddings, encoder, gan, captioner, synthetic],
-        files=[metrics, table, cycles, pair_table, use_table, pairs_sheet, cycles_sheet],
-    )
+    inputs = [pictures, embeddings, encoder, gan, captioner, synthetic]
+    check_outputs(inputs, files=[metrics / name for name in measuring.FILES])
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
 
     splits, vectors = context.read_splits(pictures, embeddings, checked_digest(encoder, "encoder"))
-    where, source = devices.choose(device, precision), splits["train"].digest
-    mappings = load_mappings(encoder, gan, captioner, where, source)
-    pairs, digest = context.read_pairs(
-        synthetic, options.pairs, pictures=source, **mappings.digests
-    )
-    novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], mappings.gan.size)
+    where, train = devices.choose(device, precision), splits["train"].digest
+    mappings = load_mappings(encoder, gan, captioner, where, train)
+    pairs, digest = context.read_pairs(synthetic, options.pairs, pictures=train, **mappings.digests)
 
     seeds.fix(seed, "evaluate")
-    judge = judges.build(splits["val"], mappings.gan.size).to(where)
-    scene = EvaluationContext(mappings, judge, splits, vectors, novelty, options, seed)
-
-    training = judges.train(judge, splits["val"], options.judge_epochs, seed, where)
-    list(console.track(training, options.judge_epochs, "judge", "epochs"))
+    scene = context.scene(pictures, splits, vectors, mappings, options, seed)
     measured = measuring.measure(scene, pairs, console.track)
 
-    write_json(metrics, measuring.told(measured, scene, digest))
-    write_reports(table, measured.figures)
-    write_reports(cycles, [point for walk in measured.walks for point in walk.points])
-    write_reports(pair_table, measured.rows)
-    downstream.write_outcomes(use_table, measured.outcomes)
-    write_picture(pairs_sheet, figures.gallery(*context.gallery(pairs, 8)))
-    write_picture(cycles_sheet, figures.gallery(*cycle_consistency.gallery(scene, measured.walks)))
+    measuring.write(metrics, measured, scene, pairs, digest)
     watch.say("evaluate", len(pairs), "pairs")
 
 

@@ -27,6 +27,7 @@ from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import MixtureConfig
+from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
 from tests.workspace import make_checkout, write_pictures, write_synthetic
@@ -205,7 +206,7 @@ def scene(
     judge = judges.build(test, 32).eval()
     novelty = NoveltyIndex(pictures, vectors["train"].psi, val, 32)
     config = EvaluationConfig(12, 20, 8, 2, 1, "", 2, 3)
-    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 5)
+    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 5, FLOWERS)
 
 
 @pytest.fixture(scope="session")

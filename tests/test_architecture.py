@@ -17,6 +17,7 @@ from pairsynth import origin
 from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
+from pairsynth.evaluation import measuring
 from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
 from pairsynth.latents import SynthesisConfig
@@ -28,8 +29,9 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
         "arguments artifacts card checkpoints config console contrastive devices efficientnet "
-        "engines errors examples figures image_files images inference memory minimums nonfinite "
-        "origin parallel pixel_depth pretrained profile resume sampling seeds text whole_files"
+        "engines errors examples figures image_files images inference lexicon memory minimums "
+        "nonfinite origin parallel pixel_depth pretrained profile resume sampling seeds text "
+        "whole_files"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
     "joints": "critic decoding export filters mappings mixture_fitting pairs strips",
@@ -168,6 +170,10 @@ EDITS = {
     "pairsynth/replay.py": set(),
     "pairsynth/export.py": set(),
     "pairsynth/pairs.py": set(),
+    "pairsynth/latents.py": {"synthesize", "report"},
+    "pairsynth/report/headlines.py": {"report"},
+    "pairsynth/sources/garden_captions.py": {"download"},
+    "pairsynth/evaluation/caption_quality.py": {"evaluate"},
 }
 
 
@@ -192,8 +198,9 @@ def test_every_path_of_a_command_is_declared(stage: str) -> None:
     words = tree["cmd"].split()
     assert words[:3] == ["python", "-m", f"stages.{stage}"]
     words = words[: words.index("--precision")] if "--precision" in words else words
-    # The report takes the two folders; what it reads below them is the next test's.
-    folders = {"data", "metrics"} if stage == "report" else set()
+    # The report takes the two folders, evaluate that of the metrics: the next tests say of which
+    # files below them they are.
+    folders = {"report": {"data", "metrics"}, "evaluate": {"metrics"}}.get(stage, set())
     assert set(words[3:]) - folders <= set(declared)
     assert tree["desc"]
 
@@ -211,6 +218,21 @@ def test_what_parameters_name_is_watched() -> None:
     assert {"folder", "mirror", "image_weights", "judge_weights"} == {key for _, key in paths}
     for section, key in paths:
         assert f"${{{section}.{key}}}" in pipeline()["stages"][section]["deps"]
+
+
+def test_evaluate_declares_all_it_writes() -> None:
+    assert set(outputs("evaluate")) == {f"metrics/{name}" for name in measuring.FILES}
+
+
+def test_few_numbers_are_metrics_of_dvc() -> None:
+    """What one compares runs by; all else lies beside it, and stands in no table of DVC."""
+    found = {s: [next(iter(m)) for m in pipeline()["stages"][s].get("metrics", [])] for s in STAGES}
+    assert {stage: paths for stage, paths in found.items() if paths} == {
+        "embed": ["metrics/embed.json"],
+        "train_gan": ["metrics/train_gan.json"],
+        "train_captioner": ["metrics/train_captioner.json"],
+        "evaluate": ["metrics/headline.json"],
+    }
 
 
 def test_the_report_depends_on_all_it_reads() -> None:

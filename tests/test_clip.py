@@ -14,7 +14,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from pairsynth.errors import InputError
 from pairsynth.evaluation import fidelity, quality
-from pairsynth.evaluation.context import EvaluationContext, Pairs, draw_again
+from pairsynth.evaluation.context import EvaluationContext, Pairs
+from pairsynth.evaluation.made import look_at
 from pairsynth.examples import Pictures
 from pairsynth.metrics.clip import DEVIATION, MEAN, load_clip
 
@@ -66,18 +67,18 @@ def test_it_judges_pairs_and_is_a_view(
     folder: Path, scene: EvaluationContext, pairs: Pairs
 ) -> None:
     wise = replace(scene, config=replace(scene.config, judge_weights=str(folder)))
-    found = {f.key: f for f in quality.seen_by_clip(wise, draw_again(wise), pairs)}
+    found = {f.key: f for f in quality.seen_by_clip(wise, look_at(wise, pairs))}
     clip = load_clip(folder, CPU)
     cosine = (clip.image_vectors(pairs.pixels) * clip.caption_vectors(pairs.captions)).sum(1)
     assert found["clip_pairs_cosine"].value == pytest.approx(float(cosine.mean()), abs=1e-5)
     subjects = ("drawn", "real_pictures", "pairs", "pairs_shuffled")
     assert {f"clip_{subject}_r_precision" for subject in subjects} <= found.keys()
-    assert "pretrained" in fidelity.views(wise)
+    assert fidelity.view_of(wise, "pretrained") is not None
 
 
 def test_without_a_folder_there_is_no_clip(scene: EvaluationContext, pairs: Pairs) -> None:
     assert scene.clip is None
-    assert not list(quality.seen_by_clip(scene, draw_again(scene), pairs))
+    assert not list(quality.seen_by_clip(scene, look_at(scene, pairs)))
 
 
 def test_a_folder_of_something_else_says_what_is_needed(tmp_path: Path) -> None:

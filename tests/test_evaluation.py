@@ -15,33 +15,41 @@ from sacrebleu import corpus_bleu
 
 from pairsynth.dataset import Refusals, complete, read_rows, write_pairs, write_pairs_shard
 from pairsynth.errors import InputError
-from pairsynth.evaluation import context, cycle_consistency, judges, quality
+from pairsynth.evaluation import (
+    caption_quality,
+    context,
+    cycle_consistency,
+    judges,
+    made,
+    quality,
+    table,
+)
 from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.cycle_consistency import CyclePoint, Walk
 from pairsynth.examples import Pictures, read_pictures
 from pairsynth.mappings import Turn
 from pairsynth.metrics.captions import bleu, most_frequent
-from pairsynth.metrics.lexicon import said
+from pairsynth.sources.garden_captions import WORDS
 from pairsynth.text import normalize
 from tests.conftest import draw
 from tests.workspace import facts_of
 
 
+def quality_of(scene: EvaluationContext, pairs: Pairs) -> list[Figure]:
+    ours = made.look_at(scene, pairs)
+    every = table.parts([*quality.MEASURES, *caption_quality.MEASURES])
+    return [figure for part in every for figure in part(scene, ours)]
+
+
 @pytest.fixture(scope="module")
 def found(scene: EvaluationContext, pairs: Pairs) -> dict[str, Figure]:
-    return {
-        f.key: f
-        for group in quality.evaluate(scene, context.draw_again(scene), pairs)
-        for f in group
-    }
+    return {f.key: f for f in quality_of(scene, pairs)}
 
 
 def test_keys_are_flat_and_unique(scene: EvaluationContext, pairs: Pairs) -> None:
-    figures = [
-        f for group in quality.evaluate(scene, context.draw_again(scene), pairs) for f in group
-    ]
+    figures = quality_of(scene, pairs)
     assert len({f.key for f in figures}) == len(figures)
-    told = json.loads(json.dumps(context.figures(figures)))
+    told = json.loads(json.dumps(table.flat(figures)))
     assert all(isinstance(v, float | int | None) for v in told.values())
 
 
@@ -130,11 +138,7 @@ def test_without_attributes_nothing_is_said_of_them(scene: EvaluationContext, pa
         pictures={**scene.pictures, "test": plain},
         judge=judges.build(plain, 32).eval(),
     )
-    measures = {
-        f.measure
-        for group in quality.evaluate(blind, context.draw_again(blind), pairs)
-        for f in group
-    }
+    measures = {figure.measure for figure in quality_of(blind, pairs)}
     assert "petal_colour" not in measures
     assert "r_precision" in measures
 
@@ -288,7 +292,7 @@ def test_cosines_of_cycles_against_numpy(scene: EvaluationContext) -> None:
 
 def test_words_kept_by_hand() -> None:
     before = ["a red flower with thin petals", "a blue flower with thin petals"]
-    points = {p.measure: p for p in cycle_consistency._words_kept("text", 1, before, before)}
+    points = {p.measure: p for p in cycle_consistency._words_kept(WORDS, "text", 1, before, before)}
     assert points["bleu_4"].value == pytest.approx(100)
     for measure in ("petal_colour_kept", "colours_kept", "colours_f1"):
         assert points[measure].value == 1
@@ -304,8 +308,8 @@ def test_words_of_image_cycles_are_compared_with_those_of_turn_one(
     points = {point.measure: point for point in two.points}
     first = one.turn.captions
     assert points["bleu_4"].value == bleu(two.turn.captions, [[c] for c in first])["bleu_4"]
-    told = [said(caption).get("colours", set()) for caption in first]
-    left = [said(caption).get("colours", set()) for caption in two.turn.captions]
+    told = [WORDS.said(caption).get("colours", set()) for caption in first]
+    left = [WORDS.said(caption).get("colours", set()) for caption in two.turn.captions]
     if sum(map(len, told)):
         kept = sum(len(a & b) for a, b in zip(told, left, strict=True)) / sum(map(len, told))
         assert points["colours_kept"].value == pytest.approx(kept)

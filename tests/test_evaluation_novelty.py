@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pairsynth.evaluation import novelty, per_pair
+from pairsynth.evaluation import made, novelty, per_pair, table
 from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.novelty import PLANTS, as_jpeg, shifted
 from pairsynth.metrics.novelty import COPY, NEW
@@ -14,8 +14,8 @@ from pairsynth.text import normalize
 
 @pytest.fixture(scope="module")
 def found(scene: EvaluationContext, pairs: Pairs) -> dict[str, Figure]:
-    groups = novelty.novelty(scene, pairs, per_pair.rows(scene, pairs))
-    return {figure.key: figure for group in groups for figure in group}
+    ours = made.look_at(scene, pairs)
+    return {f.key: f for part in table.parts(novelty.MEASURES) for f in part(scene, ours)}
 
 
 def test_kinds_are_counted(
@@ -78,7 +78,7 @@ def test_copied_runs_are_means_over_rows(
     wanted = sum(row.longest_copied for row in rows) / 12
     assert found["novelty_pairs_longest_copied_words"].value == pytest.approx(wanted)
     copies = replace(pairs, captions=[own[0] for own in scene.train.captions[:12]])
-    told = {f.key: f.value for f in novelty.copied(scene, per_pair.rows(scene, copies))}
+    told = {f.key: f.value for f in novelty.copied(scene, made.look_at(scene, copies))}
     words = [len(normalize(caption).split()) for caption in copies.captions]
     assert told["novelty_pairs_longest_copied_words"] == pytest.approx(sum(words) / 12)
     long = sum(count >= 4 for count in words) / 12

@@ -1,17 +1,29 @@
-"""Words of captions by kind, and how well they match, by hand."""
+"""Words of captions by kind, and how well they match, by hand; they come with the set."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from pairsynth.metrics.lexicon import LEXICON, SAME, Agreement, said, word_agreement
+from pairsynth import lexicon
+from pairsynth.errors import InputError
+from pairsynth.lexicon import Lexicon, own_words
+from pairsynth.metrics.lexicon import Agreement, word_agreement
+from pairsynth.sources.acquisition import LEXICONS, SOURCES
+from pairsynth.sources.flower_words import FLOWERS
+from pairsynth.sources.garden_captions import WORDS
 
 
 def test_forms_of_a_word_are_one() -> None:
-    assert set(SAME.values()) <= LEXICON.keys()
-    assert said("Golden petals, disc") == said("gold petal disk")
+    assert set(FLOWERS.same.values()) <= FLOWERS.kind_of.keys()
+    assert FLOWERS.said("Golden petals, disc") == FLOWERS.said("gold petal disk")
+    assert "golden" not in FLOWERS.words
+    assert "gold" in FLOWERS.words
 
 
 def test_words_are_sorted_by_kind() -> None:
-    assert said("this flower has five heart-shaped red petals") == {
+    assert FLOWERS.said("this flower has five heart-shaped red petals") == {
         "counts": {"five"},
         "shapes": {"heart"},
         "colours": {"red"},
@@ -22,7 +34,7 @@ def test_words_are_sorted_by_kind() -> None:
 def test_agreement_by_hand() -> None:
     captions = ["red and white petals"]
     references = [["red petals", "a red flower", "pink petals with a yellow center"]]
-    found = word_agreement(captions, references)
+    found = word_agreement(captions, references, FLOWERS)
     assert found["colours"] == Agreement(1 / 2, 1 / 1)
     assert found["parts"] == Agreement(1, 1)
     assert found["colours"].f1 == pytest.approx(2 / 3)
@@ -31,4 +43,71 @@ def test_agreement_by_hand() -> None:
 
 
 def test_nothing_right_is_zero() -> None:
-    assert word_agreement(["blue"], [["red"]])["colours"].f1 == 0
+    assert word_agreement(["blue"], [["red"]], FLOWERS)["colours"].f1 == 0
+
+
+def test_without_words_nothing_is_read() -> None:
+    nothing = Lexicon()
+    assert nothing.said("a red flower") == {}
+    assert nothing.named("a red flower") == {}
+    assert word_agreement(["red"], [["red"]], nothing) == {}
+    assert nothing.words == []
+
+
+def test_it_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    lexicon.write(tmp_path, WORDS)
+    found = lexicon.read(tmp_path)
+    caption = "this small flower has narrow red petals with a yellow center on a dark background"
+    assert found.named(caption) == WORDS.named(caption)
+    assert len(found.named(caption)) == 5
+    assert found.words == WORDS.words
+    assert list(found.kinds) == list(WORDS.kinds)
+
+
+def test_the_reader_is_no_flowers_own() -> None:
+    """The same rules read the words of another set."""
+    planes = replace(
+        Lexicon(),
+        attributes={"roof_colour": {"red": ("red",)}, "water_colour": {"blue": ("deep blue",)}},
+        nouns={"roof": "roof", "roofs": "roof", "lake": "water"},
+        needs={"roof_colour": "roof", "water_colour": "water"},
+        stops=("and", "the"),
+    )
+    assert planes.named("red roofs and the deep blue lake") == {
+        "roof_colour": "red",
+        "water_colour": "blue",
+    }
+    assert planes.named("the red lake and the deep blue roof") == {}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"colour": {}}', '{"attributes": [1]}'])
+def test_damaged_words_are_named_with_the_command(tmp_path: Path, text: str) -> None:
+    (tmp_path / lexicon.FILE).write_text(text)
+    with pytest.raises(InputError, match=r"words.json is missing or damaged .*--force download"):
+        lexicon.read(tmp_path)
+
+
+def test_missing_words_are_named_with_the_command(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"words.json is missing or damaged"):
+        lexicon.read(tmp_path)
+
+
+def test_a_set_has_its_own_words_where_nobody_knows_any() -> None:
+    """Those that tell its images apart: neither what all say nor what one says."""
+    captions = [
+        [f"a picture of the {'harbour' if i % 2 else 'desert'}", f"image number{i}"]
+        for i in range(40)
+    ]
+    assert own_words(captions) == Lexicon(kinds={"words": ["desert", "harbour"]})
+    assert own_words([["one"], ["other"]]) == Lexicon()
+    assert own_words([]) == Lexicon()
+
+
+def test_flowers_alone_are_asked_for_flowers_words() -> None:
+    assert SOURCES.keys() - LEXICONS.keys() == {"folder"}
+
+
+def test_what_download_wrote_is_the_gardens(checkout: Path) -> None:
+    told = json.loads((checkout / "data/pictures/words.json").read_text())
+    assert list(told["kinds"]) == ["colours", "parts", "shapes", "counts"]
+    assert next(iter(told["attributes"])) == "petal_colour"

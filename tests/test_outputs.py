@@ -26,7 +26,7 @@ OUTPUTS: Mapping[str, tuple[str, str]] = {
     "train_captioner": ("", "captioner metrics curve"),
     "fit_gmm": ("", "mixtures metrics tried"),
     "synthesize": ("synthetic", "metrics"),
-    "evaluate": ("", "metrics table cycles pair_table use_table pairs_sheet cycles_sheet"),
+    "evaluate": ("metrics", ""),
     "report": ("", "html sheet"),
 }
 NAMES = {
@@ -119,10 +119,12 @@ def test_a_stage_asks_for_its_outputs_before_it_looks_at_its_inputs(
     words = [str(tmp_path / "gone" / name) for name in stage_paths(stage)]
     words[stage_paths(stage).index(output)] = str(target)
     app = importlib.import_module(f"stages.{stage}").app
-    assert refused(app, [*words, "--params", str(params)]).startswith(f"error: {target}: ")
+    said = refused(app, [*words, "--params", str(params)])
+    # The metrics of evaluate are named one by one, in the folder that it is given.
+    assert said.startswith(f"error: {target}{'/' if stage == 'evaluate' else ': '}")
 
 
-@pytest.mark.parametrize("stage", OUTPUTS)
+@pytest.mark.parametrize("stage", [stage for stage in OUTPUTS if stage != "evaluate"])
 def test_the_same_path_is_not_written_twice(stage: str, tmp_path: Path) -> None:
     words = [str(tmp_path / name) for name in stage_paths(stage)]
     words[-1] = words[-2]
@@ -172,8 +174,7 @@ def test_an_input_that_is_none_of_ours_is_named(
     app = importlib.import_module(f"stages.{stage}").app
     said = refused(app, [*words, "--params", str(smoke_params(tmp_path))])
     assert str(harmed) in said
-    made = tmp_path / "made"
-    assert not made.exists() or not list(made.iterdir())
+    assert not [path for path in (tmp_path / "made").rglob("*") if path.is_file()]
 
 
 COMMANDS = {

@@ -10,19 +10,20 @@ from torch.nn import functional as F
 from pairsynth import seeds
 from pairsynth.errors import InputError
 from pairsynth.evaluation import probes
-from pairsynth.evaluation.probes import LENGTH, WORDS, Lessons, Probe
+from pairsynth.evaluation.probes import LENGTH, Lessons, Probe
 from pairsynth.examples import Pictures
-from pairsynth.metrics.lexicon import said
+from pairsynth.sources.flower_words import FLOWERS
 from pairsynth.text import PAD, Vocabulary
 
 CPU = torch.device("cpu")
+WORDS = FLOWERS.words
 
 
 @pytest.fixture(scope="module")
 def lessons(pictures: Pictures) -> Lessons:
     vocabulary = Vocabulary.build(pictures.flat_captions, "word")
     return probes.prepare(
-        pictures.pixels, pictures.captions, pictures.class_ids, vocabulary, [0, 1, 2, 3]
+        pictures.pixels, pictures.captions, pictures.class_ids, vocabulary, [0, 1, 2, 3], FLOWERS
     )
 
 
@@ -30,7 +31,7 @@ def lessons(pictures: Pictures) -> Lessons:
 def probe(pictures: Pictures, lessons: Lessons) -> Iterator[Probe]:
     filled = torch.utils.deterministic.fill_uninitialized_memory
     seeds.fix(0, "probe")
-    model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4)
+    model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4, len(WORDS))
     probes.train(model, [(lessons, torch.arange(24))], 60, torch.Generator().manual_seed(0))
     yield model
     torch.use_deterministic_algorithms(False)
@@ -52,9 +53,11 @@ def test_it_learns_all_four_tasks(probe: Probe, val: Pictures) -> None:
 
 
 def test_words_named_are_the_lexicons(pictures: Pictures) -> None:
-    table = probes.named(pictures.flat_captions)
+    table = probes.named(pictures.flat_captions, FLOWERS)
     for row, caption in zip(table, pictures.flat_captions, strict=True):
-        assert {WORDS[i] for i in row.nonzero()[:, 0]} == set().union(*said(caption).values())
+        assert {WORDS[i] for i in row.nonzero()[:, 0]} == set().union(
+            *FLOWERS.said(caption).values()
+        )
 
 
 def test_lessons_keep_pictures_captions_and_classes(pictures: Pictures, lessons: Lessons) -> None:
@@ -67,7 +70,9 @@ def test_lessons_keep_pictures_captions_and_classes(pictures: Pictures, lessons:
 def test_classes_that_are_not_asked_for_have_no_target(pictures: Pictures) -> None:
     vocabulary = Vocabulary.build(pictures.flat_captions, "word")
     class_ids = torch.where(pictures.class_ids == 1, -1, pictures.class_ids)
-    found = probes.prepare(pictures.pixels, pictures.captions, class_ids, vocabulary, [0, 3])
+    found = probes.prepare(
+        pictures.pixels, pictures.captions, class_ids, vocabulary, [0, 3], FLOWERS
+    )
     assert found.targets.tolist() == [0] * 6 + [-1] * 12 + [1] * 6
 
 
@@ -99,6 +104,6 @@ def test_few_rows_come_again(lessons: Lessons) -> None:
 
 def test_a_loss_that_is_no_number_ends_it(pictures: Pictures, lessons: Lessons) -> None:
     broken = replace(lessons, named=lessons.named * torch.nan)
-    model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4)
+    model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4, len(WORDS))
     with pytest.raises(InputError, match="a probe's loss is nan in step 1"):
         probes.train(model, [(broken, torch.arange(24))], 1, torch.Generator())

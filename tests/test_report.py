@@ -475,40 +475,88 @@ def test_plots_are_drawn_offline_and_ask_for_nothing(checkout: Path, tmp_path: P
 # ---------------------------------------------------------------- the pieces
 
 
+def claimed(rows: str) -> Results:
+    """Results of metrics/measures.csv: says, section, headline, unit, better, role, value."""
+    names = ("says", "section", "headline", "unit", "better", "role", "value")
+    found = [dict(zip(names, line.split(), strict=True)) for line in rows.strip().splitlines()]
+    ends = {"low": "", "high": "", "count": "100"}
+    told = [row | ends | {"claim": row["says"], "label": row["role"]} for row in found]
+    blank = [{k: "" if v == "-" else v for k, v in row.items()} for row in told]
+    return Results({}, {"measures": blank}, {}, {})
+
+
+CLAIMS = """
+colour agree    -      share more made    0.9
+colour agree    -      share more floor   0.25
+colour agree    -      share more ceiling 0.995
+count  agree    -      share more made    0.2
+count  agree    -      share more floor   0.2
+count  agree    -      share more ceiling 0.36
+found  agree    found  share more made    0.4
+found  agree    found  share more floor   0.01
+found  agree    found  share more ceiling 0.34
+new    new      new    share more made    0.9
+new    new      new    share more ceiling 1.0
+kid    alike    kid    score less made    0.5
+kid    alike    kid    score less floor   2.0
+kid    alike    kid    score less ceiling -0.1
+words  alike    words  share near made    0.3
+words  alike    words  share near ceiling 0.2
+cider  alike    cider  score more made    0.1
+cider  alike    cider  score more floor   0.1
+cider  alike    cider  score more ceiling 0.3
+psi    alike    psi    share more made    0.5
+chance alike    chance share more made    0.1
+chance alike    chance share more floor   0.3
+chance alike    chance share more ceiling 0.2
+"""
+
+
 def test_a_headline_stands_between_its_floor_and_its_ceiling() -> None:
-    figures = {
-        ("pairs", "all", "petal_colour"): Measured(0.9, 0.8, 0.95, 100),
-        ("pairs", "shuffled", "petal_colour"): Measured(0.25, None, None, 100),
-        ("judge", "real_pictures", "petal_colour"): Measured(0.995, None, None, 100),
-        ("images_judge", "drawn_and_test", "kid"): Measured(0.5, 0.4, 0.6, 100),
-        ("images_judge", "degraded_test_and_train", "kid"): Measured(2.0, None, None, 100),
-        ("images_judge", "real_test_and_train", "kid"): Measured(-0.1, None, None, 100),
-    }
-    found = Results({}, {}, figures, {})
-    (line,) = headlines.lines(found, headlines.PAIRS)
-    assert (line.value.text, line.interval) == ("90.0 %", "80.0 % to 95.0 %")
-    assert [mark.text for mark in (*line.floors, *line.ceilings)] == ["25.0 %", "99.5 %"]
-    assert (line.value.place, line.span) == (90.0, (80.0, 15.0))
-    (kid,) = headlines.lines(found, headlines.PICTURES)
+    found = claimed(CLAIMS)
+    found.curves["measures"][0].update({"low": "0.8", "high": "0.95"})  # type: ignore[attr-defined]
+    colour, *_ = headlines.lines(found, "agree")
+    assert (colour.value.text, colour.interval) == ("90.0 %", "80.0 % to 95.0 %")
+    assert [mark.text for mark in (*colour.floors, *colour.ceilings)] == ["25.0 %", "99.5 %"]
+    assert (colour.value.place, colour.span) == (90.0, (80.0, 15.0))
+    kid, words, *_ = headlines.lines(found, "alike")
     places = [mark.place for mark in (*kid.floors, kid.value, *kid.ceilings)]
     assert places == sorted(places)
     assert all(0 <= place <= 100 for place in places)
+    assert (kid.less, kid.near, words.less, words.near) == (True, False, False, True)
 
 
-def test_every_headline_of_a_run_is_found(checkout: Path) -> None:
-    """No key of the tables is misspelt: the tiny run of the garden measures nearly all of them."""
+def test_what_the_judge_hardly_tells_is_left_to_the_table_of_all_figures() -> None:
+    assert [line.says for line in headlines.lines(claimed(CLAIMS), "agree")] == ["colour", "found"]
+
+
+def test_the_first_screen_answers_and_leads_with_what_is_worst() -> None:
+    found = claimed(CLAIMS)
+    assert [line.says for line in headlines.answers(found)] == ["new", "found"]
+    worst = headlines.worst(found)
+    assert [line.says for line in worst] == ["cider", "words", "kid"]
+    assert [line.lost for line in worst] == pytest.approx([1.0, 0.5, 0.6 / 2.1])
+
+
+def test_figures_of_images_without_the_network_of_imagenet_are_not_to_be_trusted() -> None:
+    one = Measured(0.5, None, None, 9)
+    small = {("images_judge", "drawn_and_test", "kid"): one}
+    assert headlines.blind(Results({}, {}, small, {}))
+    assert not headlines.blind(Results({}, {}, small | {("images_imagenet", "a", "kid"): one}, {}))
+
+
+def test_the_claims_of_a_run_are_shown(checkout: Path, html: str) -> None:
     found = results.read(checkout / "metrics")
-    groups = (headlines.PAIRS, headlines.CAPTIONS, headlines.PICTURES, headlines.NOVELTY)
-    written = (checkout / "metrics/evaluate.csv").read_text()
-    for one in [one for group in groups for one in group]:
-        for key in (one.key, *(key for _, key in (*one.floors, *one.ceilings))):
-            assert key in found.figures or f"{','.join(key)}," in written, key
-    assert len(headlines.summary(found)) == 4
+    for section in ("new", "agree", "alike"):
+        assert headlines.lines(found, section)
+    assert len(headlines.answers(found)) == 2
+    for line in (*headlines.answers(found), *headlines.worst(found)):
+        assert line.says in [unescape(one) for one in re.findall("<h2>(.*?)</h2>", html)]
 
 
 def test_a_damaged_table_names_its_stage(tmp_path: Path) -> None:
     (tmp_path / "evaluate.csv").write_text(
-        "group,subject,measure,value,low,high,count\na,b,c,x,,,1\n"
+        "group,subject,measure,value,low,high,count,unit,better\na,b,c,x,,,1,share,more\n"
     )
     with pytest.raises(InputError, match=r"evaluate.csv is damaged .*--single-item evaluate"):
         results.read(tmp_path)
@@ -523,7 +571,7 @@ def test_a_table_cut_short_is_named_with_its_stage(
     kept = text[:-cut] if isinstance(cut, int) else text[: int(cut * len(text))]
     (tmp_path / name).write_text(kept.removesuffix("\n"))
     stage = Path(name).stem
-    stage = "evaluate" if stage in ("cycles", "use", "pairs") else stage
+    stage = "evaluate" if stage in ("cycles", "use", "pairs", "measures") else stage
     with pytest.raises(InputError, match=rf"{name} is damaged \(.*--force --single-item {stage}"):
         results.read(tmp_path)
 
@@ -597,7 +645,7 @@ def test_nothing_measured_is_nothing_shown(tmp_path: Path) -> None:
     found = results.read(tmp_path)
     assert found == Results({}, {}, {}, {})
     assert page.charts(found) == []
-    assert headlines.summary(found) == []
+    assert headlines.answers(found) == headlines.worst(found) == []
 
 
 def test_the_gallery_has_the_best_the_worst_and_the_least_new() -> None:

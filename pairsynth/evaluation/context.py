@@ -11,14 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pairsynth import lexicon
 from pairsynth.artifacts import SPLITS
 from pairsynth.config import check_between, named
 from pairsynth.dataset import read_manifest, read_rows
 from pairsynth.errors import InputError
+from pairsynth.evaluation import judges
 from pairsynth.evaluation.judges import Judge
 from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
 from pairsynth.image_files import decode, network_size
 from pairsynth.images import to_tensor
+from pairsynth.lexicon import Lexicon
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.agreement import Rivals, Share
 from pairsynth.metrics.clip import Clip, load_clip
@@ -80,7 +83,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What is measured, and by whom; pictures are cut to the size of the networks."""
+    """What is measured, by whom, in which words; pictures are cut to the size of the networks."""
 
     mappings: Mappings
     judge: Judge
@@ -89,6 +92,7 @@ class EvaluationContext:
     novelty: NoveltyIndex
     config: EvaluationConfig
     seed: int
+    lexicon: Lexicon
 
     @property
     def train(self) -> Pictures:
@@ -219,6 +223,32 @@ def read_splits(
     return {split: one.cut(size) for split, one in found.items()}, vectors
 
 
+def scene(
+    pictures: Path,
+    splits: Mapping[str, Pictures],
+    vectors: Mapping[str, Embeddings],
+    mappings: Mappings,
+    config: EvaluationConfig,
+    seed: int,
+) -> EvaluationContext:
+    """What is measured, with a judge that is yet to learn, and the words of the set in `pictures`.
+
+    Raises:
+        InputError: where the lexicon of the set is missing or damaged.
+    """
+    size, train, val = mappings.gan.size, splits["train"], splits["val"]
+    return EvaluationContext(
+        mappings,
+        judges.build(val, size).to(mappings.device),
+        splits,
+        vectors,
+        NoveltyIndex(train, vectors["train"].psi, val, size),
+        config,
+        seed,
+        lexicon.read(pictures),
+    )
+
+
 def provenance(splits: Mapping[str, Pictures], pairs_digest: str) -> dict[str, str]:
     """What was measured, for metrics/evaluate.json: fingerprints of pictures and of pairs."""
     told = " ".join(f"{split}:{one.digest}" for split, one in splits.items())
@@ -236,11 +266,6 @@ def plain_figures(
     """Figures without an interval, by measure."""
     for measure, value in values.items():
         yield Figure(group, subject, measure, value, None, None, count)
-
-
-def figures(found: Sequence[Figure]) -> dict[str, float | None]:
-    """The figures by their flat keys, for metrics/evaluate.json."""
-    return {figure.key: figure.value for figure in found}
 
 
 def gallery(pairs: Pairs, columns: int) -> tuple[Tensor, list[str], int, str]:

@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairsynth.evaluation.context import EvaluationContext, spread
+from pairsynth.lexicon import Lexicon
 from pairsynth.mappings import Turn
 from pairsynth.metrics.agreement import attribute_agreement
 from pairsynth.metrics.captions import bleu, shifted
 from pairsynth.metrics.lexicon import word_agreement
-from pairsynth.sources.garden_captions import named
 from pairsynth.text import normalize
 
 CLAIM_NEAR = 0.95
@@ -59,7 +59,7 @@ def image_cycle(context: EvaluationContext) -> Iterator[Walk]:
         points += _cosines("image", number, "pixel", *flat)
         first = first or turn.captions
         if number > 1:
-            points += _words_kept("image", number, first, turn.captions)
+            points += _words_kept(context.lexicon, "image", number, first, turn.captions)
         yield Walk("image", turn, points)
 
 
@@ -72,7 +72,7 @@ def text_cycle(context: EvaluationContext) -> Iterator[Walk]:
     for number, turn in zip(range(1, context.config.turns + 1), turns, strict=False):
         back = context.mappings.psi(turn.captions)
         points = _cosines("text", number, "psi", psi, back)
-        points += _words_kept("text", number, captions, turn.captions)
+        points += _words_kept(context.lexicon, "text", number, captions, turn.captions)
         ranks = [_median_rank(context, captions, psi, one) for one in (back, _shuffled(back))]
         yield Walk("text", turn, [*points, CyclePoint("text", number, "own_median_rank", *ranks)])
 
@@ -112,20 +112,26 @@ def _cosine(left: Tensor, right: Tensor) -> float:
     return float(F.cosine_similarity(left, right).mean())
 
 
-def _words_kept(start: str, turn: int, before: list[str], after: list[str]) -> list[CyclePoint]:
-    """How captions after a turn match the first ones: BLEU, words of the lexicon, petal colour.
+def _words_kept(
+    lexicon: Lexicon, start: str, turn: int, before: list[str], after: list[str]
+) -> list[CyclePoint]:
+    """How captions after a turn match the first ones: BLEU, and the words of the set's lexicon.
 
-    colours_kept: of the colours that the first captions say, the share still said.
+    Of the words of the lexicon's first kind (colours) that the first captions say, the share still
+    said; and of its first attribute (petal colour), where it has any.
     """
     first, both = [[caption] for caption in before], (after, shifted(after))
-    agreed = [word_agreement(captions, first) for captions in both]
+    agreed = [word_agreement(captions, first, lexicon) for captions in both]
     values = {"bleu_4": [bleu(captions, first)["bleu_4"] for captions in both]} | {
-        f"{kind}_f1": [one[kind].f1 for one in agreed] for kind in ("colours", "parts", "shapes")
+        f"{kind}_f1": [one[kind].f1 for one in agreed] for kind in lexicon.kinds
     }
-    values["colours_kept"] = [one["colours"].recall for one in agreed]
+    for kind in list(lexicon.kinds)[:1]:
+        values[f"{kind}_kept"] = [one[kind].recall for one in agreed]
+    named = lexicon.named
     kept = [attribute_agreement(before, [named(c) for c in captions], named) for captions in both]
-    if all("petal_colour" in one for one in kept):
-        values["petal_colour_kept"] = [share["petal_colour"].value for share in kept]
+    for name in list(lexicon.attributes)[:1]:
+        if all(name in one for one in kept):
+            values[f"{name}_kept"] = [share[name].value for share in kept]
     return [
         CyclePoint(start, turn, measure, value, chance)
         for measure, (value, chance) in values.items()

@@ -100,16 +100,21 @@ def school(context: EvaluationContext, pairs: Pairs) -> School:
         probes.small(test.pixels[rows]),
         [own[0] for own in references],
         references,
-        torch.stack([probes.named(own).mean(0) >= AGREED for own in references]),
+        torch.stack([probes.named(own, context.lexicon).mean(0) >= AGREED for own in references]),
         torch.tensor([place.get(int(test.class_ids[row]), -1) for row in rows]),
         CiderD(train.captions),
     )
     return School(
-        probes.prepare(train.pixels, train.captions, train.class_ids, vocabulary, shared).to(
-            device
-        ),
         probes.prepare(
-            pairs.pixels, [[one] for one in pairs.captions], pairs.class_ids, vocabulary, shared
+            train.pixels, train.captions, train.class_ids, vocabulary, shared, context.lexicon
+        ).to(device),
+        probes.prepare(
+            pairs.pixels,
+            [[one] for one in pairs.captions],
+            pairs.class_ids,
+            vocabulary,
+            shared,
+            context.lexicon,
         ).to(device),
         exam,
         vocabulary,
@@ -147,7 +152,9 @@ def _taught(
     ]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.digest(context.seed, "use", seed, "weights"))
-        probe = Probe(place.vocabulary, len(place.shared)).to(context.mappings.device)
+        probe = Probe(place.vocabulary, len(place.shared), place.exam.truth.shape[1]).to(
+            context.mappings.device
+        )
         rng = seeds.torch_stream(context.seed, "use", seed, "order")
         probes.train(probe, sources, context.config.use_steps, rng)
     values = examine(probe, place.exam)

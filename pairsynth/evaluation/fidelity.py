@@ -1,8 +1,12 @@
-"""Are drawn pictures like real ones, as sets: in three views, beside real and degraded ones."""
+"""Are drawn images like real ones, as sets: view by view, beside real and degraded ones.
 
-from collections.abc import Iterator, Mapping, Sequence
+The view that leads is that of a network trained on ImageNet: small networks trained on small sets
+see colour and texture, not form, and praise smears.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -11,7 +15,9 @@ from torch.nn import functional as F
 
 from pairsynth.config import named
 from pairsynth.efficientnet import JUDGE, installed
-from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs, spread
+from pairsynth.evaluation.context import EvaluationContext, Figure, spread
+from pairsynth.evaluation.made import Made
+from pairsynth.evaluation.table import LESS, MORE, NEAR, SCORE, SHARE, Claim, End, Measure, Part
 from pairsynth.metrics import distributions
 from pairsynth.metrics.feature_extractors import (
     Features,
@@ -24,7 +30,9 @@ from pairsynth.metrics.feature_extractors import (
 )
 from pairsynth.seeds import torch_stream
 
-DEGRADED, COMPARISONS = 4, 4
+LEADING = "imagenet"
+VIEWS = ("pixels", "random", "judge", "pretrained", LEADING)
+DEGRADED = 4
 CAPTIONS, DRAWS = 32, 6
 FRECHET_FEATURES, ROWS_FOR_FRECHET = 32, 16
 
@@ -38,54 +46,55 @@ class Comparison:
     real: Tensor
 
 
-def fidelity(context: EvaluationContext, drawn: Tensor, pairs: Pairs) -> Iterator[list[Figure]]:
-    """Pictures drawn from test captions against test, those of pairs against train.
+def in_view(name: str, context: EvaluationContext, made: Made) -> Iterator[Figure]:
+    """Images drawn from test captions against test, those of pairs against train, in one view.
 
-    The ceiling is real against real, train against test: other flowers, other pictures. The floor
-    is test pictures that lost their detail, against train.
+    The ceiling is real against real, train against test: other flowers, other images. The floor
+    is test images that lost their detail, against train. None where the view cannot be had.
     """
-    size = min(len(drawn), len(context.test), len(context.train), len(pairs.pixels))
+    view = view_of(context, name)
+    if view is None:
+        return
+    drawn, pairs = made.drawn.pixels, made.pairs.pixels
+    size = min(len(drawn), len(context.test), len(context.train), len(pairs))
     test, train = _some(context.test.pixels, size), _some(context.train.pixels, size)
-    comparisons = [
+    for one in (
         Comparison("drawn_and_test", _some(drawn, size), test),
-        Comparison("pairs_and_train", _some(pairs.pixels, size), train),
+        Comparison("pairs_and_train", _some(pairs, size), train),
         Comparison("real_test_and_train", test, train),
         Comparison("degraded_test_and_train", degrade(test), train),
-    ]
-    for name, view in views(context).items():
-        for one in comparisons:
-            yield list(compare(view, one, name, context.seed))
-        if name == "imagenet":
-            yield list(variety(context, view))
+    ):
+        yield from compare(view, one, name, context.seed)
+    if name == LEADING:
+        yield from variety(context, view)
 
 
-def views(context: EvaluationContext) -> Mapping[str, Features]:
-    """Pixels, a random network, the judge, ImageNet's network, and what the user has weights of.
+def view_of(context: EvaluationContext, name: str) -> Features | None:
+    """A view of images; None of weights that are not installed, or that the user has not given.
 
-    Each is standardised on train pictures, but for ImageNet's network, which sees the same in all
-    data sets. What a view sees in a set is kept: some sets stand in several comparisons.
+    Each is standardised on train images, but for ImageNet's network, which sees the same in all
+    data sets. What it sees in a set is kept: some sets stand in several comparisons.
     """
     train, weights = context.train.pixels, named(context.config.judge_weights)
-    kinds: dict[str, Features] = {
-        "pixels": pixel_features(train),
-        "random": random_features(),
-        "judge": context.judge.image_features,
-    }
-    if context.clip is not None:
-        kinds["pretrained"] = context.clip.image_vectors
-    elif weights:
-        kinds["pretrained"] = pretrained_features(Path(weights))
-    found: dict[str, Features] = {name: fitted(kind, train) for name, kind in kinds.items()}
-    if installed(JUDGE):
+    view: Features
+    if name == "imagenet":
+        if not installed(JUDGE):
+            return None
         plain = imagenet_features(context.mappings.device)
-        found["imagenet"] = View(plain, torch.zeros(1), torch.ones(1))
-    return {name: lru_cache(maxsize=None)(view) for name, view in found.items()}
-
-
-def count(context: EvaluationContext) -> int:
-    """How many comparisons `likeness` makes."""
-    imagenet = installed(JUDGE)
-    return COMPARISONS * (3 + bool(named(context.config.judge_weights)) + imagenet) + imagenet
+        view = View(plain, torch.zeros(1), torch.ones(1))
+    elif name == "pixels":
+        view = fitted(pixel_features(train), train)
+    elif name == "random":
+        view = fitted(random_features(), train)
+    elif name == "judge":
+        view = fitted(context.judge.image_features, train)
+    elif context.clip is not None:
+        view = fitted(context.clip.image_vectors, train)
+    elif weights:
+        view = fitted(pretrained_features(Path(weights)), train)
+    else:
+        return None
+    return lru_cache(maxsize=None)(view)
 
 
 def degrade(pixels: Tensor) -> Tensor:
@@ -155,4 +164,107 @@ def relative(sets: Sequence[Tensor]) -> float | None:
         return None
     within = torch.stack([torch.pdist(one.double()).mean() for one in sets]).mean()
     firsts = torch.stack([one[0] for one in sets]).double()
-    return float(within / torch.pdist(firsts).mean())
+    # Where all images are one, nothing differs, whatever it is measured by.
+    return float(within / torch.pdist(firsts).mean()) if within else 0.0
+
+
+PARTS: dict[str, Part] = {name: partial(in_view, name) for name in VIEWS}
+BLURRED = [End(says="real images blurred", subject="degraded_test_and_train")]
+REAL = [End(says="real against real", subject="real_test_and_train")]
+DRAWN, PAIRS = "drawn_and_test", "pairs_and_train"
+
+
+def _likeness(
+    view: str, name: str, unit: str, better: str, *claims: tuple[str, str, str]
+) -> Measure:
+    """claims: subject, words, and the key in the headline; told in the views that people read."""
+    eyes = {LEADING: "a network of ImageNet", "judge": "the judge"}
+    shown = claims if view in eyes else ()
+    return Measure(
+        group=f"images_{view}",
+        name=name,
+        unit=unit,
+        better=better,
+        function=PARTS[view],
+        section="alike",
+        claims=[
+            Claim(
+                subject=subject,
+                says=f"{words}, seen by {eyes[view]}",
+                headline=headline if view == LEADING else "",
+            )
+            for subject, words, headline in shown
+        ],
+        floors=BLURRED,
+        ceilings=REAL,
+    )
+
+
+def _measures(view: str) -> list[Measure]:
+    return [
+        _likeness(
+            view,
+            "kid",
+            SCORE,
+            LESS,
+            (DRAWN, "KID of images drawn from test captions", "kid_drawn"),
+            (PAIRS, "KID of images of pairs", "kid_pairs"),
+        ),
+        _likeness(
+            view,
+            "precision",
+            SHARE,
+            MORE,
+            (DRAWN, "Drawn images that lie among real ones (precision)", "precision"),
+        ),
+        _likeness(
+            view,
+            "recall",
+            SHARE,
+            MORE,
+            (DRAWN, "Real images that lie among drawn ones (recall)", "recall"),
+        ),
+        _likeness(
+            view,
+            "told_apart",
+            SHARE,
+            LESS,
+            (DRAWN, "Drawn and real images told apart by a classifier", ""),
+        ),
+        _likeness(view, "frechet_infinity", SCORE, LESS),
+        _likeness(view, "vendi*", SCORE, NEAR),
+        _likeness(view, "density", SCORE, MORE),
+        _likeness(view, "coverage", SHARE, MORE),
+    ]
+
+
+MEASURES = [
+    *(
+        measure
+        for view in (LEADING, "judge", *VIEWS[:2], "pretrained")
+        for measure in _measures(view)
+    ),
+    Measure(
+        group=f"images_{LEADING}",
+        name="apart",
+        unit=SCORE,
+        better=NEAR,
+        function=PARTS[LEADING],
+        section="alike",
+        claims=[
+            Claim(
+                subject="drawn_of_one_caption",
+                says="How much images of one caption differ, over those of different captions",
+                headline="differs",
+            )
+        ],
+        ceilings=[End(says="real images of one class", subject="real_of_one_class")],
+    ),
+    Measure(
+        group=f"images_{LEADING}",
+        name="apart_share",
+        unit=SHARE,
+        better=NEAR,
+        function=PARTS[LEADING],
+    ),
+]

@@ -12,12 +12,23 @@ from torch import Tensor
 from pairsynth.evaluation.context import (
     EvaluationContext,
     Figure,
-    Pairs,
     plain_figures,
     share_figure,
     spread,
 )
-from pairsynth.evaluation.per_pair import Row
+from pairsynth.evaluation.made import Made
+from pairsynth.evaluation.table import (
+    LESS,
+    MORE,
+    NEAR,
+    SCORE,
+    SHARE,
+    WORDS,
+    Claim,
+    End,
+    Measure,
+    Part,
+)
 from pairsynth.images import to_picture, to_tensor
 from pairsynth.metrics import memorisation
 from pairsynth.metrics.agreement import Share
@@ -30,18 +41,9 @@ PLANTED = (0.01, 0.05, 1.0)
 QUALITY, SHIFT = 75, 32
 
 
-def novelty(
-    context: EvaluationContext, pairs: Pairs, rows: Sequence[Row]
-) -> Iterator[list[Figure]]:
-    """The figures of group `novelty`, part by part."""
-    yield list(copied(context, rows))
-    yield list(kinds(context, rows))
-    yield list(planted(context, pairs))
-    yield list(memorised(context, pairs))
-
-
-def copied(context: EvaluationContext, rows: Sequence[Row]) -> Iterator[Figure]:
+def copied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """How much captions of pairs repeat of train captions, beside as many real held-out ones."""
+    rows = made.rows
     train, held_out = context.train.flat_captions, [own[0] for own in context.test.captions]
     size = min(len(rows), len(held_out))
     real = [held_out[i] for i in spread(len(held_out), size)]
@@ -55,12 +57,12 @@ def copied(context: EvaluationContext, rows: Sequence[Row]) -> Iterator[Figure]:
         yield from plain_figures("novelty", subject, values, size)
 
 
-def kinds(context: EvaluationContext, rows: Sequence[Row]) -> Iterator[Figure]:
+def kinds(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """Kinds of novelty of pairs, beside real held-out pairs and pairs of the training set.
 
     A caption counts as seen where it stands word for word in train; of real ones many do.
     """
-    index = context.novelty
+    index, rows = context.novelty, made.rows
     yield from _kinds("pairs", [row.novelty for row in rows])
     yield _seen(index, "pairs", [row.caption for row in rows])
     captions = [own[0] for own in context.test.captions]
@@ -138,7 +140,7 @@ def detectors(context: EvaluationContext) -> Detectors:
     return Detectors(context.novelty, Neighbours(view, train, val, FALSE_ALARMS / 2))
 
 
-def planted(context: EvaluationContext, pairs: Pairs) -> Iterator[Figure]:
+def planted(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """Copies of training pictures among real test pictures: how many are found, and false alarms.
 
     A detector's false alarms are those among the real pictures left; `seen` of pairs themselves
@@ -147,7 +149,7 @@ def planted(context: EvaluationContext, pairs: Pairs) -> Iterator[Figure]:
     find, test = detectors(context), context.test.pixels
     size = min(len(test), len(context.train))
     some = spread(len(test), size)
-    alarms, own = find(test[some]), find(pairs.pixels)
+    alarms, own = find(test[some]), find(made.pairs.pixels)
     originals = context.train.pixels[spread(len(context.train), size)]
     found = {kind: find(plant(originals)) for kind, plant in PLANTS.items()}
     for name, flags in own.items():
@@ -169,12 +171,17 @@ def _share(flags: Tensor) -> Share:
     return Share(int(flags.sum()), len(flags))
 
 
-def memorised(context: EvaluationContext, pairs: Pairs) -> Iterator[Figure]:
+def memorised(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """Authenticity, C_T and closest records, in thumbnails, of as many rows of every set.
 
     Beside pairs stand real val pictures, and these with training pictures planted among them.
     """
-    sets = (pairs.pixels, context.pictures["val"].pixels, context.test.pixels, context.train.pixels)
+    sets = (
+        made.pairs.pixels,
+        context.pictures["val"].pixels,
+        context.test.pixels,
+        context.train.pixels,
+    )
     size = min(map(len, sets))
     own, val, test, train = (thumbnails(one[spread(len(one), size)]) for one in sets)
     subjects = {"pairs": own, "real_held_out": val}
@@ -191,3 +198,70 @@ def memorised(context: EvaluationContext, pairs: Pairs) -> Iterator[Figure]:
             yield share_figure("novelty", subject, measure, found)
         copying = {"data_copying": memorisation.data_copying(rows, test, train)}
         yield from plain_figures("novelty", subject, copying, size)
+
+
+HELD_OUT = "real_held_out"
+FALSE_ALARMS_OF_REAL = End(says="false alarms", subject=HELD_OUT, name="seen_alarms")
+
+
+def _of_pairs(
+    name: str, unit: str, better: str, function: Part, says: str = "", headline: str = ""
+) -> Measure:
+    what = "real pairs held out" if function is kinds else "real captions held out"
+    return Measure(
+        group="novelty",
+        name=name,
+        unit=unit,
+        better=better,
+        function=function,
+        section="new",
+        claims=[Claim(subject="pairs", says=says, headline=headline)] if says else (),
+        ceilings=[End(says=what, subject=HELD_OUT)],
+    )
+
+
+def _found(plant: str, words: str) -> Measure:
+    return Measure(
+        group="novelty",
+        name=f"{plant}_found_by_seen",
+        unit=SHARE,
+        better=MORE,
+        function=planted,
+        section="new",
+        claims=[
+            Claim(
+                subject="planted_100",
+                says=f"Training images planted as copies, {words}, that are found",
+            )
+        ],
+        floors=[FALSE_ALARMS_OF_REAL],
+    )
+
+
+MEASURES = [
+    _of_pairs("all_new", SHARE, MORE, kinds, "Image and caption are both new", "new"),
+    _of_pairs(
+        "new_image_seen_caption", SHARE, LESS, kinds, "New image, caption seen word for word"
+    ),
+    _of_pairs("seen_image_new_caption", SHARE, LESS, kinds, "Image seen, new caption"),
+    _of_pairs("recombination", SHARE, LESS, kinds, "Both seen, never together"),
+    _of_pairs("copy", SHARE, LESS, kinds, "Copies of a training pair"),
+    _of_pairs("caption_seen", SHARE, LESS, kinds),
+    _of_pairs(
+        "longest_copied_words",
+        WORDS,
+        LESS,
+        copied,
+        "Longest run of words copied from one training caption",
+    ),
+    _of_pairs("closest_bleu", SCORE, LESS, copied),
+    _found("exact", "as they are"),
+    _found("mirrored", "mirrored"),
+    _found("jpeg", "as JPEG"),
+    _found("shifted", "moved by a thirty-second of their side"),
+    Measure(group="novelty", name="*_found_by_*", unit=SHARE, better=MORE, function=planted),
+    _of_pairs("*_alarms", SHARE, LESS, planted),
+    _of_pairs("authenticity", SHARE, NEAR, memorised),
+    _of_pairs("nearer_to_train", SHARE, NEAR, memorised),
+    _of_pairs("data_copying", SCORE, NEAR, memorised),
+]

@@ -20,7 +20,7 @@ from pairsynth.devices import autocast
 from pairsynth.errors import InputError
 from pairsynth.images import random_crop_flip, to_network
 from pairsynth.inference import inference
-from pairsynth.metrics.lexicon import LEXICON, SAME, said
+from pairsynth.lexicon import Lexicon
 from pairsynth.sampling import one_caption
 from pairsynth.text import PAD, Vocabulary, trim
 
@@ -30,13 +30,12 @@ LENGTH = 32
 BATCH = 64
 RATE = 3e-3
 SCALE = 10.0
-WORDS = sorted({SAME.get(word, word) for word in LEXICON} & set(LEXICON))
 
 
 class Probe(nn.Module):
     """Convolutions from 32 x 32 to 4 x 4, words as a bag, an LSTM that writes."""
 
-    def __init__(self, vocabulary: Vocabulary, classes: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, classes: int, words: int) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         layers: list[nn.Module] = []
@@ -48,7 +47,7 @@ class Probe(nn.Module):
         self.words = nn.Embedding(len(vocabulary), CHANNELS, padding_idx=PAD)
         self.text_out = nn.Linear(CHANNELS, DIMENSION)
         self.writer = Captioner(vocabulary, CHANNELS, CHANNELS)
-        self.names = nn.Linear(CHANNELS, len(WORDS))
+        self.names = nn.Linear(CHANNELS, max(1, words))
         self.classes = nn.Linear(CHANNELS, max(1, classes))
 
     def see(self, features: Tensor) -> Tensor:
@@ -100,6 +99,7 @@ def prepare(
     class_ids: Tensor,
     vocabulary: Vocabulary,
     classes: Sequence[int],
+    lexicon: Lexicon,
 ) -> Lessons:
     """Lessons of uint8 pictures (N, 3, S, S); `classes` are those that are to be recognised."""
     flat = [caption for own in captions for caption in own]
@@ -108,7 +108,7 @@ def prepare(
     return Lessons(
         F.pad(small(pixels).float(), (MARGIN,) * 4, mode="reflect").to(torch.uint8),
         vocabulary.encode(flat, LENGTH),
-        named(flat),
+        named(flat, lexicon),
         torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]),
         class_ids,
         torch.tensor([place.get(one, -1) for one in class_ids.tolist()], dtype=torch.long),
@@ -121,12 +121,12 @@ def small(pixels: Tensor) -> Tensor:
     return torch.cat(parts).round().to(torch.uint8)
 
 
-def named(captions: Sequence[str]) -> Tensor:
-    """Which words of the lexicon each caption says: 0 or 1, (captions, W)."""
-    place = {word: i for i, word in enumerate(WORDS)}
-    table = torch.zeros(len(captions), len(WORDS))
+def named(captions: Sequence[str], lexicon: Lexicon) -> Tensor:
+    """Which words of the lexicon each caption says: 0 or 1, (captions, W); W is 1 at least."""
+    place = {word: i for i, word in enumerate(lexicon.words)}
+    table = torch.zeros(len(captions), max(1, len(place)))
     for row, caption in zip(table, captions, strict=True):
-        for words in said(caption).values():
+        for words in lexicon.said(caption).values():
             row[[place[word] for word in words]] = 1
     return table
 

@@ -1,6 +1,6 @@
-"""What captions, pictures and pairs are worth; every figure beside its floor and its ceiling."""
+"""Whether images and captions agree: by the judge, by psi, and by the user's CLIP."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
@@ -8,12 +8,23 @@ from pairsynth.evaluation.context import (
     Drawn,
     EvaluationContext,
     Figure,
-    Pairs,
     plain_figures,
     share_figure,
     spread,
 )
 from pairsynth.evaluation.judges import Look
+from pairsynth.evaluation.made import Made
+from pairsynth.evaluation.table import (
+    LESS,
+    MORE,
+    RANK,
+    SCORE,
+    SHARE,
+    Claim,
+    End,
+    Measure,
+    Part,
+)
 from pairsynth.metrics.agreement import (
     Rivals,
     Share,
@@ -22,42 +33,10 @@ from pairsynth.metrics.agreement import (
     retrieval,
     zero_shot,
 )
-from pairsynth.metrics.captions import (
-    bleu,
-    meteor_stems,
-    most_frequent,
-    nearest_caption,
-    rouge_l,
-    shifted,
-)
-from pairsynth.metrics.cider import CiderD
-from pairsynth.metrics.diversity import distinct, mean_words, self_bleu, vocabulary_coverage
-from pairsynth.metrics.lexicon import word_agreement
-from pairsynth.sources.garden_captions import named
+from pairsynth.metrics.captions import shifted
 
 
-def evaluate(context: EvaluationContext, drawn: Drawn, pairs: Pairs) -> Iterator[list[Figure]]:
-    """The figures, group by group."""
-    yield list(judged(context))
-    yield list(classes_told(context))
-    yield list(captioned(context))
-    yield list(drawn_agree(context, drawn))
-    yield list(paired(context, pairs))
-    yield list(found_again(context, drawn, pairs))
-    yield list(varied(context, pairs))
-    yield list(seen_by_clip(context, drawn, pairs))
-
-
-def by_batch(work: Callable[[list[int]], list[str]], count: int, batch: int = 128) -> list[str]:
-    """The answers of `work` to rows 0 to count - 1, a batch at a time."""
-    rows = list(range(count))
-    return [one for i in range(0, count, batch) for one in work(rows[i : i + batch])]
-
-
-# ---------------------------------------------------------------- the judge and the captioner
-
-
-def judged(context: EvaluationContext) -> Iterator[Figure]:
+def judged(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """The judge's own accuracy on real test pictures, attribute by attribute."""
     seen = context.judge.look(context.test.pixels).shown
     for name in context.judge.attributes:
@@ -67,7 +46,7 @@ def judged(context: EvaluationContext) -> Iterator[Figure]:
         yield share_figure("judge", "real_pictures", name, Share(right, len(seen)))
 
 
-def classes_told(context: EvaluationContext) -> Iterator[Figure]:
+def classes_told(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """Whether psi tells classes of test apart by their captions, beside pictures of others.
 
     Under the class split no network saw these classes: zero-shot classification and retrieval.
@@ -83,87 +62,29 @@ def classes_told(context: EvaluationContext) -> Iterator[Figure]:
             yield from plain_figures("psi", subject, precision, found.classes)
 
 
-def captioned(context: EvaluationContext) -> Iterator[Figure]:
-    """BLEU of captions of test pictures, against nine references each, beside the baselines.
-
-    A person's caption is one of a picture's own, so all are measured against the others; the
-    captioner against all of them besides. On the garden also how often a caption names the truth.
-    """
-    rows = spread(len(context.test), context.config.captioned)
-    references = [context.test.captions[row] for row in rows]
-    phi = context.mappings.phi(context.test.pixels[rows])
-    written = by_batch(lambda part: context.mappings.describe(phi[part]), len(rows))
-    people = [own[0] for own in references]
-    neighbours = nearest_caption(
-        context.embeddings["test"].image[rows],
-        context.embeddings["train"].image,
-        context.train.captions,
-    )
-    subjects = {
-        "captioner": written,
-        "person": people,
-        "nearest_neighbour": neighbours,
-        "most_frequent": [most_frequent(context.train.flat_captions)] * len(rows),
-        "shuffled_person": shifted(people),
-        "shifted_person": shifted(people, 1),
-    }
-    others = [own[1:] or own for own in references]
-    cider = CiderD(context.train.captions)
-    for subject, captions in subjects.items():
-        yield from plain_figures("captions", subject, scores(captions, others, cider), len(rows))
-        yield from _named(context, subject, captions, rows)
-    everything = {f"{k}_all_references": v for k, v in bleu(written, references).items()}
-    yield from plain_figures("captions", "captioner", everything, len(rows))
+def drawn_agree(context: EvaluationContext, made: Made) -> Iterator[Figure]:
+    """Images drawn from test captions, beside the real ones and beside others' captions."""
+    yield from agreement_of(context, made.drawn)
 
 
-def scores(
-    captions: Sequence[str], references: Sequence[Sequence[str]], cider: CiderD
-) -> dict[str, float | None]:
-    """All that is measured of captions against references of their pictures."""
-    words = word_agreement(captions, references)
-    return {
-        **bleu(captions, references),
-        "cider_d": cider(captions, references),
-        "rouge_l": rouge_l(captions, references),
-        "meteor_stems": meteor_stems(captions, references),
-        **{f"{kind}_f1": agreement.f1 for kind, agreement in words.items()},
-    }
-
-
-def _named(
-    context: EvaluationContext, subject: str, captions: Sequence[str], rows: Sequence[int]
-) -> Iterator[Figure]:
-    """Of the captions that name an attribute, the share right; of all, for the petals' colour."""
-    if context.test.attributes is None:
-        return
-    truth = [context.test.attributes[row] for row in rows]
-    for name, share in attribute_agreement(captions, truth, named).items():
-        yield share_figure("captions", subject, name, share)
-    said = [named(caption).get("petal_colour") for caption in captions]
-    right = sum(s == t["petal_colour"] for s, t in zip(said, truth, strict=True))
-    yield share_figure("captions", subject, "petal_colour_of_all", Share(right, len(rows)))
-
-
-# ---------------------------------------------------------------- pictures and pairs
-
-
-def drawn_agree(context: EvaluationContext, drawn: Drawn) -> Iterator[Figure]:
-    """Pictures drawn from test captions, beside the real ones and beside others' captions."""
-    real, made = (
+def agreement_of(context: EvaluationContext, drawn: Drawn) -> Iterator[Figure]:
+    """What `drawn_agree` tells, of any images that were drawn from test captions."""
+    real, seen = (
         context.judge.look(one) for one in (context.test.pixels[drawn.rows], drawn.pixels)
     )
     others, nextdoor = shifted(drawn.captions), shifted(drawn.captions, 1)
-    yield from _agree(context, "drawn", "from_test_captions", drawn.captions, made)
+    yield from _agree(context, "drawn", "from_test_captions", drawn.captions, seen)
     yield from _agree(context, "drawn", "real_pictures", drawn.captions, real)
-    yield from _agree(context, "drawn", "shuffled_captions", others, made)
-    yield from _agree(context, "drawn", "shifted_captions", nextdoor, made)
+    yield from _agree(context, "drawn", "shuffled_captions", others, seen)
+    yield from _agree(context, "drawn", "shifted_captions", nextdoor, seen)
 
 
-def paired(context: EvaluationContext, pairs: Pairs) -> Iterator[Figure]:
+def paired(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """Synthetic pairs, all and by strategy, beside shuffled ones and as many real test pairs.
 
     Floors: each caption moved half way round the list, and to the next row.
     """
+    pairs = made.pairs
     seen = context.judge.look(pairs.pixels)
     for strategy in ("", *sorted(set(pairs.strategies))):
         rows = [i for i, one in enumerate(pairs.strategies) if strategy in ("", one)]
@@ -182,19 +103,25 @@ def paired(context: EvaluationContext, pairs: Pairs) -> Iterator[Figure]:
 def _agree(
     context: EvaluationContext, group: str, subject: str, captions: Sequence[str], seen: Look
 ) -> Iterator[Figure]:
-    """R-precision by the judge and, on the garden, agreement on each attribute."""
+    """R-precision by the judge; where attributes are known, agreement on each and on all."""
     if not captions:
         return
     read = context.judge.caption_vectors(captions)
     found = r_precision(context.rivals.ranks(seen.vectors, read, captions))
     yield share_figure(group, subject, "r_precision", found)
     if context.judge.attributes:
-        for name, share in attribute_agreement(captions, seen.shown, named).items():
+        agreed = attribute_agreement(captions, seen.shown, context.lexicon.named)
+        for name, share in agreed.items():
             yield share_figure(group, subject, name, share)
+        right, count = (
+            sum(getattr(one, of) for one in agreed.values()) for of in ("right", "count")
+        )
+        yield share_figure(group, subject, "attributes", Share(right, count))
 
 
-def found_again(context: EvaluationContext, drawn: Drawn, pairs: Pairs) -> Iterator[Figure]:
+def found_again(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """How well caption and picture find each other among as many others, by the judge."""
+    drawn, pairs = made.drawn, made.pairs
     size = min(len(drawn.rows), len(pairs))
     some, few = spread(len(pairs.captions), size), spread(len(drawn.rows), size)
     captions, own = [pairs.captions[i] for i in some], [drawn.captions[i] for i in few]
@@ -220,13 +147,14 @@ def _find(
         yield from plain_figures("retrieval", subject, others, len(captions))
 
 
-def seen_by_clip(context: EvaluationContext, drawn: Drawn, pairs: Pairs) -> Iterator[Figure]:
+def seen_by_clip(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """R-precision and mean cosine by the user's CLIP, where there is one, beside floor and ceiling.
 
     The mean cosine is CLIPScore (Hessel et al., arXiv 2104.08718) without its factor of 2.5.
     """
     if context.clip is None:
         return
+    drawn, pairs = made.drawn, made.pairs
     first = [own[0] for own in context.test.captions]
     rivals = Rivals(first, context.clip.caption_vectors(first))
     for subject, captions, pixels in (
@@ -242,21 +170,119 @@ def seen_by_clip(context: EvaluationContext, drawn: Drawn, pairs: Pairs) -> Iter
         yield from plain_figures("clip", subject, cosine, len(captions))
 
 
-def varied(context: EvaluationContext, pairs: Pairs) -> Iterator[Figure]:
-    """How varied the captions of the pairs are, beside as many of train and of test."""
-    size = min(len(pairs.captions), len(context.train), len(context.test))
-    subjects = {
-        "pairs": pairs.captions,
-        "train": [own[0] for own in context.train.captions],
-        "test": [own[0] for own in context.test.captions],
-    }
-    for subject, captions in subjects.items():
-        some = [captions[i] for i in spread(len(captions), size)]
-        values = {
-            "distinct_1": distinct(some, 1),
-            "distinct_2": distinct(some, 2),
-            "self_bleu": self_bleu(some),
-            "vocabulary_coverage": vocabulary_coverage(some, context.train.flat_captions),
-            "mean_words": mean_words(some),
-        }
-        yield from plain_figures("variety", subject, values, size)
+# Each group of figures: its function, its floors and its ceilings.
+PAIRS: tuple[Part, list[End], list[End]] = (
+    paired,
+    [
+        End(says="pairs shuffled", subject="shuffled"),
+        End(says="next pair's caption", subject="shifted"),
+    ],
+    [End(says="real pairs", subject="real_pairs")],
+)
+DRAWN: tuple[Part, list[End], list[End]] = (
+    drawn_agree,
+    [End(says="other captions", subject="shuffled_captions")],
+    [End(says="real images", subject="real_pictures")],
+)
+JUDGE = End(says="the judge on real images", group="judge", subject="real_pictures")
+
+
+def _agrees(name: str, claim: Claim, of: tuple[Part, list[End], list[End]], *more: End) -> Measure:
+    function, floors, ceilings = of
+    return Measure(
+        group="pairs" if function is paired else "drawn",
+        name=name,
+        unit=SHARE,
+        better=MORE,
+        function=function,
+        section="agree",
+        claims=[claim],
+        floors=floors,
+        ceilings=[*ceilings, *more],
+    )
+
+
+def _plain(group: str, name: str, unit: str, better: str, function: Part) -> Measure:
+    return Measure(group=group, name=name, unit=unit, better=better, function=function)
+
+
+MEASURES = [
+    _plain("judge", "*", SHARE, MORE, judged),
+    Measure(
+        group="psi",
+        name="class_first",
+        unit=SHARE,
+        better=MORE,
+        function=classes_told,
+        section="alike",
+        claims=[
+            Claim(
+                subject="test_pictures",
+                says="Of all test classes an image's own is nearest by its captions, "
+                "in the space of psi",
+                headline="psi_classes",
+            )
+        ],
+        floors=[End(says="images of others", subject="shuffled_pictures")],
+    ),
+    _plain("psi", "class_precision_at_50", SHARE, MORE, classes_told),
+    _agrees(
+        "r_precision",
+        Claim(
+            subject="all",
+            says="A pair's own caption is found first of 100",
+            headline="pairs_found",
+        ),
+        PAIRS,
+    ),
+    _agrees(
+        "attributes",
+        Claim(
+            subject="all",
+            says="Caption and image of a pair agree on an attribute that is named",
+            headline="pairs_agree",
+        ),
+        PAIRS,
+    ),
+    _agrees("*", Claim(subject="all", says="A pair agrees on the {star}"), PAIRS, JUDGE),
+    _agrees(
+        "r_precision",
+        Claim(
+            subject="from_test_captions",
+            says="The caption that an image was drawn from is found first of 100",
+            headline="drawn_found",
+        ),
+        DRAWN,
+    ),
+    _agrees(
+        "attributes",
+        Claim(
+            subject="from_test_captions",
+            says="An image drawn from a test caption shows an attribute that it names",
+            headline="drawn_agree",
+        ),
+        DRAWN,
+    ),
+    _agrees(
+        "*",
+        Claim(subject="from_test_captions", says="A drawn image shows the {star} named"),
+        DRAWN,
+        JUDGE,
+    ),
+    Measure(
+        group="retrieval",
+        name="image_to_text_recall_at_10",
+        unit=SHARE,
+        better=MORE,
+        function=found_again,
+        section="agree",
+        claims=[Claim(subject="pairs", says="A pair's own caption is among the first 10 of all")],
+        floors=[End(says="pairs shuffled", subject="pairs_shuffled")],
+        ceilings=[End(says="real images", subject="real_pictures")],
+    ),
+    _plain("retrieval", "*_recall_at_*", SHARE, MORE, found_again),
+    _plain("retrieval", "*_median_rank", RANK, LESS, found_again),
+    _plain("retrieval", "*_margin", SCORE, MORE, found_again),
+    _plain("clip", "r_precision", SHARE, MORE, seen_by_clip),
+    _plain("clip", "cosine", SCORE, MORE, seen_by_clip),
+]

@@ -1,56 +1,9 @@
-"""What captions say, word by word: colours, parts, shapes, counts, and how much of it is right."""
+"""How much of what captions say, word by word of a set's own lexicon, is right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pairsynth.text import normalize
-
-COLOURS = (
-    "white cream ivory yellow gold golden orange peach red scarlet crimson maroon burgundy pink "
-    "rose magenta purple violet lavender lilac mauve blue indigo green lime brown black tan"
-)
-PARTS = (
-    "petal center centre stamen pistil anther filament stigma sepal leaf stem bud disk disc style "
-    "ovary pollen vein"
-)
-SHAPES = (
-    "round rounded oval pointed pointy narrow thin long short wide broad large small tiny big "
-    "ruffled wavy curled curly frilly smooth spiky flat heart star trumpet bell cup tube "
-    "overlapping layered bulb spotted striped veined fuzzy"
-)
-COUNTS = "one two three four five six seven eight nine ten many several few single multiple"
-SAME = {
-    "centre": "center",
-    "disc": "disk",
-    "rounded": "round",
-    "pointy": "pointed",
-    "golden": "gold",
-    "curly": "curled",
-    "leaves": "leaf",
-    "petals": "petal",
-    "anthers": "anther",
-    "stigmas": "stigma",
-    "stamens": "stamen",
-    "stamen": "stamen",
-    "pistils": "pistil",
-    "filaments": "filament",
-    "sepals": "sepal",
-    "veins": "vein",
-    "stems": "stem",
-    "layers": "layered",
-    "spots": "spotted",
-    "stripes": "striped",
-}
-LEXICON = {
-    word: kind
-    for kind, words in (
-        ("colours", COLOURS),
-        ("parts", PARTS),
-        ("shapes", SHAPES),
-        ("counts", COUNTS),
-    )
-    for word in words.split()
-}
+from pairsynth.lexicon import Lexicon
 
 
 @dataclass(frozen=True)
@@ -69,27 +22,17 @@ class Agreement:
         return 2 * self.precision * self.recall / both if both else 0.0
 
 
-def said(caption: str) -> dict[str, set[str]]:
-    """The words of each kind in `caption`, of several forms of a word one."""
-    found: dict[str, set[str]] = {}
-    for word in normalize(caption).replace("-", " ").split():
-        word = SAME.get(word, word)
-        if word in LEXICON:
-            found.setdefault(LEXICON[word], set()).add(word)
-    return found
-
-
 def word_agreement(
-    captions: Sequence[str], references: Sequence[Sequence[str]]
+    captions: Sequence[str], references: Sequence[Sequence[str]], lexicon: Lexicon
 ) -> dict[str, Agreement]:
-    """For colours, parts, shapes and counts, how well captions match what references say.
+    """For each kind of words, how well captions match what references say.
 
     Precision counts a word as right where any reference of the picture has it; recall asks only
     for words that at least half of the references agree on.
     """
-    counts = {kind: [0, 0, 0, 0] for kind in ("colours", "parts", "shapes", "counts")}
+    counts = {kind: [0, 0, 0, 0] for kind in lexicon.kinds}
     for caption, own in zip(captions, references, strict=True):
-        told, known = said(caption), [said(one) for one in own]
+        told, known = lexicon.said(caption), [lexicon.said(one) for one in own]
         for kind, count in counts.items():
             spoken = told.get(kind, set())
             anyone = set().union(*(one.get(kind, set()) for one in known))

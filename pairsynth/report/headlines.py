@@ -1,29 +1,19 @@
-"""The figures that answer a reader's questions, each between its floor and its ceiling."""
+"""The figures that answer a reader's questions, each between its floor and its ceiling.
 
-from collections.abc import Iterator, Mapping, Sequence
+What is claimed, its unit and which way is better stand in metrics/measures.csv, as `evaluate`
+wrote them from its table of measures; nothing here knows any measure by its name.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pairsynth.report.results import Key, Measured, Results
+from pairsynth.report.results import Results, Row, number
 
-SHARE = "share"
-SCORE = "score"
-COUNT = "count"
-
-
-@dataclass(frozen=True)
-class Headline:
-    """One row: what is claimed, and where its figures stand in metrics/evaluate.csv.
-
-    key: the pipeline's. floors, ceilings: (what it is, its key), those that are there are shown.
-    unit: SHARE is shown in percent, SCORE with two digits, COUNT with one. less: less is better.
-    """
-
-    says: str
-    key: Key
-    floors: Sequence[tuple[str, Key]] = ()
-    ceilings: Sequence[tuple[str, Key]] = ()
-    unit: str = SHARE
-    less: bool = False
+SHARE, SCORE = "share", "score"
+LESS, NEAR = "less", "near"
+ANSWERED, FURTHEST = ("new", "agree"), 4
+# An attribute that the judge hardly tells from chance on real images says nothing of drawn ones.
+TOLD = 0.3
 
 
 @dataclass(frozen=True)
@@ -35,9 +25,14 @@ class Mark:
     place: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Line:
-    """A headline with its numbers; places in percent of the scale, whose right end is better."""
+    """A claim with its numbers; places in percent of the scale, whose right end is better.
+
+    better: more, less, or near the ceiling. lost: how far it is from its ceiling, as a share of
+    the way there from its floor: 0 there or beyond, 1 at the floor; None without such a way.
+    headline: its key among the few figures by which runs are compared, or nothing.
+    """
 
     says: str
     value: Mark
@@ -46,228 +41,111 @@ class Line:
     floors: list[Mark]
     ceilings: list[Mark]
     count: int
-    less: bool
+    better: str
+    headline: str
+    lost: float | None
+
+    @property
+    def less(self) -> bool:
+        """Whether less is better."""
+        return self.better == LESS
+
+    @property
+    def near(self) -> bool:
+        """Whether it should be as near to its ceiling as may be."""
+        return self.better == NEAR
 
 
-ATTRIBUTES = {
-    "petal_colour": "petal colour",
-    "centre_colour": "centre colour",
-    "petal_shape": "petal shape",
-    "background": "background",
-}
-
-PAIRS: list[Headline] = [
-    *(
-        Headline(
-            f"Caption and picture of a pair agree on the {words}",
-            ("pairs", "all", name),
-            [
-                ("pairs shuffled", ("pairs", "shuffled", name)),
-                ("next pair's caption", ("pairs", "shifted", name)),
-            ],
-            [
-                ("real pairs", ("pairs", "real_pairs", name)),
-                ("the judge on real pictures", ("judge", "real_pictures", name)),
-            ],
-        )
-        for name, words in ATTRIBUTES.items()
-    ),
-    Headline(
-        "A pair's own caption is found first of 100",
-        ("pairs", "all", "r_precision"),
-        [
-            ("pairs shuffled", ("pairs", "shuffled", "r_precision")),
-            ("next pair's caption", ("pairs", "shifted", "r_precision")),
-        ],
-        [("real pairs", ("pairs", "real_pairs", "r_precision"))],
-    ),
-    Headline(
-        "A pair's own caption is among the first 10 of all",
-        ("retrieval", "pairs", "image_to_text_recall_at_10"),
-        [("pairs shuffled", ("retrieval", "pairs_shuffled", "image_to_text_recall_at_10"))],
-        [("real pictures", ("retrieval", "real_pictures", "image_to_text_recall_at_10"))],
-    ),
-    *(
-        Headline(
-            f"A picture drawn from a test caption shows the {words} named",
-            ("drawn", "from_test_captions", name),
-            [("other captions", ("drawn", "shuffled_captions", name))],
-            [("real pictures", ("drawn", "real_pictures", name))],
-        )
-        for name, words in ATTRIBUTES.items()
-    ),
-    Headline(
-        "The caption it was drawn from is found first of 100",
-        ("drawn", "from_test_captions", "r_precision"),
-        [("other captions", ("drawn", "shuffled_captions", "r_precision"))],
-        [("real pictures", ("drawn", "real_pictures", "r_precision"))],
-    ),
-]
-
-CAPTIONS: list[Headline] = [
-    Headline(
-        "A caption of a test picture names the right petal colour",
-        ("captions", "captioner", "petal_colour_of_all"),
-        [("other captions", ("captions", "shuffled_person", "petal_colour_of_all"))],
-        [("a person's", ("captions", "person", "petal_colour_of_all"))],
-    ),
-    *(
-        Headline(
-            f"{words} of captions of test pictures",
-            ("captions", "captioner", name),
-            [
-                ("other captions", ("captions", "shuffled_person", name)),
-                ("nearest neighbour's", ("captions", "nearest_neighbour", name)),
-                ("the most frequent", ("captions", "most_frequent", name)),
-            ],
-            [("a person's", ("captions", "person", name))],
-            unit,
-        )
-        for name, words, unit in (
-            ("bleu_1", "BLEU-1", COUNT),
-            ("bleu_4", "BLEU-4", COUNT),
-            ("cider_d", "CIDEr-D", SCORE),
-            ("colours_f1", "F1 of the colours", SCORE),
-            ("shapes_f1", "F1 of the shapes", SCORE),
-        )
-    ),
-    Headline(
-        "Of all test classes a picture's own is nearest by its captions, in the space of psi",
-        ("psi", "test_pictures", "class_first"),
-        [("pictures of others", ("psi", "shuffled_pictures", "class_first"))],
-    ),
-]
-
-PICTURES: list[Headline] = [
-    *(
-        Headline(
-            f"KID of {words}, features of the judge",
-            ("images_judge", subject, "kid"),
-            [("real pictures blurred", ("images_judge", "degraded_test_and_train", "kid"))],
-            [("real against real", ("images_judge", "real_test_and_train", "kid"))],
-            SCORE,
-            less=True,
-        )
-        for subject, words in (
-            ("drawn_and_test", "pictures drawn from test captions"),
-            ("pairs_and_train", "pictures of pairs"),
-        )
-    ),
-    *(
-        Headline(
-            says,
-            ("images_judge", "drawn_and_test", name),
-            [("real pictures blurred", ("images_judge", "degraded_test_and_train", name))],
-            [("real against real", ("images_judge", "real_test_and_train", name))],
-            less=less,
-        )
-        for name, says, less in (
-            ("precision", "Drawn pictures that lie among real ones (precision)", False),
-            ("recall", "Real pictures that lie among drawn ones (recall)", False),
-            ("told_apart", "Drawn and real pictures told apart by a classifier", True),
-        )
-    ),
-]
-
-NOVELTY: list[Headline] = [
-    *(
-        Headline(
-            says,
-            ("novelty", "pairs", name),
-            ceilings=[("real pairs held out", ("novelty", "real_held_out", name))],
-            less=less,
-        )
-        for name, says, less in (
-            ("all_new", "Picture and caption are both new", False),
-            ("new_image_seen_caption", "New picture, caption seen word for word", True),
-            ("seen_image_new_caption", "Picture seen, new caption", True),
-            ("recombination", "Both seen, never together", True),
-            ("copy", "Copies of a training pair", True),
-        )
-    ),
-    Headline(
-        "Longest run of words copied from one training caption",
-        ("novelty", "pairs", "longest_copied_words"),
-        ceilings=[("real captions held out", ("novelty", "real_held_out", "longest_copied_words"))],
-        unit=COUNT,
-        less=True,
-    ),
-    *(
-        Headline(
-            says,
-            ("variety", "pairs", name),
-            ceilings=[("real captions of test", ("variety", "test", name))],
-            unit=SCORE,
-            less=less,
-        )
-        for name, says, less in (
-            ("distinct_2", "Distinct pairs of words among all (distinct-2)", False),
-            ("self_bleu", "How alike the captions are (self-BLEU)", True),
-            ("vocabulary_coverage", "Share of the train words in use", False),
-        )
-    ),
-    *(
-        Headline(
-            f"Training pictures planted as copies, {words}, that are found",
-            ("novelty", "planted_100", f"{kind}_found_by_seen"),
-            [("false alarms", ("novelty", "real_held_out", "seen_alarms"))],
-        )
-        for kind, words in (
-            ("exact", "as they are"),
-            ("mirrored", "mirrored"),
-            ("jpeg", "as JPEG"),
-            ("shifted", "moved by two pixels of 64"),
-        )
-    ),
-]
-
-SUMMARY = (
-    ("novelty", "pairs", "all_new"),
-    ("pairs", "all", "petal_colour"),
-    ("pairs", "all", "r_precision"),
-    ("images_judge", "drawn_and_test", "kid"),
-)
+def lines(results: Results, section: str) -> list[Line]:
+    """The claims of one section of the report, in the order of the table of measures."""
+    return [line for line, own in _claims(results) if own == section and not _hardly_told(line)]
 
 
-def lines(results: Results, headlines: Sequence[Headline]) -> list[Line]:
-    """Those of the headlines whose own figure was measured."""
-    found = results.figures
-    return [_line(found, one) for one in headlines if one.key in found]
+def answers(results: Results) -> list[Line]:
+    """Is it new, and does it agree: of both the first figure by which runs are compared."""
+    found: dict[str, Line] = {}
+    for line, section in _claims(results):
+        if section in ANSWERED and line.headline:
+            found.setdefault(section, line)
+    return [found[section] for section in ANSWERED if section in found]
 
 
-def summary(results: Results) -> list[Line]:
-    """The few that stand at the top."""
-    every = {one.key: one for one in (*PAIRS, *NOVELTY, *PICTURES)}
-    return lines(results, [every[key] for key in SUMMARY])
+def worst(results: Results) -> list[Line]:
+    """Of the others, those that are furthest from their ceiling, the furthest first."""
+    shown = {line.says for line in answers(results)}
+    every = [line for line, _ in _claims(results) if line.headline and line.says not in shown]
+    far = [line for line in every if line.lost]
+    return sorted(far, key=lambda line: -(line.lost or 0.0))[:FURTHEST]
 
 
-def _line(figures: Mapping[Key, Measured], one: Headline) -> Line:
-    own = figures[one.key]
-    floors = list(_known(figures, one.floors))
-    ceilings = list(_known(figures, one.ceilings))
-    numbers = [own, *(found for _, found in (*floors, *ceilings))]
-    ends = (own.low, own.high, *(n.value for n in numbers))
-    scale = Scale(one.unit, one.less, [n for n in ends if n is not None])
+def blind(results: Results) -> bool:
+    """Whether figures of images are those of small networks alone, which do not see form."""
+    groups = {group for group, _, _ in results.figures}
+    return bool(groups) and "images_imagenet" not in groups
+
+
+def _claims(results: Results) -> Iterator[tuple[Line, str]]:
+    """Every claim, and its section."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in results.curves.get("measures", []):
+        found.setdefault((row["claim"], row["says"]), []).append(row)
+    for rows in found.values():
+        yield _line(rows), rows[0]["section"]
+
+
+def _hardly_told(line: Line) -> bool:
+    """Whether floor and ceiling of a share are too near each other for it to say much."""
+    if line.headline or not (line.floors and line.ceilings) or not line.value.text.endswith("%"):
+        return False
+    return abs(line.floors[0].place - line.ceilings[0].place) < 100 * TOLD
+
+
+def _value(row: Row) -> float:
+    return number(row["value"]) or 0.0
+
+
+def _line(rows: Sequence[Row]) -> Line:
+    own = next(row for row in rows if row["role"] == "made")
+    floors, ceilings = (
+        [row for row in rows if row["role"] == role] for role in ("floor", "ceiling")
+    )
+    low, high = number(own["low"]), number(own["high"])
+    ends = [*(end for end in (low, high) if end is not None), *map(_value, rows)]
+    scale = Scale(own["unit"], own["better"], ends)
     interval, span = "", None
-    if own.low is not None and own.high is not None:
-        interval = f"{scale.text(own.low)} to {scale.text(own.high)}"
-        span = scale.between(own.low, own.high)
+    if low is not None and high is not None:
+        interval = f"{scale.text(low)} to {scale.text(high)}"
+        span = scale.between(low, high)
     return Line(
-        one.says,
-        scale.mark("pipeline", own.value),
-        interval,
-        span,
-        [scale.mark(label, found.value) for label, found in floors],
-        [scale.mark(label, found.value) for label, found in ceilings],
-        own.count,
-        one.less,
+        says=own["says"],
+        value=scale.mark("pipeline", _value(own)),
+        interval=interval,
+        span=span,
+        floors=[scale.mark(row["label"], _value(row)) for row in floors],
+        ceilings=[scale.mark(row["label"], _value(row)) for row in ceilings],
+        count=int(own["count"]),
+        better=own["better"],
+        headline=own["headline"],
+        lost=_lost(_value(own), own["better"], *map(_first, (floors, ceilings))),
     )
 
 
-def _known(
-    figures: Mapping[Key, Measured], wanted: Sequence[tuple[str, Key]]
-) -> Iterator[tuple[str, Measured]]:
-    return ((label, figures[key]) for label, key in wanted if key in figures)
+def _first(rows: Sequence[Row]) -> float | None:
+    return _value(rows[0]) if rows else None
+
+
+def _lost(value: float, better: str, floor: float | None, ceiling: float | None) -> float | None:
+    """How much of the way from floor to ceiling is missing, 0 to 1; without a floor, from 0.
+
+    None where the ceiling is no better than the floor: there is no way to be lost.
+    """
+    if ceiling is None:
+        return None
+    way = ceiling - (floor or 0.0)
+    if not way or (better != NEAR and (way < 0) != (better == LESS)):
+        return None
+    missing = (ceiling - value) / way
+    return min(1.0, abs(missing) if better == NEAR else max(0.0, missing))
 
 
 @dataclass(frozen=True)
@@ -275,24 +153,24 @@ class Scale:
     """How the numbers of one row are written, and where they stand."""
 
     unit: str
-    less: bool
+    better: str
     numbers: Sequence[float]
 
     def text(self, value: float) -> str:
         """The number as people read it."""
         if self.unit == SHARE:
             return f"{100 * value:.1f} %"
-        return f"{value:.2f}" if self.unit == SCORE else f"{value:.1f}"
+        return f"{value:.2f}" if self.unit == SCORE else f"{value:,.1f}"
 
     def place(self, value: float) -> float:
         """0 to 100: shares from 0 to 1, all else from 0 (or the least) to a little over the most.
 
-        Turned about where less is better, so that right is better everywhere.
+        Turned about where less is better, so that right is better, but for what should be near.
         """
         low = min(0.0, *self.numbers, 0.0)
         high = 1.0 if self.unit == SHARE else 1.05 * max(*self.numbers, 1e-9)
         share = (value - low) / (high - low)
-        return round(100 * (1 - share if self.less else share), 2)
+        return round(100 * (1 - share if self.better == LESS else share), 2)
 
     def mark(self, label: str, value: float) -> Mark:
         """`value` as a mark on the scale."""

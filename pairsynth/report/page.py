@@ -1,9 +1,10 @@
 """The report as one HTML file: no request to anywhere, every word of the data shown as text."""
 
 import importlib.metadata
+import inspect
 import io
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pairsynth.dataset import read_manifest, read_rows
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.image_files import decode
 from pairsynth.images import to_tensor
+from pairsynth.latents import STRATEGIES
 from pairsynth.mappings import load_mappings
 from pairsynth.report import benefit, curves, drawn, headlines, provenance, results
 from pairsynth.report.charts import Chart
@@ -35,13 +37,6 @@ WIDEST = 1400
 DATA = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz", "synthetic")
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "pillow", "matplotlib", "dvc", "sacrebleu")
-
-STRATEGIES = {
-    "text_prototype": "psi between two captions, v = f(psi), t = g(phi(v))",
-    "text_density": "psi from the mixture over captions, v = f(psi), t = g(phi(v))",
-    "image_prototype": "phi between two pictures, t = g(phi), v = f(psi(t))",
-    "image_density": "phi from the mixture over pictures, t = g(phi), v = f(psi(t))",
-}
 
 
 @dataclass(frozen=True)
@@ -117,12 +112,13 @@ def render(report: Report) -> str:
         report=report,
         told=found.told,
         words=found.words(),
-        strategies=STRATEGIES,
-        summary=headlines.summary(found),
-        novelty=headlines.lines(found, headlines.NOVELTY),
-        pairs=headlines.lines(found, headlines.PAIRS),
-        captions=headlines.lines(found, headlines.CAPTIONS),
-        pictures=headlines.lines(found, headlines.PICTURES),
+        strategies={name: _first_line(one) for name, one in STRATEGIES.items()},
+        answers=headlines.answers(found),
+        worst=headlines.worst(found),
+        blind=headlines.blind(found),
+        novelty=headlines.lines(found, "new"),
+        pairs=headlines.lines(found, "agree"),
+        alike=headlines.lines(found, "alike"),
         cycle_charts=list(curves.cycles(found)),
         cycle_rows=found.curves.get("cycles", []),
         use_charts=list(curves.use(found)),
@@ -136,6 +132,11 @@ def render(report: Report) -> str:
         groups=found.groups(),
         versions=_versions(PACKAGES),
     )
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    """What a function says of itself, without the full stop."""
+    return (inspect.getdoc(function) or "").partition("\n")[0].removesuffix(".")
 
 
 def _environment() -> Environment:

@@ -13,7 +13,7 @@ from pairsynth.errors import InputError
 from pairsynth.image_files import decode
 
 TOLD = ("download", "embed", "train_gan", "train_captioner", "fit_gmm", "synthesize", "evaluate")
-CURVES = ("embed", "train_gan", "train_captioner", "fit_gmm", "cycles", "use", "pairs")
+CURVES = ("embed", "train_gan", "train_captioner", "fit_gmm", "measures", "cycles", "use", "pairs")
 FIGURES = "evaluate"
 SHEETS = ("samples", "progress")
 
@@ -27,7 +27,8 @@ WORDS: Mapping[str, tuple[str, ...]] = {
         *("pair_id", "strategy", "caption", "novelty", "nearest_image_id"),
         *("nearest_caption_id", "nearest_caption"),
     ),
-    "evaluate": ("group", "subject", "measure"),
+    "evaluate": ("group", "subject", "measure", "unit", "better"),
+    "measures": ("section", "claim", "says", "headline", "unit", "better", "role", "label"),
 }
 NUMBERS: Mapping[str, tuple[str, ...]] = {
     "embed": ("epoch", "loss", "val_recall_at_1"),
@@ -44,6 +45,7 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
         *("image_ratio", "longest_copied", "closest_bleu"),
     ),
     "evaluate": ("value", "low", "high", "count"),
+    "measures": ("value", "low", "high", "count"),
 }
 
 Row = Mapping[str, str]

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +10,26 @@ from typing import Any
 
 from PIL import Image
 
+from pairsynth import lexicon
 from pairsynth.artifacts import PICTURES, ShardWriter
 from pairsynth.config import check
 from pairsynth.errors import InputError
 from pairsynth.image_files import encode, fit, stored_size
+from pairsynth.lexicon import Lexicon, own_words
 from pairsynth.minimums import need_images
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example, Source
+from pairsynth.sources.flower_words import FLOWERS
 from pairsynth.sources.folder import folder
 from pairsynth.sources.garden import garden
+from pairsynth.sources.garden_captions import WORDS as GARDEN
 from pairsynth.sources.oxford102 import oxford102
 from pairsynth.sources.survey import KINDS, Finding, Survey
 from pairsynth.whole_files import write_csv
 
 SOURCES: Mapping[str, Source] = {"garden": garden, "oxford102": oxford102, "folder": folder}
+
+# What captions are measured by, where the source knows it; of other sets, their own words.
+LEXICONS: Mapping[str, Lexicon] = {"garden": GARDEN, "oxford102": FLOWERS}
 
 # Drawn at the size the networks see; photographs are stored with a margin to crop from.
 DRAWN_TO_SIZE = ("garden",)
@@ -73,7 +80,7 @@ def examples(config: DownloadConfig, seed: int, cache: Path, account: Account) -
 def acquire(
     config: DownloadConfig, found: Iterator[Example], account: Account, target: Path
 ) -> Acquisition:
-    """Write the shards of each split, `refused.csv` and `survey.csv` into the folder `target`.
+    """Write shards, `refused.csv`, `survey.csv` and `words.json` into the folder `target`.
 
     An image that stands in another split already is refused: it would flatter every figure.
 
@@ -87,6 +94,7 @@ def acquire(
     captions: Counter[str] = Counter()
     classes: dict[str, set[int]] = {split: set() for split in SPLITS}
     survey = Survey(size)
+    told: list[Sequence[str]] = []
     with ExitStack() as stack:
         writers = {s: stack.enter_context(ShardWriter(target, s, PICTURES)) for s in SPLITS}
         for example in found:
@@ -99,7 +107,10 @@ def acquire(
             pictures[example.split] += 1
             captions[example.split] += len(example.captions)
             classes[example.split].add(example.class_id)
+            if example.split == "train" and config.source not in LEXICONS:
+                told.append(example.captions)
     need_images("download", pictures, account.refused)
+    lexicon.write(target, LEXICONS.get(config.source) or own_words(told))
     write_csv(target / "refused.csv", ("item", "reason"), account.refused)
     findings = survey.findings()
     odd = [(one.words, *example) for one in findings for example in one.examples]

@@ -14,10 +14,10 @@ import numpy as np
 
 from pairsynth.seeds import stream
 from pairsynth.sources.contract import Account, DownloadConfig, Example
-from pairsynth.sources.garden_captions import ATTRIBUTES, captions, named
+from pairsynth.sources.garden_captions import ATTRIBUTES, captions
 from pairsynth.sources.garden_drawing import Look, draw, look
 
-__all__ = ["ATTRIBUTES", "CLASHES", "Species", "garden", "grow", "named"]
+__all__ = ["ATTRIBUTES", "CLASHES", "Species", "garden", "grow"]
 
 VAL, TEST = 0.25, 0.13  # of the species or of each species' pictures; the rest is for training
 # Centre colours that are hard to tell from the petals around them.

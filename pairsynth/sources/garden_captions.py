@@ -1,13 +1,16 @@
 """What may be said of a garden flower: a lexicon, a grammar that writes captions, a reader.
 
-Writer and reader share `LEXICON`, so whatever the grammar puts into a caption `named` finds in
+Writer and reader share `LEXICON`, so whatever the grammar puts into a caption `WORDS` finds in
 it. The sentence forms follow the captions that Reed et al. (2016) gathered for Oxford-102.
 """
 
 from bisect import bisect
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
+
+from pairsynth.sources.flower_words import FLOWERS
 
 CAPTIONS = 10  # of each picture
 PLAIN = 0.6  # share of the plainest wording of a value where there are several
@@ -175,7 +178,6 @@ STOPS = frozenset(
         *("surrounding", "surround", "surrounded", "features", "displays", "shows", "looks"),
     )
 )
-LONGEST = 3  # words in the longest wording
 
 
 @cache
@@ -236,67 +238,14 @@ def captions(attributes: dict[str, str], rng: np.random.Generator) -> tuple[str,
     return tuple(written)
 
 
-@cache
-def _meanings() -> dict[tuple[str, ...], list[tuple[str, str]]]:
-    """Words -> the (attribute, value) they can stand for."""
-    found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-    for name, values in LEXICON.items():
-        for value, ways in values.items():
-            for way in ways:
-                found.setdefault(tuple(way.split()), []).append((name, value))
-    return found
-
-
-def named(caption: str) -> dict[str, str]:
-    """The attribute values that `caption` names, whoever wrote it.
-
-    Colours and sizes belong to the noun they stand before ("a small yellow center") or else to
-    the noun that came last ("the center is yellow", "petals that are red"); without any noun to
-    the flower. Where a caption contradicts itself the first word counts. Values that no garden
-    flower has, such as a red center, are left out.
-    """
-    tokens = caption.lower().replace(",", " , ").replace(".", " ").replace("-", " ").split()
-    values: dict[str, str] = {}
-    start = 0
-    while start < len(tokens):
-        start += _read(tokens, start, values)
-    return values
-
-
-def _read(tokens: list[str], start: int, values: dict[str, str]) -> int:
-    """Note what the wording at `start` means, if it means anything; return its length."""
-    for length in range(LONGEST, 0, -1):
-        end = start + length
-        for name, value in _meanings().get(tuple(tokens[start:end]), ()):
-            if name not in NEEDS or NEEDS[name] == _subject(tokens, start, end):
-                values.setdefault(name, value)
-                return length
-    return 1
-
-
-def _subject(tokens: list[str], start: int, end: int) -> str:
-    """Which part of the flower the adjective in `tokens[start:end]` describes."""
-    ahead = end
-    while ahead < len(tokens) and tokens[ahead] not in NOUNS and tokens[ahead] not in STOPS:
-        ahead += 1
-    if ahead < len(tokens) and tokens[ahead] in NOUNS:
-        return NOUNS[tokens[ahead]]
-    place = tokens[ahead : ahead + 3]  # "with yellow in the middle"
-    if place[:1] in (["in"], ["at"]) and NOUNS.get(place[-1]) == "centre":
-        return "centre"
-    return _before(tokens, start)
-
-
-def _before(tokens: list[str], start: int) -> str:
-    """The part named last before `start`; in "the center of this flower" that is the center."""
-    for i in range(start - 1, -1, -1):
-        if tokens[i] not in NOUNS:
-            continue
-        owner = i - 1
-        while owner > 0 and tokens[owner] not in ("of", "on") and tokens[owner] not in NOUNS:
-            owner -= 1
-        whole = 1 < i - owner < 5 and tokens[owner] in ("of", "on") and owner > 0
-        if whole and tokens[i] in ("flower", "bloom", "blossom"):
-            return NOUNS.get(tokens[owner - 1], "flower")
-        return NOUNS[tokens[i]]
-    return "flower"
+# What captions of a garden are measured by. Values that no garden flower has, such as a red
+# center, are not read.
+WORDS = replace(
+    FLOWERS,
+    attributes=LEXICON,
+    nouns=NOUNS,
+    needs=NEEDS,
+    stops=tuple(sorted(STOPS)),
+    whole=("flower", "bloom", "blossom"),
+    inside="centre",
+)

@@ -17,8 +17,9 @@ from pathlib import Path
 import torch
 import typer
 
-from pairsynth import config, seeds
+from pairsynth import config, lexicon, seeds
 from pairsynth.captioner import Captioner
+from pairsynth.checkpoints import checked_digest
 from pairsynth.encoders import load_encoder
 from pairsynth.evaluation import context, fidelity, judges, quality
 from pairsynth.evaluation.context import Drawn, EvaluationConfig, EvaluationContext
@@ -69,10 +70,11 @@ def apart(splits: dict[str, Pictures]) -> tuple[Pictures, Pictures]:
 
 def tell(scene: EvaluationContext, name: str, drawn: Drawn) -> None:
     """What the pictures are worth, as a JSON line."""
-    found = list(quality.drawn_agree(scene, drawn))
+    found = list(quality.agreement_of(scene, drawn))
     beside = Comparison("drawn_and_test", drawn.pixels, scene.test.pixels[drawn.rows])
-    for title, view in fidelity.views(scene).items():
-        found += fidelity.compare(view, beside, title, scene.seed)
+    for title in fidelity.VIEWS:
+        if (view := fidelity.view_of(scene, title)) is not None:
+            found += fidelity.compare(view, beside, title, scene.seed)
     wanted = [
         replace(one, value=round(one.value, 4))
         for one in found
@@ -89,7 +91,11 @@ def main(
 ) -> None:
     """Measure checkpoints of GANs that were trained on the psi of data/encoder.pt."""
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
-    splits, vectors = context.read_splits(Path("data/pictures"), Path("data/embeddings"))
+    encoder_file = Path("data/encoder.pt")
+    splits, vectors = context.read_splits(
+        Path("data/pictures"), Path("data/embeddings"), checked_digest(encoder_file, "encoder")
+    )
+    words = lexicon.read(Path("data/pictures"))
     encoder = load_encoder(Path("data/encoder.pt"), CPU)
     loaded = [load_gan(path, CPU) for path in gans]
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], loaded[0].size)
@@ -107,7 +113,7 @@ def main(
         # Nothing here is captioned.
         nobody = Captioner(Vocabulary("word", SPECIALS), gan.discriminator.phi_channels, 1)
         mappings = Mappings(encoder, gan, nobody, CPU)
-        scene = EvaluationContext(mappings, judge, splits, vectors, novelty, options, seed)
+        scene = EvaluationContext(mappings, judge, splits, vectors, novelty, options, seed, words)
         drawn = context.draw_again(scene)
         tell(scene, str(path), drawn)
         columns = min(COLUMNS, len(drawn.rows))

@@ -6,7 +6,6 @@ captions each, all of the garden's grammar and drawn at `size` pixels, by untrai
 
 import resource
 import time
-from collections.abc import Iterable, Mapping
 
 import torch
 import typer
@@ -14,15 +13,7 @@ from torch.nn import functional as F
 
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
-from pairsynth.evaluation import (
-    context,
-    cycle_consistency,
-    fidelity,
-    judges,
-    novelty,
-    per_pair,
-    quality,
-)
+from pairsynth.evaluation import cycle_consistency, judges, made, measuring, table
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan
@@ -31,7 +22,7 @@ from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.seeds import stream
 from pairsynth.sources.garden import grow
-from pairsynth.sources.garden_captions import captions
+from pairsynth.sources.garden_captions import WORDS, captions
 from pairsynth.sources.garden_drawing import draw
 from pairsynth.text import Vocabulary
 
@@ -105,14 +96,14 @@ def scene(size: int, pairs: int, train: int) -> tuple[EvaluationContext, Pairs]:
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], size)
     judge = judges.build(splits["val"], size).eval()
     config = EvaluationConfig(500, pairs, 200, 3, 24, "", 0, 3)
-    made = garden("pairs", pairs, 500, size)
-    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 0), Pairs(
-        made.ids,
-        [own[0] for own in made.captions],
-        made.pixels,
+    new = garden("pairs", pairs, 500, size)
+    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 0, WORDS), Pairs(
+        new.ids,
+        [own[0] for own in new.captions],
+        new.pixels,
         [STRATEGIES[i % 4] for i in range(pairs)],
         [0.5] * pairs,
-        made.class_ids,
+        new.class_ids,
     )
 
 
@@ -120,30 +111,16 @@ def main(size: int = 64, pairs: int = 10_000, train: int = 6_000) -> None:
     """Print seconds and peak memory of each part of `evaluate`."""
     torch.manual_seed(0)
     account = Account()
-    place, made = scene(size, pairs, train)
+    place, pairs_made = scene(size, pairs, train)
     account.say("(making the set)")
     account.total = [0.0, 0.0]
-    drawn = context.draw_again(place)
-    account.say("pictures drawn again")
-    rows = per_pair.rows(place, made)
-    account.say("a row a pair")
-    work: Mapping[str, Iterable[object]] = {
-        "judged": quality.judged(place),
-        "captioned": quality.captioned(place),
-        "drawn_agree": quality.drawn_agree(place, drawn),
-        "paired": quality.paired(place, made),
-        "found_again": quality.found_again(place, drawn, made),
-        "varied": quality.varied(place, made),
-        "copied": novelty.copied(place, rows),
-        "kinds": novelty.kinds(place, rows),
-        "planted": novelty.planted(place, made),
-        "memorised": novelty.memorised(place, made),
-        "likeness": fidelity.fidelity(place, drawn.pixels, made),
-        "cycles": cycle_consistency.walk(place),
-    }
-    for name, part in work.items():
-        list(part)
-        account.say(name)
+    ours = made.look_at(place, pairs_made)
+    account.say("drawn again, a row a pair")
+    for part in table.parts(measuring.TABLE):
+        list(part(place, ours))
+        account.say(getattr(part, "__name__", "") or str(part.args[0]))  # type: ignore[attr-defined]
+    list(cycle_consistency.walk(place))
+    account.say("cycles")
     account.line("evaluate", account.total)
 
 

@@ -15,13 +15,13 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from pairsynth import captioner_training, config, seeds
+from pairsynth import captioner_training, config, lexicon, seeds
 from pairsynth.captioner import Captioner
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.decoding import decode_beam
 from pairsynth.encoders import load_encoder
+from pairsynth.evaluation.caption_quality import by_batch, scores
 from pairsynth.evaluation.context import spread
-from pairsynth.evaluation.quality import by_batch, scores
 from pairsynth.examples import read_pictures
 from pairsynth.gan import Gan, load_gan, phi_of
 from pairsynth.metrics.cider import CiderD
@@ -63,7 +63,7 @@ def main(gans: list[Path], epochs: int | None = None, params: Path = Path("param
     rows = spread(len(val), CAPTIONED)
     people = [val.captions[row][0] for row in rows]
     others = [val.captions[row][1:] for row in rows]
-    cider = CiderD(train.captions)
+    cider, words = CiderD(train.captions), lexicon.read(Path("data/pictures"))
     seen = {str(path): load_gan(path, CPU) for path in gans}
     one, tower = seen[str(gans[0])], load_encoder(Path("data/encoder.pt"), CPU).image
     seeds.fix(seed, "phi")
@@ -76,8 +76,8 @@ def main(gans: list[Path], epochs: int | None = None, params: Path = Path("param
         captioner = captioner_training.build(options, train, gan, "")
         *_, last = captioner_training.train(captioner, gan, train, val, options, seed, CPU)
         written = write(captioner, phi_of(gan, val.pixels[rows], CPU))
-        tell(name, {"val_loss": last.val_loss, **scores(written, others, cider)})
-    tell("a person", scores(people, others, cider))
+        tell(name, {"val_loss": last.val_loss, **scores(written, others, cider, words)})
+    tell("a person", scores(people, others, cider, words))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,231 @@
+"""The table of measures: one entry says what is measured, in which unit, and which way is better.
+
+Every entry stands in the module of its function, in that module's `MEASURES`; `measuring.TABLE`
+is all of them. Whatever tells a number, JSON, CSV, report or headline, reads unit and direction
+here, so that a measure is added in one file.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pairsynth.evaluation.context import EvaluationContext, Figure
+from pairsynth.evaluation.made import Made
+
+MORE, LESS, NEAR = "more", "less", "near"
+# What a number counts: a share of 1, a score without a unit, points of 100, and plain counts.
+SHARE, SCORE, POINTS, WORDS, RANK = "share", "score", "points", "words", "rank"
+UNITS = (SHARE, SCORE, POINTS, WORDS, RANK)
+# The groups of keys in metrics/headline.json, by direction. A figure that should be near that of
+# real captions or images is told as a share of theirs, so that 1 is best.
+HEADINGS: Mapping[str, str] = {MORE: "up", LESS: "down", NEAR: "to_1"}
+
+Part = Callable[[EvaluationContext, Made], Iterator[Figure]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """A floor or a ceiling: what it is, in words, and where its figure stands.
+
+    group, name: empty where they are those of the measure itself.
+    """
+
+    says: str
+    subject: str
+    group: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the report shows of a measure: of whom, how it is said, its key in the headline.
+
+    says: `{star}` stands for what the `*` of the measure's name was, in words.
+    headline: empty: not among the few figures by which runs are compared.
+    """
+
+    subject: str
+    says: str
+    headline: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One entry.
+
+    group, name: of its figures in metrics/evaluate.csv; both may hold `*` (words and attributes
+    come with the set). better: `MORE`, `LESS`, or `NEAR` the ceiling. function: the part of
+    `evaluate` that yields its figures, with those of other entries; None where they are told
+    otherwise. section: of the report, where there are claims.
+    """
+
+    group: str
+    name: str
+    unit: str
+    better: str
+    function: Part | None
+    section: str = ""
+    claims: Sequence[Claim] = ()
+    floors: Sequence[End] = ()
+    ceilings: Sequence[End] = ()
+
+    def covers(self, group: str, name: str) -> bool:
+        """Whether a figure of this group and name is of this measure."""
+        return fnmatchcase(group, self.group) and fnmatchcase(name, self.name)
+
+    def star(self, name: str) -> str:
+        """What the `*` of the measure's name is in `name`, in words."""
+        before, _, after = self.name.partition("*")
+        return name[len(before) : len(name) - len(after)].replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A row of metrics/evaluate.csv: a figure with the unit and the direction of its measure."""
+
+    group: str
+    subject: str
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    count: int
+    unit: str
+    better: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """A row of metrics/measures.csv: one number of one claim.
+
+    claim: the key of the figure that is claimed. role: made, floor or ceiling; label: what a floor
+    or a ceiling is, in words. headline: the key in metrics/headline.json, or nothing.
+    """
+
+    section: str
+    claim: str
+    says: str
+    headline: str
+    unit: str
+    better: str
+    role: str
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    count: int
+
+
+def parts(table: Sequence[Measure]) -> list[Part]:
+    """The functions of the table, each once, in its order."""
+    every = (measure.function for measure in table if measure.function is not None)
+    return list(dict.fromkeys(every))
+
+
+def measure_of(table: Sequence[Measure], figure: Figure) -> Measure:
+    """The first entry that covers `figure`.
+
+    Raises:
+        LookupError: where the table has none.
+    """
+    for measure in table:
+        if measure.covers(figure.group, figure.measure):
+            return measure
+    raise LookupError(f"no entry of the table of measures is of {figure.key}; add one")
+
+
+def readings(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Reading]:
+    """The figures, each with its unit and direction.
+
+    Raises:
+        LookupError: as `measure_of` does.
+    """
+    found = []
+    for figure in figures:
+        measure = measure_of(table, figure)
+        found.append(Reading(**vars(figure), unit=measure.unit, better=measure.better))
+    return found
+
+
+def told(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Told]:
+    """Every claim that was measured, with those of its floors and ceilings that were."""
+    by_place = {(one.group, one.subject, one.measure): one for one in figures}
+    owners = [(measure_of(table, figure), figure) for figure in figures]
+    return [
+        row
+        for measure in table
+        for claim in measure.claims
+        for owner, figure in owners
+        if owner is measure and figure.subject == claim.subject
+        for row in _rows(measure, claim, figure, by_place)
+    ]
+
+
+def _rows(
+    measure: Measure,
+    claim: Claim,
+    figure: Figure,
+    by_place: Mapping[tuple[str, str, str], Figure],
+) -> Iterator[Told]:
+    """One claim's rows: what was made, then floors and ceilings; none where it has no value."""
+    if figure.value is None:
+        return
+    says = claim.says.format(star=measure.star(figure.measure))
+    ends = [("floor", end) for end in measure.floors]
+    ends += [("ceiling", end) for end in measure.ceilings]
+    found = [("made", "pipeline", figure)] + [
+        (role, end.says, other)
+        for role, end in ends
+        if (other := by_place.get(_place(end, figure))) is not None
+    ]
+    for role, label, one in found:
+        if one.value is not None:
+            yield Told(
+                section=measure.section,
+                claim=figure.key,
+                says=says,
+                headline=claim.headline,
+                unit=measure.unit,
+                better=measure.better,
+                role=role,
+                label=label,
+                value=one.value,
+                low=one.low,
+                high=one.high,
+                count=one.count,
+            )
+
+
+def _place(end: End, figure: Figure) -> tuple[str, str, str]:
+    return end.group or figure.group, end.subject, end.name or figure.measure
+
+
+def headline(rows: Sequence[Told]) -> dict[str, dict[str, float]]:
+    """The few figures by which runs are compared, under headings that say which way is better.
+
+    A figure whose measure should be near that of real ones is divided by the first ceiling.
+    """
+    found: dict[str, dict[str, float]] = {heading: {} for heading in HEADINGS.values()}
+    ceilings: dict[str, float] = {}
+    for row in rows:
+        if row.role == "ceiling":
+            ceilings.setdefault(row.claim, row.value)
+    for row in rows:
+        if row.headline and row.role == "made":
+            own = found[HEADINGS[row.better]]
+            if row.better != NEAR:
+                own[row.headline] = _short(row.value)
+            elif ceilings.get(row.claim):
+                own[row.headline] = _short(row.value / ceilings[row.claim])
+    return {heading: own for heading, own in found.items() if own}
+
+
+def _short(value: float) -> float:
+    """Three digits after the point: what more there is tells no two runs apart."""
+    return round(value, 3)
+
+
+def flat(figures: Sequence[Figure]) -> dict[str, Any]:
+    """The figures by their flat keys, for metrics/evaluate.json."""
+    return {figure.key: figure.value for figure in figures}
