@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from pairsynth.pixel_depth import from_deep, is_deep
+from pairsynth.pixel_depth import from_deep, from_deep_colour, is_deep, is_deep_colour
 
 SIZES = (32, 64, 128)
 MAX_PIXELS = 64_000_000
@@ -95,6 +95,8 @@ def decode(data: bytes) -> Image.Image:
                 raise ValueError(
                     f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}"
                 )
+            if is_deep_colour(picture):
+                picture = from_deep_colour(picture, Image.open(io.BytesIO(data), formats=["TIFF"]))
             picture.load()
             if is_deep(picture):
                 turn = picture.getexif().get(ORIENTATION, 1)
