@@ -14,6 +14,7 @@ from contextlib import suppress
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from pairsynth.pixel_depth import from_deep, from_deep_colour, is_deep, is_deep_colour
@@ -96,7 +97,7 @@ def decode(data: bytes) -> Image.Image:
                     f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}"
                 )
             if is_deep_colour(picture):
-                picture = from_deep_colour(picture, Image.open(io.BytesIO(data), formats=["TIFF"]))
+                picture = from_deep_colour(picture, TiffImageFile(io.BytesIO(data)))
             picture.load()
             if is_deep(picture):
                 turn = picture.getexif().get(ORIENTATION, 1)

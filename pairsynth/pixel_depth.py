@@ -2,14 +2,16 @@
 
 What the file says counts: PNG, PNM and JPEG 2000 say what white is, a TIFF may by its tags. Where a
 TIFF says nothing, white is the largest value of 8, 10, 12, 14 or 16 bits (24 or 32 for integers of
-32) that holds the largest pixel; of floats it is 1 where nothing is above, else 255. Transparency has a white of its own.
+32) that holds the largest sample; of floats it is 1 where nothing is above, else 255. Opacity has a
+white of its own.
 """
 
 import sys
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin
 
 # Tags of a TIFF.
 BITS, PHOTOMETRIC, MAX, PLANAR, SAMPLE_FORMAT, EXACT_MAX = 258, 262, 281, 284, 339, 341
@@ -52,7 +54,7 @@ def from_deep(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.where(clear, 255, shades).astype(np.uint8))
 
 
-def is_deep_colour(image: Image.Image) -> bool:
+def is_deep_colour(image: Image.Image) -> TypeGuard[TiffImagePlugin.TiffImageFile]:
     """Whether it is a TIFF with colours of 16 bits, of which Pillow would give the upper 8.
 
     To be asked before its pixels are loaded.
@@ -61,7 +63,9 @@ def is_deep_colour(image: Image.Image) -> bool:
     return image.mode in ("RGB", "RGBA") and max(bits, default=8) == 16
 
 
-def from_deep_colour(image: Image.Image, again: Image.Image) -> Image.Image:
+def from_deep_colour(
+    image: TiffImagePlugin.TiffImageFile, again: TiffImagePlugin.TiffImageFile
+) -> Image.Image:
     """A TIFF with colours of 16 bits as one of 8, "RGB" or "RGBA".
 
     image, again: the same file, opened twice and not loaded. Pillow holds no such colours, but
@@ -70,12 +74,13 @@ def from_deep_colour(image: Image.Image, again: Image.Image) -> Image.Image:
     Raises:
         ValueError: for compressed planes of less than 16 bits, whose lower bytes are out of reach.
     """
-    tags, premultiplied = _tags(image), image.tile[0].args[0].startswith("RGBa")
+    tags, premultiplied = _tags(image), _arguments(image.tile[0])[0].startswith("RGBa")
     out_of_reach = image.tile[0].codec_name == "libtiff" and 2 in _numbers(tags, PLANAR)
     upper = _bytes_of(image, upper=True).astype(np.uint16)
     if out_of_reach and upper.max() < 2**6:
         raise ValueError("a TIFF of less than 16 bits in compressed planes; save it as PNG")
-    values = upper << 8 | (upper if out_of_reach else _bytes_of(again, upper=False))
+    lower = upper if out_of_reach else _bytes_of(again, upper=False)
+    values = upper << np.uint16(8) | lower
     shades = [_shades(image, tags, values[..., :3])]
     if values.shape[2] == 4:
         shades.append(_shades(image, tags, values[..., 3:]))
@@ -84,15 +89,22 @@ def from_deep_colour(image: Image.Image, again: Image.Image) -> Image.Image:
     return found.convert("RGBA") if premultiplied else found
 
 
-def _bytes_of(image: Image.Image, *, upper: bool) -> NDArray[np.uint8]:
+def _bytes_of(image: TiffImagePlugin.TiffImageFile, *, upper: bool) -> NDArray[np.uint8]:
     """The upper or the lower bytes (H, W, 3 or 4) of an image that is not loaded."""
-    first = image.tile[0].args[0][-1:]  # L, B or, of libtiff, N; a plane's own name tells nothing
-    swapped = sys.byteorder == "big" if first == "N" else image.tag_v2.prefix == b"MM"
+    last = _arguments(image.tile[0])[0][
+        -1
+    ]  # L, B or, of libtiff, N; a plane's own name tells nothing
+    swapped = sys.byteorder == "big" if last == "N" else image.tag_v2.prefix == b"MM"
     order = "LB"[swapped == upper]
+    given = [(one, *_arguments(one)) for one in image.tile]
     image.tile = [
-        one._replace(args=(_raw_mode(one.args[0], order), *one.args[1:])) for one in image.tile
+        one._replace(args=(_raw_mode(name, order), *others)) for one, name, *others in given
     ]
     return np.asarray(image)
+
+
+def _arguments(tile: ImageFile._Tile) -> tuple[Any, ...]:
+    return tile.args if isinstance(tile.args, tuple) else (tile.args,)
 
 
 def _raw_mode(name: str, order: str) -> str:
