@@ -91,10 +91,10 @@ def from_deep_colour(
 
 def _bytes_of(image: TiffImagePlugin.TiffImageFile, *, upper: bool) -> NDArray[np.uint8]:
     """The upper or the lower bytes (H, W, 3 or 4) of an image that is not loaded."""
-    last = _arguments(image.tile[0])[0][
-        -1
-    ]  # L, B or, of libtiff, N; a plane's own name tells nothing
-    swapped = sys.byteorder == "big" if last == "N" else image.tag_v2.prefix == b"MM"
+    if image.tile[0].codec_name == "libtiff":  # it has turned them to the machine's own order
+        swapped = sys.byteorder == "big"
+    else:
+        swapped = image.tag_v2.prefix == b"MM"
     order = "LB"[swapped == upper]
     given = [(one, *_arguments(one)) for one in image.tile]
     image.tile = [

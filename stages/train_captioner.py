@@ -32,6 +32,7 @@ def main(
 
     train = read_pictures(pictures, "train")
     val = read_pictures(pictures, "val")
+    parallel.spread("stages.train_captioner", config.load_processes(params))
     where = parallel.join(devices.choose(device))
     kept = resume.begin(
         "train_captioner", [pictures, gan], options=options, seed=seed, device=where

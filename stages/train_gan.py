@@ -47,6 +47,7 @@ def main(
     psi = read_embeddings(embeddings, "train", train, digest)
     val = read_pictures(pictures, "val")
     val_psi = read_embeddings(embeddings, "val", val, digest)
+    parallel.spread("stages.train_gan", config.load_processes(params))
     where = parallel.join(devices.choose(device))
     inputs = [pictures, embeddings, encoder]
     kept = resume.begin("train_gan", inputs, options=options, seed=seed, device=where)

@@ -17,7 +17,7 @@ from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.report import page, results
-from pairsynth.sources.acquisition import DownloadConfig
+from pairsynth.sources.contract import DownloadConfig
 from pairsynth.synthesis import SynthesisConfig
 
 ROOT = Path(__file__).parent.parent

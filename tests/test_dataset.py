@@ -123,14 +123,14 @@ def by_pandas(files: list[Path]) -> list[dict[str, Any]]:
     import pandas as pd
 
     frame = pd.concat([pd.read_parquet(path) for path in files])
-    return frame[["pair_id", "image", "caption"]].to_dict("records")
+    return frame[["pair_id", "image", "caption"]].to_dict("records")  # type: ignore[return-value]  # names of columns are words
 
 
 def by_pyarrow(files: list[Path]) -> list[dict[str, Any]]:
     import pyarrow.dataset as ds
 
     table = ds.dataset([str(path) for path in files]).to_table(["pair_id", "image", "caption"])
-    return table.to_pylist()  # type: ignore[no-any-return]
+    return table.to_pylist()
 
 
 def by_duckdb(files: list[Path]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,9 +32,9 @@ from pairsynth.images import (
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 
 
-def file(picture: Image.Image, kind: str, **how: object) -> bytes:
+def file(picture: Image.Image, kind: str, **how: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind, **how)  # type: ignore[arg-type]
+    picture.save(buffer, format=kind, **how)
     return buffer.getvalue()
 
 

@@ -52,7 +52,7 @@ def images(root: Path, pattern: str, numbers: range = range(COUNT)) -> None:
 
 def read(root: Path, account: Account | None = None, **how: Any) -> dict[str, Example]:
     options = DownloadConfig(
-        **{  # type: ignore[arg-type]
+        **{
             **{"source": "folder", "image_size": 32, "split": "image", "broken": "skip"},
             **{"garden_species": 6, "garden_pictures": 1, "mirror": "", "folder": str(root)},
             **how,
@@ -475,6 +475,7 @@ def tar(path: Path, *members: tuple[str, bytes | str | tarfile.TarInfo]) -> Path
 
 def sample(i: int, kind: str = "txt") -> list[tuple[str, bytes | str]]:
     told = json.dumps({"caption": said(i), "url": "http://x", "key": f"{i:04}"})
+    texts: dict[str, list[tuple[str, bytes | str]]]
     texts = {"txt": [("txt", said(i))], "json": [("json", told)]}
     texts["both"] = [*texts["txt"], ("json", told.replace("flower", "weed"))]
     return [(f"{i:04}.{end}", data) for end, data in [("jpg", png(i)), *texts[kind]]]
@@ -530,10 +531,12 @@ def test_img2dataset_files(tmp_path: Path, kind: str) -> None:
 
 
 def test_classes_and_splits_inside_a_tar(tmp_path: Path) -> None:
-    members = []
+    members: list[tuple[str, bytes | str]] = []
     for i in range(COUNT):
         place = f"./{('train', 'val', 'test')[i % 3]}/{('rose', 'tulip')[i % 2]}"
-        members += [(f"{place}/{i}.png", png(i)), (f"{place}/{i}.cls", str(i % 5))][: 1 + (i < 6)]
+        members.append((f"{place}/{i}.png", png(i)))
+        if i < 6:
+            members.append((f"{place}/{i}.cls", str(i % 5)))
         members.append((f"{place}/{i}.txt", said(i)))
     tar(tmp_path / "all.tar", *members)
     found = read(tmp_path)
@@ -625,7 +628,7 @@ def test_images_beside_tars_count_where_they_have_captions(tmp_path: Path) -> No
 
 
 def test_members_that_the_user_names(tmp_path: Path) -> None:
-    members = []
+    members: list[tuple[str, bytes | str]] = []
     for i in range(COUNT):
         told = json.dumps({"caption": "no", "alt": said(i)})
         members += [(f"{i}.png", png(0)), (f"{i}.seg.png", png(i)), (f"{i}.json", told)]
@@ -729,11 +732,12 @@ def test_binary_columns_and_those_that_the_user_names(tmp_path: Path) -> None:
 
 
 def test_one_bad_cell_costs_one_row(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]]
     rows = [{"image": {"bytes": png(i), "path": None}, "text": said(i)} for i in range(COUNT)]
     rows[3]["image"] = {"bytes": b"<html>", "path": None}
     rows[4]["image"] = {"bytes": None, "path": "x/4.png"}
     rows[5]["image"] = None
-    rows[6]["text"] = None  # type: ignore[assignment]
+    rows[6]["text"] = None
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0.parquet")
     account = Account()
     found = read(tmp_path, account)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_an_encoder_too_large_is_refused(
     ],
 )
 def test_a_gan_too_large_is_refused(
-    changes: dict[str, int],
+    changes: dict[str, Any],
     told: str,
     gan_config: GanConfig,
     pictures: Pictures,

@@ -55,7 +55,8 @@ def test_the_nearest_two_against_brute_force(block: int) -> None:
     distances = np.minimum(
         *(np.sqrt(((side[:, None] - references) ** 2).mean(2)) for side in (own, mirrored))
     )
-    found = nearest_two(*(torch.from_numpy(a).float() for a in (own, mirrored, references)), block)
+    left, right, known = (torch.from_numpy(one).float() for one in (own, mirrored, references))
+    found = nearest_two(left, right, known, block)
     first, second = np.sort(distances, 1)[:, :2].T
     assert found.row.tolist() == distances.argmin(1).tolist()
     assert np.allclose(found.distance.numpy(), first, atol=1e-6)

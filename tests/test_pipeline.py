@@ -57,7 +57,8 @@ def test_pairs_can_be_loaded(checkout: Path) -> None:
     pairs = PairDataset(checkout / "data/synthetic")
     assert len(pairs) == manifest["pairs"] == 64 - manifest["left_out"]
     assert tuple(pairs[0]["image"].shape) == (3, 32, 32)
-    table = pd.read_parquet(sorted((checkout / "data/synthetic").glob("*.parquet")))
+    shards = sorted((checkout / "data/synthetic").glob("*.parquet"))
+    table = pd.concat([pd.read_parquet(path) for path in shards])
     assert table["caption"].str.len().min() > 0
     assert set(table["strategy"]) == {
         f"{source}_{way}" for source in ("text", "image") for way in ("prototype", "density")

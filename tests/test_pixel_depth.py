@@ -101,7 +101,7 @@ def shades(data: bytes) -> list[int]:
 @pytest.mark.parametrize("kind", [np.uint16, np.int32])
 def test_integers_of_a_tiff_are_of_the_depth_that_holds_them(bits: int, kind: type) -> None:
     white = 2**bits - 1
-    values = np.array([[0, white // 2, white]]).astype(kind)
+    values: np.ndarray = np.array([[0, white // 2, white]], kind)
     assert shades(tiff(values)) == [0, 127, 255]
 
 

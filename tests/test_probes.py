@@ -14,6 +14,7 @@ from pairsynth.evaluation.probes import LENGTH, WORDS, Lessons, Probe
 from pairsynth.examples import Pictures
 from pairsynth.metrics.lexicon import said
 from pairsynth.text import PAD, Vocabulary
+from tests.workspace import undone
 
 CPU = torch.device("cpu")
 
@@ -28,13 +29,11 @@ def lessons(pictures: Pictures) -> Lessons:
 
 @pytest.fixture(scope="module")
 def probe(pictures: Pictures, lessons: Lessons) -> Iterator[Probe]:
-    filled = torch.utils.deterministic.fill_uninitialized_memory
-    seeds.fix(0, "probe")
-    model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4)
-    probes.train(model, [(lessons, torch.arange(24))], 60, torch.Generator().manual_seed(0))
-    yield model
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = filled
+    with undone():
+        seeds.fix(0, "probe")
+        model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4)
+        probes.train(model, [(lessons, torch.arange(24))], 60, torch.Generator().manual_seed(0))
+        yield model
 
 
 def test_it_learns_all_four_tasks(probe: Probe, val: Pictures) -> None:

@@ -18,6 +18,7 @@ import torch
 import typer
 
 from pairsynth import config, seeds
+from pairsynth.artifacts import file_digest
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import load_encoder
 from pairsynth.evaluation import context, fidelity, judges, quality
@@ -89,7 +90,9 @@ def main(
 ) -> None:
     """Measure checkpoints of GANs that were trained on the psi of data/encoder.pt."""
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
-    splits, vectors = context.read_splits(Path("data/pictures"), Path("data/embeddings"))
+    splits, vectors = context.read_splits(
+        Path("data/pictures"), Path("data/embeddings"), file_digest(Path("data/encoder.pt"))
+    )
     encoder = load_encoder(Path("data/encoder.pt"), CPU)
     loaded = [load_gan(path, CPU) for path in gans]
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], loaded[0].size)

@@ -33,7 +33,8 @@ def batch_of(count: int, psi: int, device: torch.device) -> Batch:
     """`count` pictures of noise, each of a class of its own."""
     vectors = torch.nn.functional.normalize(torch.randn(2 * count, psi, device=device), dim=1)
     images = torch.rand(count, 3, 64, 64, device=device) * 2 - 1
-    return Batch(images, *vectors.chunk(2), torch.arange(count, device=device))
+    left, right = vectors.chunk(2)
+    return Batch(images, left, right, torch.arange(count, device=device))
 
 
 def seconds(work: Callable[[], object], device: torch.device, least: float = 3.0) -> float:
