@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pairsynth.errors import InputError, is_out_of_memory
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.images import encode
 
 FORMAT = 2
@@ -374,8 +374,7 @@ def read_shards(folder: Path, stem: str, columns: list[str] | None = None) -> pa
                 tables.append(file.read(columns=columns))
                 tables[-1].validate(full=True)  # a damaged header can make words of other bytes
         except (OSError, ValueError, pa.ArrowException) as error:  # also of Arrow's own messages
-            if is_out_of_memory(error):
-                raise
+            raise_if_out_of_memory(error)
             raise InputError(f"{path} is damaged ({error}); {remake(folder)}") from error
     return pa.concat_tables(tables)
 

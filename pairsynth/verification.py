@@ -18,7 +18,7 @@ from pairsynth.artifacts import MAKERS, SPLITS, file_digest, read_shards, remake
 from pairsynth.captioner import load_captioner
 from pairsynth.dataset import read_manifest
 from pairsynth.encoders import JointEncoder, load_encoder
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.examples import Pictures, read_embeddings, read_pictures
 from pairsynth.gan import load_gan
 
@@ -63,6 +63,7 @@ def _examine(path: Path, check: Callable[[Path], str]) -> Finding:
     except InputError as error:
         return Finding(path, False, str(error))
     except Exception as error:  # readers raise many kinds, all of them meaning: not what we wrote
+        raise_if_out_of_memory(error)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return Finding(path, False, f"{path} cannot be read ({reason}); {remake(path)}")
 

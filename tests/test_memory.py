@@ -196,6 +196,8 @@ STAGES: dict[str, str] = {
     "train_captioner": "pictures gan.pt",
     "fit_gmm": "pictures embeddings gan.pt",
     "synthesize": "pictures embeddings encoder.pt gan.pt captioner.pt gmm.npz",
+    "evaluate": "pictures embeddings encoder.pt gan.pt captioner.pt synthetic",
+    "report": ". metrics",
 }
 OUTPUTS = {
     "download": 2,
@@ -204,6 +206,8 @@ OUTPUTS = {
     "train_captioner": 3,
     "fit_gmm": 3,
     "synthesize": 2,
+    "evaluate": 7,
+    "report": 2,
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.images import endings
 from pairsynth.sources import documents, entries, metadata, packed
 from pairsynth.sources.entries import Desk, Entry, stem_of
@@ -130,7 +130,8 @@ def _sort_in(desk: Desk, found: Found, path: Path, name: str, known: frozenset[s
 def _holds_images(path: Path) -> bool:
     try:
         return packed.image_column(pq.read_schema(path)) is not None
-    except (OSError, ValueError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         return False
 
 
@@ -138,6 +139,7 @@ def _sort_in_parquet(desk: Desk, found: Found, path: Path, name: str) -> None:
     try:
         schema = pq.read_schema(path)
     except (OSError, ValueError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         desk.refuse(name, f"cannot be read: {error}")
         return
     if packed.is_refused_pairs(schema):

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.text import tokenize as words_of
 
 # In the order of preference.
@@ -246,6 +246,7 @@ def rows(root: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
         for place, row in found:
             yield place, plain_row(row)
     except (OSError, ValueError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
