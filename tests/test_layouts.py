@@ -251,6 +251,106 @@ def test_flickr8k_of_kaggle(tmp_path: Path) -> None:
     }
 
 
+SPLIT = {"train": range(12), "dev": range(12, 18), "test": range(18, 23)}
+
+
+def flickr_lines() -> str:
+    return "".join(f"{i}.jpg#{j}\t{said(i, j)}\n" for i in range(COUNT) for j in range(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Flickr_8k.{}Images.txt", "{}.jpg"),
+        ("{}.txt", "{}"),
+        ("lists/{}_list.txt", "../Images/{}.jpg"),
+        ("Flickr8k_{}.txt", "Images\\{}.JPG"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["token", "csv", "texts"])
+def test_official_lists_of_splits_are_honoured(
+    tmp_path: Path, name: str, line: str, layout: str
+) -> None:
+    images(tmp_path, "Images/{}.jpg")
+    if layout == "token":
+        put(tmp_path / "Flickr8k.token.txt", flickr_lines())
+    elif layout == "csv":
+        rows = [f'{i}.jpg,"{said(i, j)}"' for i in range(COUNT) for j in range(2)]
+        put(tmp_path / "captions.txt", "\n".join(["image,caption", *rows]))
+    else:
+        for i in range(COUNT):
+            put(tmp_path / f"Images/{i}.txt", f"{said(i, 0)}\n{said(i, 1)}\n")
+    for split, numbers in SPLIT.items():
+        text = "".join(line.format(i) + "\r\n" for i in numbers)
+        put(tmp_path / name.format(split), text)
+    account = Account()
+    found = read(tmp_path, account)
+    check(found, range(23), captions=2)
+    wanted = {"val" if split == "dev" else split: list(numbers) for split, numbers in SPLIT.items()}
+    assert splits(found) == wanted
+    lists = ", ".join(sorted(name.format(split) for split in SPLIT))
+    assert account.said[0].endswith(f"splits of {lists}")
+    assert account.refused == [
+        ("Images/23.jpg", f"passed over: in none of the lists of splits ({lists})")
+    ]
+
+
+def test_an_image_in_two_lists_of_splits_is_refused(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    put(tmp_path / "Flickr8k.token.txt", flickr_lines())
+    for split, numbers in (("train", range(18)), ("test", range(17, 24))):
+        put(tmp_path / f"{split}.txt", "".join(f"{i}.jpg\n" for i in numbers))
+    account = Account()
+    assert 17 not in map(number_of, read(tmp_path, account).values())
+    assert ("17.jpg", "has more than one split: 'test', 'train'") in account.refused
+
+
+@pytest.mark.parametrize("beside", ["captions.txt", "Flickr8k.token.txt"])
+def test_karpathys_splits_are_honoured_beside_other_captions(tmp_path: Path, beside: str) -> None:
+    images(tmp_path, "Images/{}.jpg")
+    rows = [f'{i}.jpg,"{said(i, j)}"' for i in range(COUNT) for j in range(2)]
+    table = "\n".join(["image,caption", *rows])
+    put(tmp_path / beside, table if beside == "captions.txt" else flickr_lines())
+    known = [
+        {"filename": f"{i}.jpg", "split": split, "sentences": [{"raw": "another"}]}
+        for split, numbers in {"restval": range(9), "train": range(9, 12), "val": range(12, 18),
+                               "test": range(18, 23)}.items()
+        for i in numbers
+    ]  # fmt: skip
+    put(tmp_path / "dataset_flickr8k.json", {"images": known, "dataset": "flickr8k"})
+    account = Account()
+    found = read(tmp_path, account)
+    if beside == "captions.txt":
+        check(found, range(23), captions=2)
+        assert account.said[0].endswith("splits of dataset_flickr8k.json")
+    told = splits(found)
+    assert (told["val"], told["test"]) == (list(range(12, 18)), list(range(18, 23)))
+
+
+def test_splits_of_the_rows_go_before_lists(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    told = ["train", "val", "test", "train"]
+    rows = [f'{i}.jpg,"{said(i)}",{told[i % 4]}' for i in range(COUNT)]
+    put(tmp_path / "metadata.csv", "\n".join(["file_name,caption,split", *rows]))
+    for split, numbers in SPLIT.items():
+        put(tmp_path / f"{split}.txt", "".join(f"{i}.jpg\n" for i in numbers))
+    account = Account()
+    found = read(tmp_path, account)
+    check(found)
+    assert splits(found)["val"] == list(range(1, COUNT, 4))
+    assert ("dev.txt", "passed over: the captions' own rows tell the splits") in account.refused
+
+
+def test_texts_that_only_look_like_lists_of_splits_are_none(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    put(tmp_path / "Flickr8k.token.txt", flickr_lines())
+    put(tmp_path / "train.txt", "how it was trained\n")
+    put(tmp_path / "test.txt", b"\xff\xfe")
+    account = Account()
+    check(read(tmp_path, account), captions=2)
+    assert "splits drawn by image" in account.said[0]
+
+
 @pytest.mark.parametrize("name", ["Flickr8k.token.txt", "results_20130124.token"])
 def test_flickr_tokens(tmp_path: Path, name: str) -> None:
     images(tmp_path, "flickr30k_images/{}.jpg")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.images import endings
-from pairsynth.sources import documents, entries, metadata, packed
+from pairsynth.sources import documents, entries, metadata, packed, split_lists
 from pairsynth.sources.entries import Desk, Entry, stem_of
 from pairsynth.sources.metadata import Names
 
@@ -22,6 +22,7 @@ class Found:
     """Paths from the root by what they are, sorted; lists may be lists of captions.
 
     tables: lists that are called as Hugging Face's imagefolder has it. packs: hold images.
+    of_splits: tell splits, and no captions that count.
     """
 
     images: list[str] = field(default_factory=list)
@@ -29,13 +30,15 @@ class Found:
     tables: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
     packs: list[str] = field(default_factory=list)
+    of_splits: dict[str, split_lists.Told] = field(default_factory=dict)
 
 
 def read(desk: Desk) -> dict[str, Entry]:
     """What is said of each image of the folder, by the first of these that it has.
 
     A table (`metadata.NAMES`), texts with the images' names beside them or in another folder, lists
-    of captions, tars and Parquet files with the images inside. What is passed over is noted.
+    of captions, tars and Parquet files with the images inside. What is passed over is noted. Lists
+    of splits are honoured.
 
     Raises:
         InputError: where there are no images, or no captions, with what there is.
@@ -44,6 +47,15 @@ def read(desk: Desk) -> dict[str, Entry]:
     if not found.images:
         return _from_packs(desk, found)
     known = Names(desk.root, found.images)
+    found.of_splits = split_lists.texts_of_names(
+        desk, sorted({*found.texts} - _beside(found)), known
+    )
+    found.texts = [name for name in found.texts if name not in found.of_splits]
+    return split_lists.honour(desk, _captioned(desk, found, known), found.of_splits)
+
+
+def _captioned(desk: Desk, found: Found, known: Names) -> dict[str, Entry]:
+    """What is said of the images that lie in the folder as files of their own."""
     named = bool(desk.columns.image or desk.columns.caption)
     beside = _beside(found)
     stems = entries.by_stem(found.images, [*found.texts, *sorted(beside - {*found.texts})])
@@ -226,7 +238,9 @@ def _chosen_lists(
         name for name in fits if _family(name) == families[str(PurePosixPath(name).parent)]
     )
     for name in sorted(set(peeks) - set(chosen)):
-        if name in fits:
+        if name in fits and any(key in peeks[name].columns for key in metadata.SPLIT_KEYS):
+            found.of_splits[name] = split_lists.of_document(desk, name, known)
+        elif name in fits:
             desk.pass_over(name, f"captions are taken from {chosen[0]}")
         elif chosen:
             desk.pass_over(name, f"no captions of the images that are here ({peeks[name]})")
