@@ -198,7 +198,7 @@ def test_the_report_depends_on_all_it_reads() -> None:
 
 def test_params_have_exactly_the_fields() -> None:
     tree = YAML(typ="safe").load(ROOT / "params.yaml")
-    assert list(tree) == ["seed", *CONFIGS]
+    assert list(tree) == ["seed", "processes", *CONFIGS]
     for section, kind in CONFIGS.items():
         assert list(tree[section]) == [field.name for field in dataclasses.fields(kind)]
 
