@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def number_of(one: Example) -> int:
     return int(np.asarray(one.image)[0, 0, 0]) // 10
 
 
-def check(found: dict[str, Example], numbers: range = range(COUNT), captions: int = 1) -> None:
+def check(
+    found: dict[str, Example], numbers: Sequence[int] = range(COUNT), captions: int = 1
+) -> None:
     """All are there, and each has the captions that were written of it."""
     assert sorted(map(number_of, found.values())) == list(numbers)
     for one in found.values():
@@ -913,3 +916,114 @@ def test_what_synthesize_writes_is_a_source_without_what_it_refused(whole: Path)
     refused = next((whole / "synthetic/refused").glob("*.parquet"))
     name = refused.relative_to(whole / "synthetic").as_posix()
     assert (name, "passed over: pairs that synthesize refused") in account.refused
+
+
+# ---------------------------------------------------------------- names as people write them
+
+
+def rows_of(name: str, text: str = "{}") -> list[str]:
+    return [name.format(i) + "," + text.format(f'"{said(i)}"') for i in range(COUNT)]
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ("image,caption", "{}"),
+        ("image_id,caption", "{}.jpg"),
+        ("image_id,caption", "{}"),
+        ("image,caption", "set/{}"),
+        ("image_url,caption", "http://host/a%20b/{}.jpg?size=1"),
+        ("url,caption", "https://host/SET/{}.JPG"),
+        ("image,caption", "s%65t/{}.jpg"),
+        ("Image Name,Caption Text", "{}.jpg"),
+        ("file,blip_caption", "{}.jpg"),
+        ("file,en_text", "{}.jpg"),
+        ("sep=,\nimage,caption", "{}.jpg"),
+        ("# of mine\n# by hand\nimage,caption", "{}.jpg"),
+    ],
+)
+@pytest.mark.parametrize("table", ["metadata.csv", "mine.csv"])
+def test_tables_as_people_write_them(tmp_path: Path, head: str, name: str, table: str) -> None:
+    images(tmp_path, "set/{}.jpg")
+    put(tmp_path / table, "\n".join([head, *rows_of(name)]))
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == []
+
+
+def test_an_ending_left_out_may_not_be_guessed(tmp_path: Path) -> None:
+    images(tmp_path, "set/{}.jpg")
+    put(tmp_path / "set/3.png", png(23))
+    put(tmp_path / "metadata.csv", "\n".join(["image,caption", *rows_of("{}")]))
+    account = Account()
+    assert 3 not in map(number_of, read(tmp_path, account).values())
+    assert ("metadata.csv line 5", "names '3', which is no picture under this folder") in (
+        account.refused
+    )
+
+
+def test_a_column_without_a_name_tells_nothing(tmp_path: Path) -> None:
+    """The index that pandas writes was taken for the split."""
+    images(tmp_path, "{}.jpg")
+    rows = [f'{i},{i}.jpg,"{said(i)}"' for i in range(COUNT)]
+    put(tmp_path / "metadata.csv", "\n".join([",image,caption", *rows]))
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == []
+
+
+def test_two_columns_that_may_be_captions_are_not_guessed_between(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    rows = [f'{i}.jpg,"{said(i)}",rot' for i in range(COUNT)]
+    put(tmp_path / "metadata.csv", "\n".join(["file,caption_en,caption_de", *rows]))
+    with pytest.raises(InputError, match=r"there are: file, caption_en, caption_de"):
+        read(tmp_path)
+    check(read(tmp_path, caption_column="caption_en"))
+
+
+def test_remarks_before_a_table_keep_the_numbers_of_its_lines(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    rows = rows_of("{}.jpg")
+    rows[2] = "no.jpg,x"
+    put(tmp_path / "metadata.csv", "\n".join(["# mine", "image,caption", *rows]))
+    account = Account()
+    check(read(tmp_path, account), [*range(2), *range(3, COUNT)])
+    assert account.refused[0][0] == "metadata.csv line 5"
+
+
+def test_empty_lines_of_json_lines_are_nothing(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    lines = [json.dumps({"file_name": f"{i}.jpg", "text": said(i)}) for i in range(COUNT)]
+    put(tmp_path / "metadata.jsonl", "\n\n".join(lines))
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == []
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_kohyas_list_names_images_without_their_endings(tmp_path: Path, absolute: bool) -> None:
+    images(tmp_path, "img/{}.jpg")
+    below = f"{tmp_path}/img/" if absolute else ""
+    told = {f"{below}{i}": {"caption": said(i), "tags": "x"} for i in range(COUNT)}
+    put(tmp_path / "meta_cap.json", told)
+    check(read(tmp_path))
+
+
+@pytest.mark.parametrize("names", [("Train Set", "Validation_Set", "test-images"),
+                                   ("training_data", "val images", "TESTSPLIT")])  # fmt: skip
+def test_folders_that_are_called_by_splits_at_length(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for i in range(COUNT):
+        put(tmp_path / names[i % 3] / f"{i}.jpg", png(i))
+        put(tmp_path / names[i % 3] / f"{i}.txt", said(i))
+    found = read(tmp_path)
+    check(found)
+    assert splits(found)["val"] == list(range(1, COUNT, 3))
+
+
+def test_a_refusal_names_what_was_passed_over(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    put(tmp_path / "captions.xlsx", b"PK")
+    with pytest.raises(InputError, match=r"no captions: .*there are: captions.xlsx$"):
+        read(tmp_path)

@@ -232,7 +232,8 @@ def _chosen_lists(
     }
     fits = sorted((name for name, peek in peeks.items() if peek.names_images), key=_rank)
     if not fits and wanted and not found.packs:
-        _refuse_lists(desk, peeks)
+        others = [name for name, _ in desk.account.refused]
+        _refuse_lists(desk, peeks, others)
     families = {str(PurePosixPath(name).parent): _family(name) for name in reversed(fits)}
     chosen = sorted(
         name for name in fits if _family(name) == families[str(PurePosixPath(name).parent)]
@@ -264,7 +265,7 @@ def _family(name: str) -> str:
     return re.sub(r"[a-z]+", starred, PurePosixPath(name).name.lower())
 
 
-def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek]) -> None:
+def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek], others: list[str]) -> None:
     """End here, with the files and columns that there are."""
     columns = desk.columns
     missing = (
@@ -272,7 +273,8 @@ def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek]) -> None:
         f"column of images that are here ({', '.join(columns.images)}) and one of captions "
         f"({', '.join(columns.captions)})"
     )
-    there = "; ".join(f"{path} ({peek})" for path, peek in list(peeks.items())[:8])
+    named = [f"{path} ({peek})" for path, peek in peeks.items()]
+    there = "; ".join([*named[:8], *others[:8]])
     raise InputError(f"{desk.root}: {missing}; there are: {there or 'images alone'}")
 
 

@@ -2,11 +2,11 @@
 `Flickr_8k.trainImages.txt` with a name a line, Karpathy's JSON next to another list of captions.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from pairsynth.sources import documents
-from pairsynth.sources.entries import Desk, Entry, stem_of
+from pairsynth.sources.entries import Desk, Entry
 from pairsynth.sources.metadata import FILE_KEYS, SPLIT_KEYS, Names, decode_text, first, split_of
 
 Told = dict[str, str]  # image -> split
@@ -22,8 +22,8 @@ def texts_of_names(desk: Desk, texts: Iterable[str], known: Names) -> dict[str, 
         split = documents.split_in_name(text)
         if split:
             names = _lines(desk, text)
-            find = _finder(known, str(PurePosixPath(text).parent))
-            images = [image for name in names if (image := find(name))]
+            below = str(PurePosixPath(text).parent)
+            images = [image for name in names if (image := known.find(name, below))]
             if images and 2 * len(images) >= len(names):
                 found[text] = dict.fromkeys(images, split)
     return found if len({split for told in found.values() for split in told.values()}) > 1 else {}
@@ -35,18 +35,6 @@ def _lines(desk: Desk, text: str) -> list[str]:
     except (OSError, ValueError):
         return []  # whoever reads it for its captions says why
     return [line.strip() for line in lines if line.strip()]
-
-
-def _finder(known: Names, below: str) -> Callable[[str], str | None]:
-    stems: dict[str, list[str]] = {}
-    for name in known.exact.values():
-        stems.setdefault(PurePosixPath(stem_of(name)).name, []).append(name)
-
-    def find(given: str) -> str | None:
-        alike = stems.get(given, [])
-        return known.find(given, below) or (alike[0] if len(alike) == 1 else None)
-
-    return find
 
 
 def of_document(desk: Desk, name: str, known: Names) -> Told:
