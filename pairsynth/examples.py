@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pairsynth.artifacts import SPLITS, check_source, made_from, read_shards, remake
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.images import center_crop, decode, to_tensor
 from pairsynth.memory import check_bytes
 
@@ -131,6 +131,15 @@ def read_embeddings(folder: Path, split: str, pictures: Pictures, encoder: str) 
     Raises:
         InputError: where they are of other pictures, captions or another encoder, or no vectors.
     """
+    try:
+        return _vectors_of(folder, split, pictures, encoder)
+    except (LookupError, AttributeError, TypeError, ValueError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)  # the names of columns have no checksum
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{folder}: {split} is damaged ({reason}); {remake(folder)}") from error
+
+
+def _vectors_of(folder: Path, split: str, pictures: Pictures, encoder: str) -> Embeddings:
     table = read_shards(folder, split)
     check_source(folder, made_from(table), encoder=encoder)
     if table["image_id"].to_pylist() != pictures.ids:
