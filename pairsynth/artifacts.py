@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pairsynth.errors import InputError, is_out_of_memory
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import encode
 from pairsynth.whole_files import maker, remake, write_whole
 
@@ -234,8 +234,7 @@ def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
             table = file.read(columns=columns)
             table.validate(full=True)  # a damaged header can make words of other bytes
     except (OSError, ValueError, pa.ArrowException) as error:  # also of Arrow's own messages
-        if is_out_of_memory(error):
-            raise
+        raise_if_out_of_memory(error)
         raise InputError(f"{path} is damaged ({error}); {remake(path.parent)}") from error
     return table
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pairsynth.artifacts import FORMAT, file_digest
-from pairsynth.errors import InputError, is_out_of_memory
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.whole_files import maker, remake, write_whole
 
 Made = TypeVar("Made")
@@ -51,8 +51,7 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
         found = (content["kind"], content["format"])
         options, state = dict(content["options"]), dict(content["state"])
     except Exception as error:  # torch raises many kinds, all of them meaning: not our file
-        if is_out_of_memory(error):
-            raise
+        raise_if_out_of_memory(error)
         raise InputError(
             f"{path} is damaged or not ours ({type(error).__name__}); {remake(path)}"
         ) from error
@@ -98,8 +97,7 @@ def rebuild(
         for name, network in networks(made).items():
             network.load_state_dict(state[name])
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        if is_out_of_memory(e):
-            raise
+        raise_if_out_of_memory(e)
         reason = f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
         raise InputError(
             f"{path} does not fit this version of pairsynth ({reason}); {remake(path)}"

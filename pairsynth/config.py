@@ -36,6 +36,7 @@ SECTIONS = {
     "synthesize": "pairsynth.latents:SynthesisConfig",
     "evaluate": "pairsynth.evaluation.context:EvaluationConfig",
 }
+SINGLE = ("seed", "precision", "processes")  # values of no section
 # Old names of parameters, by which older copies of params.yaml may still call them.
 RENAMED = {
     "generator_rate": "generator_lr",
@@ -49,6 +50,7 @@ ONLY_CHECKED: set[str] = set()
 
 NOTHING = "data/none"  # an empty file: DVC wants a path to watch where a parameter names none
 
+MOST_PROCESSES = 64
 MOST, LONGEST = 10**9, 1000  # of a whole number; letters of a word or a path
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = _shown.maxlong = 100
@@ -65,16 +67,18 @@ def check_all(path: Path) -> None:
 
     Raises:
         InputError: as `load` does, for the first section that is not in order, and for a section
-            that is not known.
+            that is not known; as `load_seed` and `load_processes` do.
     """
     before, tree = set(sys.modules), read(path)
     for section in tree:
-        if section not in ("seed", "precision", *SECTIONS):
+        if section not in (*SINGLE, *SECTIONS):
             raise InputError(
-                f"{path}: {_shown.repr(section)} is not a known section; known are seed, "
-                f"precision, {', '.join(SECTIONS)}"
+                f"{path}: {_shown.repr(section)} is not a known section; known are "
+                f"{', '.join((*SINGLE, *SECTIONS))}"
             )
+    load_seed(path)
     load_precision(path)
+    load_processes(path)
     for section, place in SECTIONS.items():
         module, name = place.split(":")
         load(getattr(importlib.import_module(module), name), section, path)
@@ -133,6 +137,17 @@ def load_precision(path: Path) -> Precision:
             f"{path}: precision is {_shown.repr(given)}; allowed are {', '.join(Precision)}"
         )
     return Precision(given)
+
+
+def load_processes(path: Path) -> int:
+    """Read the one `processes`, 1 to `MOST_PROCESSES`, of the YAML file at `path`."""
+    found = read(path).get("processes")
+    if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= MOST_PROCESSES:
+        raise InputError(
+            f"{path}: processes is {_shown.repr(found)}; give a whole number from 1 to "
+            f"{MOST_PROCESSES}"
+        )
+    return found
 
 
 def check(holds: bool, key: str, value: object, allowed: str) -> None:

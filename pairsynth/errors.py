@@ -36,6 +36,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
+def raise_if_out_of_memory(error: BaseException) -> None:
+    """Raise it again where memory is lacking: of what was read, that tells nothing."""
+    if is_out_of_memory(error):
+        raise error
+
+
 def without_password(text: str) -> str:
     """`text` with *** for the name and the password in each address (`https://me:word@host`)."""
     return re.sub(r"(\w:/{1,2})[^\s/?#]*@", r"\1***@", text)

@@ -21,7 +21,7 @@ from pairsynth.artifacts import (
     read_shards,
     shards,
 )
-from pairsynth.errors import InputError, is_out_of_memory
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import decode
 from pairsynth.images import center_crop, to_tensor
 from pairsynth.memory import check_bytes
@@ -94,8 +94,7 @@ def pixel_bytes(folder: Path, split: str) -> int:
                     one = to_tensor(decode(first["image"][0]["bytes"].as_py())).numel()
                 rows += file.metadata.num_rows
     except (InputError, OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
-        if is_out_of_memory(error):
-            raise
+        raise_if_out_of_memory(error)
         return 0
     return rows * one
 
@@ -180,6 +179,15 @@ def read_embeddings(folder: Path, split: str, pictures: Pictures, encoder: str) 
     Raises:
         InputError: where they are of other pictures, captions or another encoder, or no vectors.
     """
+    try:
+        return _vectors_of(folder, split, pictures, encoder)
+    except (LookupError, AttributeError, TypeError, ValueError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)  # the names of columns have no checksum
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{folder}: {split} is damaged ({reason}); {remake(folder)}") from error
+
+
+def _vectors_of(folder: Path, split: str, pictures: Pictures, encoder: str) -> Embeddings:
     table = read_shards(folder, split)
     check_source(folder, made_from(table), encoder=encoder)
     if table["image_id"].to_pylist() != pictures.ids:

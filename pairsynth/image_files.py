@@ -6,15 +6,18 @@ Here is no torch: what only reads, checks or writes files starts without it. Ten
 import functools
 import importlib
 import io
+import mmap
 import warnings
 from contextlib import suppress
 
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
-from pairsynth.pixel_depth import from_deep, is_deep
+from pairsynth.pixel_depth import from_deep, from_deep_colour, is_deep, is_deep_colour
 
 SIZES = (32, 64, 128)
 MAX_PIXELS = 64_000_000
+ROOM = 8 * MAX_PIXELS  # bytes, to read the largest and to convert it
 # What images are read from, whatever a file is called. Pillow reads more, among it PostScript,
 # for which it starts another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
@@ -24,6 +27,8 @@ PLUGIN_ENDINGS = {
     "AVIF": frozenset({".avif", ".avifs"}),
 }
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# What Pillow raises for a damaged file; the last where a decoder written in C ran out of memory.
+BROKEN = (OSError, SyntaxError, EOFError, OverflowError, MemoryError, SystemError)
 ORIENTATION = 0x0112
 MARGIN = 3 / 16
 
@@ -79,6 +84,7 @@ def decode(data: bytes) -> Image.Image:
     Raises:
         ValueError: with the reason, for data that is empty, broken, cut short or over
             `MAX_PIXELS` pixels.
+        MemoryError: where there is no room for it, which is not its fault.
     """
     if not data:
         raise ValueError("the file is empty")
@@ -90,6 +96,8 @@ def decode(data: bytes) -> Image.Image:
                 raise ValueError(
                     f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}"
                 )
+            if is_deep_colour(picture):
+                picture = from_deep_colour(picture, TiffImageFile(io.BytesIO(data)))
             picture.load()
             if is_deep(picture):
                 turn = picture.getexif().get(ORIENTATION, 1)
@@ -105,8 +113,22 @@ def decode(data: bytes) -> Image.Image:
         raise ValueError(f"too many pixels, more than {MAX_PIXELS:,}") from error
     except UnidentifiedImageError as error:  # whose own words name a place in memory
         raise ValueError(_unknown(data)) from error
-    except (OSError, SyntaxError, EOFError, OverflowError, MemoryError) as error:
-        raise ValueError(f"not a readable picture: {error}") from error
+    except BROKEN as error:
+        _need_room()
+        raise ValueError(
+            f"not a readable picture: {str(error) or 'it asks for too much'}"
+        ) from error
+
+
+def _need_room() -> None:
+    """Raise MemoryError where there is no room to read an image, whatever Pillow calls that.
+
+    Its readers tell of lacking memory in many words: a codec configuration error, a broken stream.
+    """
+    try:
+        mmap.mmap(-1, ROOM).close()  # asked for, and not touched
+    except OSError as error:
+        raise MemoryError(f"no {ROOM:,} bytes left to read an image") from error
 
 
 def fit(picture: Image.Image, size: int) -> Image.Image:

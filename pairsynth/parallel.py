@@ -8,6 +8,8 @@ its argument as it is.
 """
 
 import atexit
+import os
+import sys
 from typing import Any
 
 import torch
@@ -15,6 +17,18 @@ from torch import Tensor, distributed, nn
 
 from pairsynth.errors import InputError
 from pairsynth.seeds import digest
+
+
+def spread(module: str, processes: int) -> None:
+    """Run the command `module` anew by torchrun, as so many processes, unless it is one of them.
+
+    Nothing after it is done by this process. What can be wrong with the inputs is asked before.
+    """
+    if processes > 1 and not distributed.is_torchelastic_launched():
+        launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        words = [sys.executable, "-m", *launcher, "-m", module, *sys.argv[1:]]
+        sys.stdout.flush()
+        os.execv(sys.executable, words)
 
 
 def join(device: torch.device) -> torch.device:

@@ -2,13 +2,19 @@
 
 What the file says counts: PNG, PNM and JPEG 2000 say what white is, a TIFF may by its tags. Where a
 TIFF says nothing, white is the largest value of 8, 10, 12, 14 or 16 bits (24 or 32 for integers of
-32) that holds the largest pixel; of floats it is 1 where nothing is above, else 255.
+32) that holds the largest sample; of floats it is 1 where nothing is above, else 255. Opacity has a
+white of its own.
 """
 
-import numpy as np
-from PIL import Image, TiffImagePlugin
+import sys
+from typing import Any, TypeGuard
 
-BITS, PHOTOMETRIC, MAX, SAMPLE_FORMAT, EXACT_MAX = 258, 262, 281, 339, 341  # tags of a TIFF
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, TiffImagePlugin
+
+# Tags of a TIFF.
+BITS, PHOTOMETRIC, MAX, PLANAR, SAMPLE_FORMAT, EXACT_MAX = 258, 262, 281, 284, 339, 341
 DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 OVER = 0.1  # share of white by which resampled floats may leave their range, and are clipped
 
@@ -46,6 +52,73 @@ def from_deep(image: Image.Image) -> Image.Image:
     if 0 in _numbers(tags, PHOTOMETRIC):  # white is zero
         shades = 255 - shades
     return Image.fromarray(np.where(clear, 255, shades).astype(np.uint8))
+
+
+def is_deep_colour(image: Image.Image) -> TypeGuard[TiffImagePlugin.TiffImageFile]:
+    """Whether it is a TIFF with colours of 16 bits, of which Pillow would give the upper 8.
+
+    To be asked before its pixels are loaded.
+    """
+    bits = _numbers(_tags(image), BITS)
+    return image.mode in ("RGB", "RGBA") and max(bits, default=8) == 16
+
+
+def from_deep_colour(
+    image: TiffImagePlugin.TiffImageFile, again: TiffImagePlugin.TiffImageFile
+) -> Image.Image:
+    """A TIFF with colours of 16 bits as one of 8, "RGB" or "RGBA".
+
+    image, again: the same file, opened twice and not loaded. Pillow holds no such colours, but
+    gives the lower bytes where it is told that they come in the other order.
+
+    Raises:
+        ValueError: for compressed planes of less than 16 bits, whose lower bytes are out of reach.
+    """
+    tags, premultiplied = _tags(image), _arguments(image.tile[0])[0].startswith("RGBa")
+    out_of_reach = image.tile[0].codec_name == "libtiff" and 2 in _numbers(tags, PLANAR)
+    upper = _bytes_of(image, upper=True).astype(np.uint16)
+    if out_of_reach and upper.max() < 2**6:
+        raise ValueError("a TIFF of less than 16 bits in compressed planes; save it as PNG")
+    lower = upper if out_of_reach else _bytes_of(again, upper=False)
+    values = upper << np.uint16(8) | lower
+    shades = [_shades(image, tags, values[..., :3])]
+    if values.shape[2] == 4:
+        shades.append(_shades(image, tags, values[..., 3:]))
+    mode = ("RGBa" if premultiplied else "RGBA") if len(shades) == 2 else "RGB"
+    found = Image.frombytes(mode, image.size, np.concatenate(shades, 2).tobytes())
+    return found.convert("RGBA") if premultiplied else found
+
+
+def _bytes_of(image: TiffImagePlugin.TiffImageFile, *, upper: bool) -> NDArray[np.uint8]:
+    """The upper or the lower bytes (H, W, 3 or 4) of an image that is not loaded."""
+    if image.tile[0].codec_name == "libtiff":  # it has turned them to the machine's own order
+        swapped = sys.byteorder == "big"
+    else:
+        swapped = image.tag_v2.prefix == b"MM"
+    order = "LB"[swapped == upper]
+    given = [(one, *_arguments(one)) for one in image.tile]
+    image.tile = [
+        one._replace(args=(_raw_mode(name, order), *others)) for one, name, *others in given
+    ]
+    return np.asarray(image)
+
+
+def _arguments(tile: ImageFile._Tile) -> tuple[Any, ...]:
+    return tile.args if isinstance(tile.args, tuple) else (tile.args,)
+
+
+def _raw_mode(name: str, order: str) -> str:
+    """Pillow's word for 16 bits in this order of bytes; opacity is multiplied into nothing."""
+    return f"{name.partition(';')[0].replace('RGBa', 'RGBA')};16{order}"
+
+
+def _shades(
+    image: Image.Image, tags: dict[int, object], values: NDArray[np.uint16]
+) -> NDArray[np.uint8]:
+    """Of 16 bits, by a table: there may be 64 million pixels."""
+    white = _white(image, tags, float(values.max()))
+    table = np.clip(np.rint(np.arange(2**16) / white * 255), 0, 255).astype(np.uint8)
+    return table[values]
 
 
 def _white(image: Image.Image, tags: dict[int, object], largest: float) -> float:

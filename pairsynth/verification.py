@@ -18,7 +18,7 @@ from pairsynth.artifacts import SPLITS, file_digest, read_shard, read_shards
 from pairsynth.captioner import load_captioner
 from pairsynth.dataset import number_of, pair_shards, read_manifest, read_refused
 from pairsynth.encoders import JointEncoder, load_encoder
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.examples import Pictures, read_embeddings, read_pictures
 from pairsynth.gan import load_gan
 from pairsynth.whole_files import MAKERS, remake
@@ -64,6 +64,7 @@ def _examine(path: Path, check: Callable[[Path], str]) -> Finding:
     except InputError as error:
         return Finding(path, False, str(error))
     except Exception as error:  # readers raise many kinds, all of them meaning: not what we wrote
+        raise_if_out_of_memory(error)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return Finding(path, False, f"{path} cannot be read ({reason}); {remake(path)}")
 

@@ -33,6 +33,7 @@ def main(
     seed = config.load_seed(params)
 
     splits = {split: read_pictures(pictures, split) for split in SPLITS}
+    parallel.spread("stages.embed", config.load_processes(params))
     where = parallel.join(devices.choose(device, precision))
 
     seeds.fix(seed, "embed")

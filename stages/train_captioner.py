@@ -35,6 +35,7 @@ def main(
 
     train = read_pictures(pictures, "train")
     val = read_pictures(pictures, "val")
+    parallel.spread("stages.train_captioner", config.load_processes(params))
     where = parallel.join(devices.choose(device, precision))
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}

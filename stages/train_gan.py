@@ -50,6 +50,7 @@ def main(
     psi = read_embeddings(embeddings, "train", train, digest)
     val = read_pictures(pictures, "val")
     val_psi = read_embeddings(embeddings, "val", val, digest)
+    parallel.spread("stages.train_gan", config.load_processes(params))
     where = parallel.join(devices.choose(device, precision))
     inputs = [pictures, embeddings, encoder]
     numbers = devices.precision_name(where)

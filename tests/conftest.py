@@ -30,7 +30,7 @@ from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
-from tests.workspace import make_checkout, write_pictures, write_synthetic
+from tests.workspace import make_checkout, undone, write_pictures, write_synthetic
 
 CPU = torch.device("cpu")
 COLOURS = {
@@ -263,11 +263,9 @@ def plain_config(gan_config: GanConfig) -> GanConfig:
 @pytest.fixture
 def repeatable() -> Iterator[None]:
     """What `seeds.fix` does to this process, undone afterwards."""
-    filled = torch.utils.deterministic.fill_uninitialized_memory
-    seeds.fix(0, "tests")
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = filled
+    with undone():
+        seeds.fix(0, "tests")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from pairsynth.gan_training import GanConfig
 from pairsynth.latents import SynthesisConfig
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.report import page, results
-from pairsynth.sources.acquisition import DownloadConfig
+from pairsynth.sources.contract import DownloadConfig
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
@@ -255,7 +255,7 @@ def test_stages_that_multiply_in_it_are_given_the_precision(stage: str) -> None:
 
 def test_params_have_exactly_the_fields() -> None:
     tree = YAML(typ="safe").load(ROOT / "params.yaml")
-    assert list(tree) == ["seed", "precision", *CONFIGS]
+    assert list(tree) == ["seed", "precision", "processes", *CONFIGS]
     for section, kind in CONFIGS.items():
         assert list(tree[section]) == [field.name for field in dataclasses.fields(kind)]
 

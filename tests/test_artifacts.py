@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -669,3 +670,22 @@ def test_a_message_of_arrow_that_is_no_text_is_damage(
     monkeypatch.setattr(pq, "ParquetFile", told_in_bytes)
     with pytest.raises(InputError, match=r"train-00000-of-00001.parquet is damaged"):
         read_shards(tmp_path, "train")
+
+
+@pytest.mark.parametrize("name", [b"psi", b"source_digest", b"image_id", b"made_from"])
+def test_a_name_of_embeddings_that_is_damaged_is_told(
+    whole: Path, tmp_path: Path, name: bytes
+) -> None:
+    """Names of columns and what is told beside them have no checksum of their own."""
+    pictures = read_pictures(whole / "pictures", "train")
+    digest = file_digest(whole / "encoder.pt")
+    shutil.copytree(whole / "embeddings", tmp_path / "embeddings")
+    path = next((tmp_path / "embeddings").glob("train-*"))
+    data, wrong, refused = path.read_bytes(), name[:-1] + b"~", 0
+    for place in (found.start() for found in re.finditer(re.escape(name), data)):
+        path.write_bytes(data[:place] + wrong + data[place + len(name) :])
+        try:
+            read_embeddings(tmp_path / "embeddings", "train", pictures, digest)
+        except InputError as error:
+            refused += "embeddings" in str(error)
+    assert refused

@@ -1,6 +1,7 @@
 """BLEU against nltk, CIDEr-D and ROUGE-L against the COCO scores' values, the rest by hand."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -189,7 +190,7 @@ def test_meteor_takes_the_best_reference() -> None:
     assert meteor_stems(["a red flower"], [own]) == meteor_stems(["a red flower"], [own[1:]])
 
 
-SCORES = {
+SCORES: dict[str, Callable[[list[str], list[list[str]]], object]] = {
     "bleu": bleu,
     "rouge_l": rouge_l,
     "meteor": meteor_stems,

@@ -245,7 +245,7 @@ def test_an_untrained_captioner_still_writes_captions(
 def test_a_joining_word_never_joins_a_word_to_itself(joined: str) -> None:
     """A model that would say nothing but "thin and thin and thin"."""
     model = untrained(0, ["thin and long, or wide"])
-    for word, pull in ((joined, 50), ("thin", 40), (END, -50)):
+    for word, pull in ((joined, 50), ("thin", 40), ("<end>", -50)):
         model.out.bias[model.vocabulary.numbers.get(word, END)] += pull
     draws = torch.rand(3, MAX_WORDS, generator=torch.Generator().manual_seed(0))
     for caption in (

@@ -30,7 +30,13 @@ def shown(axis: Axes) -> list[Text]:
         slack = 1e-6 * (high - low)
         ticks = side.get_major_ticks()
         labels += [t.label1 for t in ticks if low - slack <= t.get_loc() <= high + slack]
-    texts = [axis.xaxis.label, axis.yaxis.label, axis.title, axis._left_title, *axis.texts]
+    texts = [
+        axis.xaxis.label,
+        axis.yaxis.label,
+        axis.title,
+        axis._left_title,  # type: ignore[attr-defined]
+        *axis.texts,
+    ]
     legend = axis.get_legend()
     texts += legend.get_texts() if legend else []
     return [text for text in (*texts, *labels) if text.get_text().strip() and text.get_visible()]

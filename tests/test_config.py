@@ -55,7 +55,7 @@ def is_a(section: str, key: str, kind: type) -> bool:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_each_section_has_the_fields_of_its_dataclass(section: str) -> None:
     assert list(TREE[section]) == [field.name for field in fields(SECTIONS[section])]
-    options = config.load(SECTIONS[section], section, REPOSITORY / "params.yaml")
+    options: Any = config.load(SECTIONS[section], section, REPOSITORY / "params.yaml")
     for field in fields(options):
         value = getattr(options, field.name)
         assert type(value) is get_type_hints(SECTIONS[section])[field.name]
@@ -225,7 +225,7 @@ def test_the_sections_are_those_of_the_stages() -> None:
 def test_an_unknown_section_is_refused_with_the_known_ones(tmp_path: Path, name: Any) -> None:
     path = write(tmp_path, {**TREE, name: {"epochs": 3}})
     with pytest.raises(
-        InputError, match="is not a known section; known are seed, precision, download"
+        InputError, match="is not a known section; known are seed, precision, processes, download"
     ) as told:
         config.check_all(path)
     assert len(str(told.value)) < 500
@@ -254,7 +254,9 @@ def test_whole_numbers_are_read_as_float_where_one_is_wanted(
     number = 0 if key in ("beta1", "ema_decay", "translation", "cooldown", "margin") else 1
     if key == "held_out":
         return
-    options = config.load(SECTIONS[section], section, changed(tmp_path, section, **{key: number}))
+    options: Any = config.load(
+        SECTIONS[section], section, changed(tmp_path, section, **{key: number})
+    )
     value = getattr(options, key)
     assert (type(value), value) == (float, float(number))
 
@@ -371,6 +373,14 @@ def test_a_seed_that_the_datasets_column_cannot_hold_is_refused(tmp_path: Path) 
     assert config.load_seed(write(tmp_path, {**TREE, "seed": 2**63 - 1})) == 2**63 - 1
     with pytest.raises(InputError, match="seed is"):
         config.load_seed(write(tmp_path, {**TREE, "seed": 2**63}))
+
+
+@pytest.mark.parametrize("processes", [0, -1, 65, 1.5, "2; ls", None, True, [1]])
+def test_a_number_of_processes_that_is_none_is_refused(tmp_path: Path, processes: Any) -> None:
+    path = write(tmp_path, {**TREE, "processes": processes})
+    with pytest.raises(InputError, match=r"params.yaml: processes is .*; give a whole number from"):
+        config.check_all(path)
+    assert config.load_processes(write(tmp_path, {**TREE, "processes": 64})) == 64
 
 
 def test_a_missing_seed_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 import typer
@@ -149,12 +150,12 @@ def test_track_passes_all_on_and_is_silent_where_there_is_no_terminal(
 def test_track_takes_no_item_before_it_is_asked_for() -> None:
     taken = []
 
-    def items() -> object:
+    def items() -> Iterator[int]:
         for i in range(3):
             taken.append(i)
             yield i
 
-    tracked = console.track(items(), 3, "numbers")  # type: ignore[arg-type]
+    tracked = console.track(items(), 3, "numbers")
     assert taken == []
     assert next(tracked) == 0
     assert taken == [0]

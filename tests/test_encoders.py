@@ -1,6 +1,7 @@
 """psi and the joint vector: their loss against NumPy, their towers by their promises."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,6 +171,7 @@ def test_another_kind_of_encoder_is_refused(tmp_path: Path, encoder: JointEncode
 
 
 def test_rebuilding_keeps_the_options(encoder: JointEncoder) -> None:
-    again = untrained(**encoder.options)
+    options: dict[str, Any] = encoder.options
+    again = untrained(**options)
     assert again.options == encoder.options
     assert again.vocabulary.digest == encoder.vocabulary.digest

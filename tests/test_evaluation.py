@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -61,7 +62,7 @@ def test_bleu_of_the_captioner_is_that_of_its_captions(
     written = [normalize(caption) for caption in scene.mappings.describe(phi)]
     own = [[normalize(c) for c in scene.test.captions[row]] for row in rows]
     most = max(map(len, own))
-    streams = [[o[i] if i < len(o) else None for o in own] for i in range(most)]
+    streams: Any = [[o[i] if i < len(o) else None for o in own] for i in range(most)]
     wanted = corpus_bleu(written, streams, tokenize="none", smooth_method="none")
     assert found["captions_captioner_bleu_4_all_references"].value == pytest.approx(wanted.score)
     assert found["captions_captioner_bleu_4_all_references"].count == 12

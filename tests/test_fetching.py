@@ -1,5 +1,6 @@
 """Downloads that go wrong in every way."""
 
+import contextlib
 import hashlib
 import random
 import resource
@@ -19,6 +20,17 @@ from pairsynth.sources.fetching import Missing, checksum, fetch, read_checksums
 
 BODY = random.Random(0).randbytes(100_000)
 GOOD = checksum("sha256", hashlib.sha256(BODY).hexdigest())
+
+
+# Answers that come a byte at a time, and do not end.
+HEADS = {
+    "status": b"HTTP/1.1 200 " + b"O" * 200,
+    "one header": b"HTTP/1.1 200 OK\r\nContent-Type: " + b"x" * 200,
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 40,
+    "preliminary": b"HTTP/1.1 100 Continue\r\n\r\n" * 20,
+    "redirect": b"HTTP/1.1 302 Found\r\nLocation: http://" + b"x" * 200,
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 200,
+}
 
 
 class Server(ThreadingHTTPServer):
@@ -58,6 +70,12 @@ class Handler(BaseHTTPRequestHandler):
             for byte in server.body[:40]:
                 self.wfile.write(bytes([byte]))
                 time.sleep(0.02)
+            return None
+        if fault in HEADS:
+            with contextlib.suppress(OSError):
+                for byte in HEADS[fault]:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.02)
             return None
         if fault == "loop":
             return self.answer(302, b"", Location=server.url)
@@ -214,6 +232,28 @@ def test_a_download_has_a_least_rate(
     with pytest.raises(InputError, match=r"too slow, \d+ bytes .*goes on where it stopped"):
         fetch(server.url, tmp_path / "file.bin", GOOD)
     assert (tmp_path / "file.bin.part").stat().st_size > 0
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_an_answer_whose_head_comes_a_byte_at_a_time_is_ended(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str
+) -> None:
+    """Silence ends by a timeout; a byte before each timeout would go on for days."""
+    monkeypatch.setattr(fetching, "MINUTE", 0.4)
+    server.fault = head
+    with pytest.raises(InputError, match=r"too slow, [0-9]+ bytes in .*; check the network and"):
+        fetch(server.url, tmp_path / "f", GOOD)
+    assert len(server.asked) == 1
+
+
+def test_the_head_of_an_answer_has_a_minute_whatever_its_rate(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "MINUTE", 0.4)
+    monkeypatch.setattr(fetching, "LEAST", 2)
+    server.fault = "one header"
+    with pytest.raises(InputError, match="too slow"):
+        fetch(server.url, tmp_path / "f", GOOD)
 
 
 @pytest.mark.parametrize("address", ["http://me:s3cret@127.0.0.1:1/x", "ftp://me:s3cret@x/y"])

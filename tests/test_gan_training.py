@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,7 +238,7 @@ def test_the_average_forgets_the_untrained_generator(share: float) -> None:
         ema.update(layer)
         kept = min(share, step / (step + 9))
         expected = kept * expected + (1 - kept) * float(step > 0)
-        assert ema.module.weight.item() == pytest.approx(expected, abs=1e-6)
+        assert ema.module.get_parameter("weight").item() == pytest.approx(expected, abs=1e-6)
     assert expected > 0.999
 
 
@@ -331,7 +332,7 @@ def test_compiled_networks_learn_the_same(
 ) -> None:
     compiled = []
 
-    def traced(forward: Callable[..., Tensor], **options: object) -> Callable[..., Tensor]:
+    def traced(forward: Callable[..., Tensor], **options: Any) -> Callable[..., Tensor]:
         compiled.append(forward)
         return compile_(forward, backend="aot_eager", **options)  # needs no C++ compiler
 

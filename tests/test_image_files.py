@@ -1,12 +1,16 @@
 """The one way in and out of image files, the one resize."""
 
 import io
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, PngImagePlugin, features
 
 from pairsynth import image_files
 from pairsynth.image_files import SIZES, decode, encode, fit, network_size, stored_size
@@ -242,3 +246,64 @@ def test_postscript_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", sorted({*image_files.formats()} - {"HEIF"}))
 def test_every_stated_format_is_read(kind: str) -> None:
     assert decode(file(Image.new("RGB", (16, 16), "red"), kind)).size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        MemoryError(),
+        OSError("codec configuration error when reading image file"),
+        OSError("broken data stream when reading image file"),
+    ],
+)
+def test_lacking_memory_is_no_fault_of_the_image(
+    said: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Pillow says then is taken for the image's fault only where there is memory."""
+
+    def fails(image: Image.Image) -> None:
+        raise said
+
+    data = file(Image.fromarray(NOISE), "PNG")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fails)
+    with pytest.raises(ValueError, match=r"not a readable picture: .*(too much|reading)"):
+        decode(data)
+    monkeypatch.setattr(image_files, "ROOM", 2**62)
+    with pytest.raises(MemoryError, match="bytes left to read an image"):
+        decode(data)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux tells it")
+
+
+@needs_proc
+def test_an_image_is_read_or_memory_is_named_whatever_room_there_is(tmp_path: Path) -> None:
+    """Never refused, which would leave it out of a data set in silence."""
+    program = """
+import resource, sys
+from pathlib import Path
+from pairsynth.image_files import decode
+told = {path.name: path.read_bytes() for path in Path(sys.argv[1]).iterdir()}
+for data in told.values():
+    decode(data)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+for room in range(0, 40_000_000, 8_000_000):
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, resource.RLIM_INFINITY))
+    for name, data in told.items():
+        try:
+            decode(data)
+        except MemoryError:
+            print(name)
+"""
+    kinds = ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "JPEG2000", "PPM"]
+    pixels = np.random.default_rng(1).integers(0, 256, (800, 1000, 3), dtype=np.uint8)
+    for kind in kinds:
+        how = {"compression": "tiff_lzw"} if kind == "TIFF" else {}
+        (tmp_path / kind).write_bytes(file(Image.fromarray(pixels), kind, **how))
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},  # what is freed is given back
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert set(done.stdout.split()) == set(kinds)

@@ -10,6 +10,7 @@ from pairsynth import seeds
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.judges import Judge
 from pairsynth.examples import Pictures
+from tests.workspace import undone
 
 CPU = torch.device("cpu")
 
@@ -22,13 +23,11 @@ def told(pictures: Pictures) -> Pictures:
 
 @pytest.fixture(scope="module")
 def judge(told: Pictures) -> Iterator[Judge]:
-    filled = torch.utils.deterministic.fill_uninitialized_memory
-    seeds.fix(0, "judge")
-    model = judges.build(told, 32)
-    assert len(list(judges.train(model, told, 40, 0, CPU, batch=12))) == 40
-    yield model
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = filled
+    with undone():
+        seeds.fix(0, "judge")
+        model = judges.build(told, 32)
+        assert len(list(judges.train(model, told, 40, 0, CPU, batch=12))) == 40
+        yield model
 
 
 def test_it_reads_the_attributes_of_pictures_it_never_saw(judge: Judge, val: Pictures) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def images(root: Path, pattern: str, numbers: range = range(COUNT)) -> None:
 
 def read(root: Path, account: Account | None = None, **how: Any) -> dict[str, Example]:
     options = DownloadConfig(
-        **{  # type: ignore[arg-type]
+        **{
             **{"source": "folder", "image_size": 32, "split": "image", "broken": "skip"},
             **{"garden_species": 6, "garden_pictures": 1, "mirror": "", "folder": str(root)},
             **how,
@@ -68,7 +69,9 @@ def number_of(one: Example) -> int:
     return int(np.asarray(one.image)[0, 0, 0]) // 10
 
 
-def check(found: dict[str, Example], numbers: range = range(COUNT), captions: int = 1) -> None:
+def check(
+    found: dict[str, Example], numbers: Sequence[int] = range(COUNT), captions: int = 1
+) -> None:
     """All are there, and each has the captions that were written of it."""
     assert sorted(map(number_of, found.values())) == list(numbers)
     for one in found.values():
@@ -249,6 +252,106 @@ def test_flickr8k_of_kaggle(tmp_path: Path) -> None:
     assert {why for _, why in account.refused} == {
         f"a second time the same caption of Images/{i}_ab.jpg" for i in range(COUNT)
     }
+
+
+SPLIT = {"train": range(12), "dev": range(12, 18), "test": range(18, 23)}
+
+
+def flickr_lines() -> str:
+    return "".join(f"{i}.jpg#{j}\t{said(i, j)}\n" for i in range(COUNT) for j in range(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Flickr_8k.{}Images.txt", "{}.jpg"),
+        ("{}.txt", "{}"),
+        ("lists/{}_list.txt", "../Images/{}.jpg"),
+        ("Flickr8k_{}.txt", "Images\\{}.JPG"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["token", "csv", "texts"])
+def test_official_lists_of_splits_are_honoured(
+    tmp_path: Path, name: str, line: str, layout: str
+) -> None:
+    images(tmp_path, "Images/{}.jpg")
+    if layout == "token":
+        put(tmp_path / "Flickr8k.token.txt", flickr_lines())
+    elif layout == "csv":
+        rows = [f'{i}.jpg,"{said(i, j)}"' for i in range(COUNT) for j in range(2)]
+        put(tmp_path / "captions.txt", "\n".join(["image,caption", *rows]))
+    else:
+        for i in range(COUNT):
+            put(tmp_path / f"Images/{i}.txt", f"{said(i, 0)}\n{said(i, 1)}\n")
+    for split, numbers in SPLIT.items():
+        text = "".join(line.format(i) + "\r\n" for i in numbers)
+        put(tmp_path / name.format(split), text)
+    account = Account()
+    found = read(tmp_path, account)
+    check(found, range(23), captions=2)
+    wanted = {"val" if split == "dev" else split: list(numbers) for split, numbers in SPLIT.items()}
+    assert splits(found) == wanted
+    lists = ", ".join(sorted(name.format(split) for split in SPLIT))
+    assert account.said[0].endswith(f"splits of {lists}")
+    assert account.refused == [
+        ("Images/23.jpg", f"passed over: in none of the lists of splits ({lists})")
+    ]
+
+
+def test_an_image_in_two_lists_of_splits_is_refused(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    put(tmp_path / "Flickr8k.token.txt", flickr_lines())
+    for split, numbers in (("train", range(18)), ("test", range(17, 24))):
+        put(tmp_path / f"{split}.txt", "".join(f"{i}.jpg\n" for i in numbers))
+    account = Account()
+    assert 17 not in map(number_of, read(tmp_path, account).values())
+    assert ("17.jpg", "has more than one split: 'test', 'train'") in account.refused
+
+
+@pytest.mark.parametrize("beside", ["captions.txt", "Flickr8k.token.txt"])
+def test_karpathys_splits_are_honoured_beside_other_captions(tmp_path: Path, beside: str) -> None:
+    images(tmp_path, "Images/{}.jpg")
+    rows = [f'{i}.jpg,"{said(i, j)}"' for i in range(COUNT) for j in range(2)]
+    table = "\n".join(["image,caption", *rows])
+    put(tmp_path / beside, table if beside == "captions.txt" else flickr_lines())
+    known = [
+        {"filename": f"{i}.jpg", "split": split, "sentences": [{"raw": "another"}]}
+        for split, numbers in {"restval": range(9), "train": range(9, 12), "val": range(12, 18),
+                               "test": range(18, 23)}.items()
+        for i in numbers
+    ]  # fmt: skip
+    put(tmp_path / "dataset_flickr8k.json", {"images": known, "dataset": "flickr8k"})
+    account = Account()
+    found = read(tmp_path, account)
+    if beside == "captions.txt":
+        check(found, range(23), captions=2)
+        assert account.said[0].endswith("splits of dataset_flickr8k.json")
+    told = splits(found)
+    assert (told["val"], told["test"]) == (list(range(12, 18)), list(range(18, 23)))
+
+
+def test_splits_of_the_rows_go_before_lists(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    told = ["train", "val", "test", "train"]
+    rows = [f'{i}.jpg,"{said(i)}",{told[i % 4]}' for i in range(COUNT)]
+    put(tmp_path / "metadata.csv", "\n".join(["file_name,caption,split", *rows]))
+    for split, numbers in SPLIT.items():
+        put(tmp_path / f"{split}.txt", "".join(f"{i}.jpg\n" for i in numbers))
+    account = Account()
+    found = read(tmp_path, account)
+    check(found)
+    assert splits(found)["val"] == list(range(1, COUNT, 4))
+    assert ("dev.txt", "passed over: the captions' own rows tell the splits") in account.refused
+
+
+def test_texts_that_only_look_like_lists_of_splits_are_none(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    put(tmp_path / "Flickr8k.token.txt", flickr_lines())
+    put(tmp_path / "train.txt", "how it was trained\n")
+    put(tmp_path / "test.txt", b"\xff\xfe")
+    account = Account()
+    check(read(tmp_path, account), captions=2)
+    assert "splits drawn by image" in account.said[0]
 
 
 @pytest.mark.parametrize("name", ["Flickr8k.token.txt", "results_20130124.token"])
@@ -475,6 +578,7 @@ def tar(path: Path, *members: tuple[str, bytes | str | tarfile.TarInfo]) -> Path
 
 def sample(i: int, kind: str = "txt") -> list[tuple[str, bytes | str]]:
     told = json.dumps({"caption": said(i), "url": "http://x", "key": f"{i:04}"})
+    texts: dict[str, list[tuple[str, bytes | str]]]
     texts = {"txt": [("txt", said(i))], "json": [("json", told)]}
     texts["both"] = [*texts["txt"], ("json", told.replace("flower", "weed"))]
     return [(f"{i:04}.{end}", data) for end, data in [("jpg", png(i)), *texts[kind]]]
@@ -530,10 +634,12 @@ def test_img2dataset_files(tmp_path: Path, kind: str) -> None:
 
 
 def test_classes_and_splits_inside_a_tar(tmp_path: Path) -> None:
-    members = []
+    members: list[tuple[str, bytes | str]] = []
     for i in range(COUNT):
         place = f"./{('train', 'val', 'test')[i % 3]}/{('rose', 'tulip')[i % 2]}"
-        members += [(f"{place}/{i}.png", png(i)), (f"{place}/{i}.cls", str(i % 5))][: 1 + (i < 6)]
+        members.append((f"{place}/{i}.png", png(i)))
+        if i < 6:
+            members.append((f"{place}/{i}.cls", str(i % 5)))
         members.append((f"{place}/{i}.txt", said(i)))
     tar(tmp_path / "all.tar", *members)
     found = read(tmp_path)
@@ -625,7 +731,7 @@ def test_images_beside_tars_count_where_they_have_captions(tmp_path: Path) -> No
 
 
 def test_members_that_the_user_names(tmp_path: Path) -> None:
-    members = []
+    members: list[tuple[str, bytes | str]] = []
     for i in range(COUNT):
         told = json.dumps({"caption": "no", "alt": said(i)})
         members += [(f"{i}.png", png(0)), (f"{i}.seg.png", png(i)), (f"{i}.json", told)]
@@ -729,11 +835,12 @@ def test_binary_columns_and_those_that_the_user_names(tmp_path: Path) -> None:
 
 
 def test_one_bad_cell_costs_one_row(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]]
     rows = [{"image": {"bytes": png(i), "path": None}, "text": said(i)} for i in range(COUNT)]
     rows[3]["image"] = {"bytes": b"<html>", "path": None}
     rows[4]["image"] = {"bytes": None, "path": "x/4.png"}
     rows[5]["image"] = None
-    rows[6]["text"] = None  # type: ignore[assignment]
+    rows[6]["text"] = None
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0.parquet")
     account = Account()
     found = read(tmp_path, account)
@@ -809,3 +916,114 @@ def test_what_synthesize_writes_is_a_source_without_what_it_refused(whole: Path)
     refused = next((whole / "synthetic/refused").glob("*.parquet"))
     name = refused.relative_to(whole / "synthetic").as_posix()
     assert (name, "passed over: pairs that synthesize refused") in account.refused
+
+
+# ---------------------------------------------------------------- names as people write them
+
+
+def rows_of(name: str, text: str = "{}") -> list[str]:
+    return [name.format(i) + "," + text.format(f'"{said(i)}"') for i in range(COUNT)]
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ("image,caption", "{}"),
+        ("image_id,caption", "{}.jpg"),
+        ("image_id,caption", "{}"),
+        ("image,caption", "set/{}"),
+        ("image_url,caption", "http://host/a%20b/{}.jpg?size=1"),
+        ("url,caption", "https://host/SET/{}.JPG"),
+        ("image,caption", "s%65t/{}.jpg"),
+        ("Image Name,Caption Text", "{}.jpg"),
+        ("file,blip_caption", "{}.jpg"),
+        ("file,en_text", "{}.jpg"),
+        ("sep=,\nimage,caption", "{}.jpg"),
+        ("# of mine\n# by hand\nimage,caption", "{}.jpg"),
+    ],
+)
+@pytest.mark.parametrize("table", ["metadata.csv", "mine.csv"])
+def test_tables_as_people_write_them(tmp_path: Path, head: str, name: str, table: str) -> None:
+    images(tmp_path, "set/{}.jpg")
+    put(tmp_path / table, "\n".join([head, *rows_of(name)]))
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == []
+
+
+def test_an_ending_left_out_may_not_be_guessed(tmp_path: Path) -> None:
+    images(tmp_path, "set/{}.jpg")
+    put(tmp_path / "set/3.png", png(23))
+    put(tmp_path / "metadata.csv", "\n".join(["image,caption", *rows_of("{}")]))
+    account = Account()
+    assert 3 not in map(number_of, read(tmp_path, account).values())
+    assert ("metadata.csv line 5", "names '3', which is no picture under this folder") in (
+        account.refused
+    )
+
+
+def test_a_column_without_a_name_tells_nothing(tmp_path: Path) -> None:
+    """The index that pandas writes was taken for the split."""
+    images(tmp_path, "{}.jpg")
+    rows = [f'{i},{i}.jpg,"{said(i)}"' for i in range(COUNT)]
+    put(tmp_path / "metadata.csv", "\n".join([",image,caption", *rows]))
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == []
+
+
+def test_two_columns_that_may_be_captions_are_not_guessed_between(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    rows = [f'{i}.jpg,"{said(i)}",rot' for i in range(COUNT)]
+    put(tmp_path / "metadata.csv", "\n".join(["file,caption_en,caption_de", *rows]))
+    with pytest.raises(InputError, match=r"there are: file, caption_en, caption_de"):
+        read(tmp_path)
+    check(read(tmp_path, caption_column="caption_en"))
+
+
+def test_remarks_before_a_table_keep_the_numbers_of_its_lines(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    rows = rows_of("{}.jpg")
+    rows[2] = "no.jpg,x"
+    put(tmp_path / "metadata.csv", "\n".join(["# mine", "image,caption", *rows]))
+    account = Account()
+    check(read(tmp_path, account), [*range(2), *range(3, COUNT)])
+    assert account.refused[0][0] == "metadata.csv line 5"
+
+
+def test_empty_lines_of_json_lines_are_nothing(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    lines = [json.dumps({"file_name": f"{i}.jpg", "text": said(i)}) for i in range(COUNT)]
+    put(tmp_path / "metadata.jsonl", "\n\n".join(lines))
+    account = Account()
+    check(read(tmp_path, account))
+    assert account.refused == []
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_kohyas_list_names_images_without_their_endings(tmp_path: Path, absolute: bool) -> None:
+    images(tmp_path, "img/{}.jpg")
+    below = f"{tmp_path}/img/" if absolute else ""
+    told = {f"{below}{i}": {"caption": said(i), "tags": "x"} for i in range(COUNT)}
+    put(tmp_path / "meta_cap.json", told)
+    check(read(tmp_path))
+
+
+@pytest.mark.parametrize("names", [("Train Set", "Validation_Set", "test-images"),
+                                   ("training_data", "val images", "TESTSPLIT")])  # fmt: skip
+def test_folders_that_are_called_by_splits_at_length(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for i in range(COUNT):
+        put(tmp_path / names[i % 3] / f"{i}.jpg", png(i))
+        put(tmp_path / names[i % 3] / f"{i}.txt", said(i))
+    found = read(tmp_path)
+    check(found)
+    assert splits(found)["val"] == list(range(1, COUNT, 3))
+
+
+def test_a_refusal_names_what_was_passed_over(tmp_path: Path) -> None:
+    images(tmp_path, "{}.jpg")
+    put(tmp_path / "captions.xlsx", b"PK")
+    with pytest.raises(InputError, match=r"no captions: .*there are: captions.xlsx$"):
+        read(tmp_path)

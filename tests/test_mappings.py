@@ -78,10 +78,13 @@ def test_between_ends_at_its_ends_and_stays_on_the_sphere() -> None:
 SOURCE = {"pictures": "digest of pictures"}
 
 
+Three = tuple[Path, Path, Path]
+
+
 @pytest.fixture
-def saved(tmp_path: Path, encoder: JointEncoder, captioner: Captioner) -> list[Path]:
+def saved(tmp_path: Path, encoder: JointEncoder, captioner: Captioner) -> Three:
     """Three checkpoints that belong together."""
-    paths = [tmp_path / name for name in ("encoder.pt", "gan.pt", "captioner.pt")]
+    paths = tmp_path / "encoder.pt", tmp_path / "gan.pt", tmp_path / "captioner.pt"
     JointEncoder("word-gru", encoder.vocabulary, 32, 8, 8, 4, made_from=SOURCE).save(paths[0])
     gan = Gan.build("hinge", 32, 8, 6, 4, 4, {**SOURCE, "encoder": file_digest(paths[0])})
     gan.save(paths[1])
@@ -92,13 +95,13 @@ def saved(tmp_path: Path, encoder: JointEncoder, captioner: Captioner) -> list[P
     return paths
 
 
-def test_three_checkpoints_that_belong_together_are_loaded(saved: list[Path]) -> None:
+def test_three_checkpoints_that_belong_together_are_loaded(saved: Three) -> None:
     mappings = load_mappings(*saved, CPU)
     assert mappings.gan.size == 32
     assert mappings.describe(mappings.phi(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)))
 
 
-def test_a_gan_of_another_encoder_is_refused(saved: list[Path], encoder: JointEncoder) -> None:
+def test_a_gan_of_another_encoder_is_refused(saved: Three, encoder: JointEncoder) -> None:
     torch.manual_seed(99)
     other = JointEncoder("word-gru", encoder.vocabulary, 32, 8, 8, 4, made_from=SOURCE)
     other.save(saved[0])
@@ -106,14 +109,14 @@ def test_a_gan_of_another_encoder_is_refused(saved: list[Path], encoder: JointEn
         load_mappings(*saved, CPU)
 
 
-def test_a_captioner_of_another_gan_is_refused(saved: list[Path]) -> None:
+def test_a_captioner_of_another_gan_is_refused(saved: Three) -> None:
     source = {**SOURCE, "encoder": file_digest(saved[0])}
     Gan.build("hinge", 32, 8, 6, 4, 4, source).save(saved[1])
     with pytest.raises(InputError, match=r"captioner.pt was made from another gan; .* train_capt"):
         load_mappings(*saved, CPU)
 
 
-def test_networks_of_other_pictures_are_refused(saved: list[Path]) -> None:
+def test_networks_of_other_pictures_are_refused(saved: Three) -> None:
     assert load_mappings(*saved, CPU, SOURCE["pictures"]).digests["gan"] == file_digest(saved[1])
     with pytest.raises(InputError, match=r"encoder.pt was made from another pictures; .* embed"):
         load_mappings(*saved, CPU, "of others")
@@ -123,7 +126,7 @@ def test_networks_of_other_pictures_are_refused(saved: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("name", ["encoder.pt", "gan.pt", "captioner.pt"])
-def test_a_missing_checkpoint_is_named(saved: list[Path], name: str) -> None:
+def test_a_missing_checkpoint_is_named(saved: Three, name: str) -> None:
     saved[0].with_name(name).unlink()
     with pytest.raises(InputError, match=rf"{name} is missing"):
         load_mappings(*saved, CPU)

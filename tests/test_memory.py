@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_an_encoder_too_large_is_refused(
     ],
 )
 def test_a_gan_too_large_is_refused(
-    changes: dict[str, int],
+    changes: dict[str, Any],
     told: str,
     gan_config: GanConfig,
     pictures: Pictures,
@@ -214,6 +215,8 @@ STAGES: dict[str, str] = {
     "train_captioner": "pictures gan.pt",
     "fit_gmm": "pictures embeddings gan.pt",
     "synthesize": "pictures embeddings encoder.pt gan.pt captioner.pt gmm.npz",
+    "evaluate": "pictures embeddings encoder.pt gan.pt captioner.pt synthetic",
+    "report": ". metrics",
 }
 OUTPUTS = {
     "download": 2,
@@ -222,6 +225,8 @@ OUTPUTS = {
     "train_captioner": 3,
     "fit_gmm": 3,
     "synthesize": 2,
+    "evaluate": 7,
+    "report": 2,
 }
 
 

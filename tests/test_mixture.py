@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -252,7 +253,7 @@ def test_mixtures_fitted_to_something_else_are_refused(
     tmp_path: Path, mixtures: dict[str, Mixture]
 ) -> None:
     mixture.save(tmp_path / "gmm.npz", mixtures, SOURCE)
-    assert mixture.load(tmp_path / "gmm.npz", **SOURCE).keys() == mixtures.keys()
+    assert mixture.load(tmp_path / "gmm.npz", gan=SOURCE["gan"]).keys() == mixtures.keys()
     with pytest.raises(InputError, match=r"gmm.npz was made from another gan; remake it"):
         mixture.load(tmp_path / "gmm.npz", gan="another")
 
@@ -282,7 +283,8 @@ def test_a_packed_file_is_not_unpacked(
     tmp_path: Path, mixtures: dict[str, Mixture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of a megabyte would become one of a gigabyte."""
-    np.savez_compressed(tmp_path / "gmm.npz", **{"psi.mean": np.zeros(1000)})
+    parts: dict[str, Any] = {"psi.mean": np.zeros(1000)}
+    np.savez_compressed(tmp_path / "gmm.npz", **parts)
     monkeypatch.setattr(np, "load", None)
     with pytest.raises(InputError, match=r"gmm.npz is damaged or not ours \(ValueError\)"):
         mixture.load(tmp_path / "gmm.npz")

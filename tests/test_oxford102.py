@@ -52,7 +52,7 @@ def archive(path: Path, members: dict[str, bytes]) -> None:
 def matlab(path: Path, values: dict[str, Any]) -> None:
     """A MATLAB file; scipy writes the time of day into its first 116 bytes, which are free text."""
     buffer = io.BytesIO()
-    scipy.io.savemat(buffer, values)
+    scipy.io.savemat(buffer, values)  # type: ignore[arg-type]  # the stubs know paths alone
     path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + buffer.getvalue()[116:])
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from pairsynth import parallel
 from pairsynth.errors import InputError
 from tests import two_processes
 from tests.two_processes import WORK
-from tests.workspace import ROOT, smoke_params
+from tests.workspace import ROOT, gradient, smoke_params
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 
@@ -91,12 +93,33 @@ def test_the_first_alone_goes_on_afterwards(folder: Path) -> None:
     assert (folder / "left-0").read_text() == "2"
 
 
-def test_the_stage_itself_in_two_processes(whole: Path, tmp_path: Path) -> None:
-    out, params = tmp_path / "out", smoke_params(tmp_path)
+def train_gan(whole: Path, out: Path, params: Path) -> subprocess.CompletedProcess[str]:
+    """The stage as dvc.yaml starts it."""
     words = [whole / "pictures", whole / "embeddings", whole / "encoder.pt", out / "gan.pt"]
     words += [out / name for name in ("gan.json", "gan.csv", "samples.png", "progress.png")]
-    told = torchrun("stages.train_gan", *map(str, words), "--params", str(params))
-    assert told.count("drawn pictures of different captions") == 1
+    return subprocess.run(
+        [sys.executable, "-m", "stages.train_gan", *map(str, words), "--params", str(params)],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_a_fault_is_told_once_before_processes_start(whole: Path, tmp_path: Path) -> None:
+    """torchrun would tell it twice, with tracebacks of its own."""
+    copy, params = tmp_path / "whole", smoke_params(tmp_path)
+    shutil.copytree(whole, copy)
+    (copy / "encoder.pt").write_bytes(b"none")
+    params.write_text(params.read_text().replace("processes: 1", "processes: 2"))
+    done = train_gan(copy, tmp_path / "out", params)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*encoder.pt.*\n", done.stderr), done.stderr
+
+
+def test_the_stage_itself_in_two_processes(whole: Path, tmp_path: Path) -> None:
+    out, params = tmp_path / "out", smoke_params(tmp_path)
+    params.write_text(params.read_text().replace("processes: 1", "processes: 2"))
+    done = train_gan(whole, out, params)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("drawn pictures of different captions") == 1
     assert json.loads((out / "gan.json").read_text())["processes"] == 2
     names = {"gan.pt", "gan.json", "gan.csv", "samples.png", "progress.png"}
     assert {path.name for path in out.iterdir()} == names
@@ -115,7 +138,7 @@ def test_one_process_leaves_all_as_it_is() -> None:
     assert torch.equal(rng.get_state(), before)
     layer = torch.nn.BatchNorm1d(2)
     layer(torch.randn(4, 2)).sum().backward()
-    told = [layer.weight.grad, layer.running_mean]
+    told = [gradient(layer.weight), layer.get_buffer("running_mean")]
     kept = [tensor.clone() for tensor in told]
     parallel.agree(layer)
     parallel.average_gradients(layer)

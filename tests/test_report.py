@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import unescape
 from html.parser import HTMLParser
 from importlib.metadata import version
@@ -79,8 +79,9 @@ def hostile(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         row |= {"pair_id": f"pair-{i}<b>", "consistency": i / 100}
     refusals = Refusals()
     for i in range(4):
+        kept: tuple[str, ...]
         kept = ("image", "caption", "strategy", "consistency", "nearest_image_id")
-        kept += ("pair_id", "nearest_image_distance", "nearest_caption")
+        kept = (*kept, "pair_id", "nearest_image_distance", "nearest_caption")
         told = {"reason": "copy", "why": f"copy of {HOSTILE[i]}"}
         refusals.add("copy", ({key: rows[i][key] for key in kept} | told).copy)
     refusals.left_out = 3
@@ -607,7 +608,7 @@ def test_a_word_in_a_table_of_numbers_is_named_with_file_and_line(
         results.read(tmp_path)
 
 
-HARM = {
+HARM: dict[str, Callable[[bytes], bytes]] = {
     "half of it": lambda data: data[: len(data) // 2],
     "nothing": lambda data: b"",
     "a list": lambda data: b"[1]",
@@ -732,7 +733,7 @@ def test_use_is_drawn_for_each_task_beside_chance() -> None:
     ]
     found = Results({}, {"use": rows}, {}, {})
     told = {(o.task, o.arm, o.share): (o.mean, o.seeds) for o in curves.arms(found)}
-    assert told["captioning", "both", 0.2] == (pytest.approx(0.6), 2)
+    assert told["captioning", "both", 0.2] == pytest.approx((0.6, 2))
     drawn_ = list(curves.use(found))
     assert [one.title for one in drawn_] == ["Retrieval", "Captioning"]
     assert "by chance from 0.1 to 0.1" in drawn_[0].says

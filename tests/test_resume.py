@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -161,7 +162,9 @@ def test_a_damaged_state_is_noticed_and_training_starts_anew(
     data = bytearray(path.read_bytes())
     place = data.index(torch.tensor(4.0).numpy().tobytes() * 6)
     data[place] ^= 1
-    path.write_bytes({"flip": data, "half": data[: len(data) // 2], "empty": b""}[cut])
+    path.write_bytes(
+        {"flip": bytes(data), "half": bytes(data[: len(data) // 2]), "empty": b""}[cut]
+    )
     network = torch.nn.Linear(3, 2)
     before = network.weight.clone()
     assert Resume("act", tmp_path).restore(Report, network) == []
@@ -255,7 +258,7 @@ def test_the_fingerprint_covers_all_that_weights_depend_on(
     assert told() == found[0]
     for key, value in asdict(gan_config).items():
         words = {"objective": "gan-cls", "critic": "projected" if value == "none" else "none"}
-        changed = words.get(key, value + 1 if isinstance(value, int) else 0.7)
+        changed: Any = words.get(key, value + 1 if isinstance(value, int) else 0.7)
         found.append(told(options=replace(gan_config, **{key: changed})))
     found += [told(seed=2), told(device=torch.device("cuda"))]
     (data / "one").write_text("2")

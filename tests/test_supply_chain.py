@@ -97,9 +97,10 @@ def pinned() -> dict[str, str]:
 def licence(name: str) -> str:
     told = metadata(name)
     classifiers = [x for x in told.get_all("Classifier") or () if x.startswith("License ::")]
-    return " ".join(
-        [told.get("License-Expression") or "", (told.get("License") or "")[:200], *classifiers]
-    )
+    kinds = [
+        one[:200] for key in ("License-Expression", "License") for one in told.get_all(key) or ()
+    ]
+    return " ".join([*kinds, *classifiers])
 
 
 def test_every_package_has_a_licence_that_may_be_used() -> None:

@@ -1,9 +1,11 @@
 """Novel pairs: every strategy well formed, pair i always pair i, the best of its candidates."""
 
+import functools
 import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -478,11 +480,14 @@ def test_a_pair_that_is_there_already_is_refused(
 
 
 def test_the_sample_of_refusals_is_bounded() -> None:
-    refusals, asked = Refusals(), []
+    refusals, asked = Refusals(), list[int]()
+
+    def told(i: int) -> dict[str, Any]:
+        asked.append(i)
+        return {"i": i}
+
     for i in range(1000):
-        refusals.add(
-            "copy" if i % 2 else "less consistent", lambda i=i: asked.append(i) or {"i": i}
-        )
+        refusals.add("copy" if i % 2 else "less consistent", functools.partial(told, i))
     assert len(asked) == len(refusals.rows) == 2 * SHOWN_OF_EACH
     assert refusals.counts == {"copy": 500, "less consistent": 500}
 

@@ -21,6 +21,7 @@ from pairsynth.examples import Embeddings
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from tests.conftest import draw
+from tests.workspace import gradient
 
 CPU = torch.device("cpu")
 
@@ -103,7 +104,7 @@ def gradients() -> dict[str, Any]:
     left, right, ids = (parallel.gather(part) for part in (left, right, ids[own]))
     (contrastive_loss(left, right, ids, torch.tensor(2.0)) + 0).backward()
     parallel.average_gradients(layer)
-    against = layer.weight.grad.clone()
+    against = gradient(layer.weight).clone()
     layer.zero_grad()
     optimizer = torch.optim.SGD(layer.parameters(), 1.0)
     parallel.average_before(optimizer)

@@ -4,9 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from pairsynth import profile
 from pairsynth.artifacts import PICTURES, ShardWriter
@@ -36,6 +40,22 @@ def run(folder: Path, *words: str, check: bool = True) -> subprocess.CompletedPr
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Around what calls `seeds.fix`: at the end this process is as it was."""
+    settings: Any = torch.utils.deterministic
+    filled = settings.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)
+    settings.fill_uninitialized_memory = filled
+
+
+def gradient(weight: Tensor) -> Tensor:
+    """That of a weight which has one."""
+    assert weight.grad is not None
+    return weight.grad
 
 
 def smoke_params(folder: Path) -> Path:

@@ -25,10 +25,14 @@ _FLICKR = re.compile(r"\s*(\S[^\t]*?)#\d+\s*\t(.*)")
 
 
 def split_in_name(name: str) -> str | None:
-    """The split that a path tells of: by a folder such as val2017, or a word as in train-0001."""
+    """The split that a path tells of: by a folder such as val2017, or by a word of its name.
+
+    As in train-0001, or in trainImages.
+    """
     *folders, last = PurePosixPath(name).parts or ("",)
     told = [split_of_folder(one) for one in folders]
-    told += map(split_of, re.findall(r"[a-z]+", PurePosixPath(last).stem.lower()))
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", PurePosixPath(last).stem)
+    told += map(split_of, words)
     return next(filter(None, told), None)
 
 

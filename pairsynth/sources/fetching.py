@@ -2,14 +2,18 @@
 
 import errno
 import hashlib
+import http.client
+import io
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import requests
+import requests.adapters
 import urllib3
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -64,22 +68,73 @@ def read_checksums(path: Path) -> dict[str, str]:
 
 
 class _Pace:
-    """Ends a download that hardly moves, whatever number of connections it is spread over."""
+    """Ends a download that hardly moves, whatever number of connections it is spread over.
+
+    answering: whether the head of an answer is still coming, for which `MINUTE` is enough.
+    """
 
     def __init__(self, url: str) -> None:
-        self.url, self.begun, self.bytes = url, time.monotonic(), 0
+        self.url, self.begun, self.bytes, self.answering = url, time.monotonic(), 0, False
 
     def note(self, size: int) -> None:
         """So many bytes have come."""
         self.bytes += size
         if time.monotonic() - self.begun < MINUTE:
             return
-        if self.bytes < LEAST:
+        if self.bytes < LEAST or self.answering:
             raise InputError(
                 f"{self.url}: too slow, {self.bytes:,} bytes in {MINUTE:.0f} seconds; check the "
                 "network and run again: it goes on where it stopped"
             )
         self.begun, self.bytes = time.monotonic(), 0
+
+
+class _Counted(io.RawIOBase):
+    """The bytes of a connection, each of which is noted as it comes: of the head of an answer too.
+
+    requests has a timeout for silence alone, which a server that sends a byte now and then breaks.
+    """
+
+    def __init__(self, raw: io.RawIOBase, pace: _Pace) -> None:
+        self.raw, self.pace = raw, pace
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        count = self.raw.readinto(buffer)
+        self.pace.note(count or 0)
+        return count
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+
+
+class _PacedAdapter(requests.adapters.HTTPAdapter):
+    """Connections whose answers are read at a `pace`."""
+
+    def __init__(self, pace: _Pace) -> None:
+        super().__init__()
+
+        class Response(http.client.HTTPResponse):
+            def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+                super().__init__(sock, *args, **kwargs)
+                self.fp = io.BufferedReader(_Counted(self.fp.detach(), pace))
+
+            def begin(self) -> None:
+                pace.begun, pace.answering = time.monotonic(), True
+                super().begin()
+                pace.answering = False
+
+        self.response = Response
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """The pool of connections for an address."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        told = {"response_class": self.response}
+        pool.ConnectionCls = type("Paced", (pool.ConnectionCls,), told)
+        return pool
 
 
 def fetch(url: str, target: Path, check: Check, largest: int = LARGEST) -> Path:
@@ -198,7 +253,10 @@ def _transfer(url: str, part: Path, largest: int, pace: _Pace) -> None:
 
         # A redirect that requests cannot follow would leave its response open.
         hooks = {"response": close_at_the_end}
-        response = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT, hooks=hooks)
+        session = stack.enter_context(requests.Session())
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, _PacedAdapter(pace))
+        response = session.get(url, headers=headers, stream=True, timeout=TIMEOUT, hooks=hooks)
         if response.status_code == 416 and begun:
             return  # nothing is lacking; whether it is the right content, the check will tell
         _examine(response, url)
@@ -217,7 +275,6 @@ def _transfer(url: str, part: Path, largest: int, pace: _Pace) -> None:
                         "was deleted: check the address"
                     )
                 file.write(chunk)
-                pace.note(len(chunk))
             file.flush()
             os.fsync(file.fileno())
 

@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import endings
-from pairsynth.sources import documents, entries, metadata, packed
+from pairsynth.sources import documents, entries, metadata, packed, split_lists
 from pairsynth.sources.entries import Desk, Entry, stem_of
 from pairsynth.sources.metadata import Names
 
@@ -22,6 +22,7 @@ class Found:
     """Paths from the root by what they are, sorted; lists may be lists of captions.
 
     tables: lists that are called as Hugging Face's imagefolder has it. packs: hold images.
+    of_splits: tell splits, and no captions that count.
     """
 
     images: list[str] = field(default_factory=list)
@@ -29,13 +30,15 @@ class Found:
     tables: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
     packs: list[str] = field(default_factory=list)
+    of_splits: dict[str, split_lists.Told] = field(default_factory=dict)
 
 
 def read(desk: Desk) -> dict[str, Entry]:
     """What is said of each image of the folder, by the first of these that it has.
 
     A table (`metadata.NAMES`), texts with the images' names beside them or in another folder, lists
-    of captions, tars and Parquet files with the images inside. What is passed over is noted.
+    of captions, tars and Parquet files with the images inside. What is passed over is noted. Lists
+    of splits are honoured.
 
     Raises:
         InputError: where there are no images, or no captions, with what there is.
@@ -44,6 +47,15 @@ def read(desk: Desk) -> dict[str, Entry]:
     if not found.images:
         return _from_packs(desk, found)
     known = Names(desk.root, found.images)
+    found.of_splits = split_lists.texts_of_names(
+        desk, sorted({*found.texts} - _beside(found)), known
+    )
+    found.texts = [name for name in found.texts if name not in found.of_splits]
+    return split_lists.honour(desk, _captioned(desk, found, known), found.of_splits)
+
+
+def _captioned(desk: Desk, found: Found, known: Names) -> dict[str, Entry]:
+    """What is said of the images that lie in the folder as files of their own."""
     named = bool(desk.columns.image or desk.columns.caption)
     beside = _beside(found)
     stems = entries.by_stem(found.images, [*found.texts, *sorted(beside - {*found.texts})])
@@ -130,7 +142,8 @@ def _sort_in(desk: Desk, found: Found, path: Path, name: str, known: frozenset[s
 def _holds_images(path: Path) -> bool:
     try:
         return packed.image_column(pq.read_schema(path)) is not None
-    except (OSError, ValueError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         return False
 
 
@@ -138,6 +151,7 @@ def _sort_in_parquet(desk: Desk, found: Found, path: Path, name: str) -> None:
     try:
         schema = pq.read_schema(path)
     except (OSError, ValueError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         desk.refuse(name, f"cannot be read: {error}")
         return
     if packed.is_refused_pairs(schema):
@@ -218,13 +232,16 @@ def _chosen_lists(
     }
     fits = sorted((name for name, peek in peeks.items() if peek.names_images), key=_rank)
     if not fits and wanted and not found.packs:
-        _refuse_lists(desk, peeks)
+        others = [name for name, _ in desk.account.refused]
+        _refuse_lists(desk, peeks, others)
     families = {str(PurePosixPath(name).parent): _family(name) for name in reversed(fits)}
     chosen = sorted(
         name for name in fits if _family(name) == families[str(PurePosixPath(name).parent)]
     )
     for name in sorted(set(peeks) - set(chosen)):
-        if name in fits:
+        if name in fits and any(key in peeks[name].columns for key in metadata.SPLIT_KEYS):
+            found.of_splits[name] = split_lists.of_document(desk, name, known)
+        elif name in fits:
             desk.pass_over(name, f"captions are taken from {chosen[0]}")
         elif chosen:
             desk.pass_over(name, f"no captions of the images that are here ({peeks[name]})")
@@ -248,7 +265,7 @@ def _family(name: str) -> str:
     return re.sub(r"[a-z]+", starred, PurePosixPath(name).name.lower())
 
 
-def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek]) -> None:
+def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek], others: list[str]) -> None:
     """End here, with the files and columns that there are."""
     columns = desk.columns
     missing = (
@@ -256,7 +273,8 @@ def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek]) -> None:
         f"column of images that are here ({', '.join(columns.images)}) and one of captions "
         f"({', '.join(columns.captions)})"
     )
-    there = "; ".join(f"{path} ({peek})" for path, peek in list(peeks.items())[:8])
+    named = [f"{path} ({peek})" for path, peek in peeks.items()]
+    there = "; ".join([*named[:8], *others[:8]])
     raise InputError(f"{desk.root}: {missing}; there are: {there or 'images alone'}")
 
 

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.text import tokenize as words_of
 
 # In the order of preference.
@@ -28,7 +29,7 @@ NAMES = tuple(f"{name}.{end}" for name in ("metadata", "captions") for end in
               ("jsonl", "csv", "tsv", "parquet"))  # fmt: skip
 FILE_KEYS = (
     *("file_name", "filename", "file", "image", "image_name", "image_path", "image_file"),
-    *("file_path", "filepath", "path", "img", "picture"),
+    *("file_path", "filepath", "path", "img", "picture", "image_id", "image_url", "url"),
 )
 CAPTION_KEYS = (
     *("caption", "captions", "text", "prompt", "description", "sentence", "sentences"),
@@ -41,6 +42,9 @@ SPELLINGS = {
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval"), "val"),
     **dict.fromkeys(("test", "testing", "testset", "tst"), "test"),
 }
+_SET = re.compile(r"[\W_]*(set|split|data|images?)$")
+# Of what is no caption, though its name has the word: caption_id, text_length.
+_ABOUT = {"id", "ids", "number", "count", "length", "len", "score", "url", "lang", "source"}
 SEPARATORS = ",;\t|"
 LONGEST = 10_000  # letters of a caption
 LINES = 50  # that a record may go over
@@ -69,8 +73,9 @@ def caption_of(text: str) -> tuple[str, str | None]:
 
 
 def split_of(value: str) -> str | None:
-    """train, val or test, however it is spelt; None for any other word."""
-    return SPELLINGS.get(value.strip().lower())
+    """train, val or test, however it is spelt (Training Set, test_images); else None."""
+    word = value.strip().lower()
+    return SPELLINGS.get(word) or SPELLINGS.get(_SET.sub("", word))
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,10 @@ class Columns:
         return (column(self.caption),) if self.caption else CAPTION_KEYS
 
     def of_captions(self, row: Mapping[str, Any]) -> list[str]:
-        """The column of captions of this row, or the numbered ones, or none."""
+        """The column of captions of this row, or the numbered ones, or none.
+
+        Where a table has no such column, the only one that has the word in its name counts.
+        """
         key = chosen(row, self.captions)
         if key is not None:
             return [key]
@@ -99,7 +107,7 @@ class Columns:
             numbered = [key for key in row if re.fullmatch(rf"{re.escape(word)}_?\d+", key)]
             if numbered:
                 return [key for key in numbered if _is_told(row[key])]
-        return []
+        return [] if self.caption or any(key in row for key in self.captions) else _alike(row)
 
     def check(self, where: str, there: Iterable[str]) -> None:
         """Refuse what lacks a column that the user named, `there` being those that it has.
@@ -116,6 +124,13 @@ class Columns:
                 )
 
 
+def _alike(row: Mapping[str, Any]) -> list[str]:
+    """The one column that has a word for captions in its name: blip_caption, caption_text."""
+    words = {key: {*key.split("_")} for key in row}
+    found = [key for key, own in words.items() if own & {*CAPTION_KEYS} and not own & _ABOUT]
+    return found if len(found) == 1 and _is_told(row[found[0]]) else []
+
+
 def chosen(row: Mapping[str, Any], keys: Iterable[str]) -> str | None:
     """The first of `keys` under which something stands."""
     return next((key for key in keys if _is_told(row.get(key))), None)
@@ -123,7 +138,8 @@ def chosen(row: Mapping[str, Any], keys: Iterable[str]) -> str | None:
 
 def first(row: Mapping[str, Any], keys: Iterable[str]) -> Any:
     """What stands under the first of `keys` that has something."""
-    return row.get(chosen(row, keys) or "")
+    key = chosen(row, keys)
+    return None if key is None else row[key]
 
 
 def _is_told(value: Any) -> bool:
@@ -188,7 +204,10 @@ class Names:
         self.exact = {_plain(name): name for name in images}
         self.folded: dict[str, list[str]] = {}
         self.bare: dict[str, list[str]] = {}
+        self.stems: dict[str, list[str]] = {}
         for plain in self.exact:
+            stem = str(PurePosixPath(plain).with_suffix(""))
+            self.stems.setdefault(PurePosixPath(stem).name.casefold(), []).append(plain)
             self.folded.setdefault(plain.casefold(), []).append(plain)
             self.bare.setdefault(PurePosixPath(plain).name.casefold(), []).append(plain)
 
@@ -196,9 +215,18 @@ class Names:
         r"""The image called `given` in a table of the subfolder `below`; None where none is.
 
         NFC and NFD are one, so are `\` and `/`, spaces at the ends do not count, an absolute path
-        may lead into the folder; letters may differ in case, and the folders above be left out,
-        where only one image fits.
+        may lead into the folder; letters may differ in case, and the folders above or the ending
+        be left out, where only one image fits. Of an address its last part counts.
         """
+        found = self._find(given, below)
+        if found is None and "://" in given:
+            given = urlsplit(given).path.rpartition("/")[2]
+            found = self._find(given, below)
+        if found is None and "%" in given:
+            found = self._find(unquote(given), below)
+        return found
+
+    def _find(self, given: str, below: str) -> str | None:
         name = _plain(given)
         if name.startswith("/"):
             here = _plain(str(self.root)) + "/"
@@ -211,11 +239,25 @@ class Names:
             found = self._only(self.folded.get(place.casefold(), []), place)
             if found:
                 return found
-        if name.startswith(("/", "../")):
+        if name.startswith("/"):
+            return self._by_stem(places)
+        if name.startswith("../"):
             return None
         beside = self.bare.get(PurePosixPath(name).name.casefold(), [])
         ends = "/" + name.casefold()
-        return self._only([one for one in beside if f"/{one}".casefold().endswith(ends)], name)
+        fits = [one for one in beside if f"/{one}".casefold().endswith(ends)]
+        return self._only(fits, name) if fits else self._by_stem(places)
+
+    def _by_stem(self, places: list[str]) -> str | None:
+        """The only image that is called so but for its ending."""
+        for place in places:
+            ends = "/" + place.casefold()
+            alike = self.stems.get(PurePosixPath(place).name.casefold(), [])
+            stems = {one: f"/{PurePosixPath(one).with_suffix('')}".casefold() for one in alike}
+            fits = [one for one, stem in stems.items() if stem.endswith(ends)]
+            if fits:
+                return self.exact[fits[0]] if len(fits) == 1 else None
+        return None
 
     def _only(self, fits: list[str], name: str) -> str | None:
         """The one that fits, or of several the one that does so to the letter."""
@@ -246,6 +288,7 @@ def rows(root: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
         for place, row in found:
             yield place, plain_row(row)
     except (OSError, ValueError, pa.ArrowException) as error:
+        raise_if_out_of_memory(error)
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
@@ -297,6 +340,8 @@ def decode_text(data: bytes) -> str:
 def json_lines(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
     """(line, its object) of JSON Lines; a line that is none is refused."""
     for number, line in enumerate(text.rstrip().split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -309,10 +354,14 @@ def json_lines(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row
 
 
 def _csv(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
-    records = _records(text, table, refuse, _separator(text.partition("\n")[0]))
+    text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    spared = re.match(r"sep=.\n|(#.*\n)+", text)  # a spreadsheet's own word, or remarks
+    skipped = spared[0].count("\n") if spared else 0
+    separator = _separator(text.split("\n", skipped + 1)[skipped])
+    records = _records(text, table, refuse, separator, skipped)
     _, header = next(records, (0, []))
     if _is_headless(header):
-        records = _records(text, table, refuse, _separator(text.partition("\n")[0]))
+        records = _records(text, table, refuse, separator, skipped)
         header = ["file_name", "caption", *(f"column_{i}" for i in range(3, len(header) + 1))]
     for number, cells in records:
         where = f"line {number}"
@@ -343,14 +392,15 @@ def _is_headless(cells: Sequence[str]) -> bool:
 
 
 def _records(
-    text: str, table: str, refuse: Refuse, separator: str
+    text: str, table: str, refuse: Refuse, separator: str, start: int
 ) -> Iterator[tuple[int, list[str]]]:
     """(number of its last line, cells) of each record; a cell in quotes may hold line breaks.
 
+    start: how many lines come before the first.
+
     A quote that is never closed costs its own line: what follows is read as if it were not there.
     """
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")
-    start = 0
+    lines = text.split("\n")
     while start < len(lines):
         taken = 0
 

@@ -10,7 +10,7 @@ from typing import Any
 import scipy.io
 
 from pairsynth.config import named
-from pairsynth.errors import InputError
+from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import decode
 from pairsynth.seeds import digest
 from pairsynth.sources.archives import archive_members
@@ -232,6 +232,7 @@ def _read_matrix(path: Path, key: str) -> list[int]:
         content: dict[str, Any] = scipy.io.loadmat(path)
         return [int(value) for value in content[key].ravel()]
     except Exception as error:  # scipy promises no kind of error for damaged files
+        raise_if_out_of_memory(error)
         raise InputError(
             f"{path}: cannot be read as a MATLAB file with {key!r} "
             f"({type(error).__name__}: {error}); fetch it anew"

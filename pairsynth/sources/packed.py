@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pairsynth.errors import raise_if_out_of_memory
 from pairsynth.sources import metadata
 from pairsynth.sources.archives import is_plain, members_in_place
 from pairsynth.sources.metadata import (
@@ -123,6 +124,7 @@ class _Bytes:
                 self.cells = batch.column(0)
                 self.start, self.end = self.end, self.end + len(self.cells)
         except DAMAGE as error:
+            raise_if_out_of_memory(error)
             self.fault, self.start = f"the Parquet file is damaged here: {error}", 0
         if self.fault or self.cells is None:
             raise ValueError(self.fault)
@@ -143,6 +145,7 @@ def _of_parquet(root: Path, name: str, columns: Columns, refuse: Refuse) -> Iter
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
     except DAMAGE as error:
+        raise_if_out_of_memory(error)
         refuse(name, f"cannot be read: {error}")
         return
     with file:
@@ -187,6 +190,7 @@ def _rows(
             if batch is None and place < file.metadata.row_group(group).num_rows:
                 raise ValueError("a column ends before its row group does")
         except DAMAGE as error:
+            raise_if_out_of_memory(error)
             where = f"{name} row {start + place}"
             refuse(where, f"from here to the end of its row group the file is damaged: {error}")
             return

@@ -127,7 +127,7 @@ class Measure(CollapseMonitor):
             )
             for name in (self.judge.attributes if self.named else ())
         }
-        return Row(epoch, images, seconds, images / seconds, *kids,
+        return Row(epoch, images, seconds, images / seconds, kids[0], kids[1], kids[2],
                    precision or 0.0, real_precision or 0.0, share, noise_spread, heard)  # fmt: skip
 
 
