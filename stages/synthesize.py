@@ -9,6 +9,7 @@ from pairsynth.artifacts import check_outputs, file_digest, new_folder, write_js
 from pairsynth.dataset import Refusals, write_pairs
 from pairsynth.examples import read_embeddings, read_pictures
 from pairsynth.mappings import load_mappings
+from pairsynth.metrics import wording
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.synthesis import SynthesisConfig, SynthesisInputs
 
@@ -51,7 +52,10 @@ def main(
     fitted = mixture.load(mixtures, mappings.sizes, **known)
     source["mixtures"] = file_digest(mixtures)
     novelty = NoveltyIndex(train, psi.psi, val, mappings.gan.size)
-    world = SynthesisInputs(train, psi, fitted, mappings, novelty, options, seed, source)
+    held_out = read_embeddings(embeddings, "val", val, source["encoder"])
+    own = held_out.image.repeat_interleave(val.first_caption.diff(), 0)
+    asked = wording.standard(train.flat_captions, val.flat_captions, held_out.psi, own)
+    world = SynthesisInputs(train, psi, fitted, mappings, novelty, asked, options, seed, source)
 
     refusals = Refusals()
     made = synthesis.synthesize(world, refusals)

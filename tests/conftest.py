@@ -21,6 +21,7 @@ from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
 from pairsynth.mappings import Mappings
+from pairsynth.metrics import wording
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import MixtureConfig
@@ -160,8 +161,15 @@ def world(
     """All that synthesis draws from; 70 pairs, all strategies alike, two candidates."""
     config = SynthesisConfig(70, 0.25, 0.25, 0.25, 0.25, "any", 0.1, 2)
     novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
+    asked = wording.standard(
+        pictures.flat_captions,
+        val.flat_captions,
+        mappings.psi(val.flat_captions),
+        mappings.encoder.embed_images(val.pixels).repeat_interleave(val.first_caption.diff(), 0),
+    )
+    made_from = {"pictures": pictures.digest}
     return SynthesisInputs(
-        pictures, embeddings, mixtures, mappings, novelty, config, 7, {"pictures": pictures.digest}
+        pictures, embeddings, mixtures, mappings, novelty, asked, config, 7, made_from
     )
 
 
