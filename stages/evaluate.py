@@ -7,7 +7,7 @@ import typer
 from pairsynth import config, console, devices, figures, seeds
 from pairsynth.artifacts import check_outputs, write_json, write_picture, write_reports
 from pairsynth.checkpoints import checked_digest
-from pairsynth.evaluation import context, cycle_consistency, downstream, judges, measuring
+from pairsynth.evaluation import context, cycle_consistency, judges, measuring, recipes
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics.novelty import NoveltyIndex
@@ -62,7 +62,7 @@ def main(
     write_reports(table, measured.figures)
     write_reports(cycles, [point for walk in measured.walks for point in walk.points])
     write_reports(pair_table, measured.rows)
-    downstream.write_outcomes(use_table, measured.outcomes)
+    recipes.write_outcomes(use_table, measured.trials)
     write_picture(pairs_sheet, figures.gallery(*context.gallery(pairs, 8)))
     write_picture(cycles_sheet, figures.gallery(*cycle_consistency.gallery(scene, measured.walks)))
     watch.say("evaluate", len(pairs), "pairs")

@@ -11,12 +11,14 @@ from pairsynth.evaluation import (
     fidelity,
     novelty,
     per_pair,
+    probes,
     quality,
+    recipes,
 )
 from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.cycle_consistency import Walk
-from pairsynth.evaluation.downstream import Outcome
 from pairsynth.evaluation.per_pair import Row
+from pairsynth.evaluation.recipes import Trial
 from pairsynth.metrics import captions
 
 Item = TypeVar("Item")
@@ -32,12 +34,12 @@ class Track(Protocol):
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures beside their floors and ceilings, rows of pairs, cycles, and what probes learned."""
+    """Figures beside their floors and ceilings, rows of pairs, cycles, and what pupils learned."""
 
     figures: list[Figure]
     rows: list[Row]
     walks: list[Walk]
-    outcomes: list[Outcome]
+    trials: list[Trial]
 
 
 def measure(scene: EvaluationContext, pairs: Pairs, track: Track) -> Measured:
@@ -52,10 +54,9 @@ def measure(scene: EvaluationContext, pairs: Pairs, track: Track) -> Measured:
         ),
     ]
     walks = list(track(cycle_consistency.walk(scene), turns, "cycles", "turns"))
-    probes = track(downstream.use(scene, pairs), downstream.count(scene), "use", "probes")
-    outcomes = [outcome for probe in probes for outcome in probe]
+    trials = list(track(downstream.use(scene, pairs), downstream.count(scene), "use", "trials"))
     figures = [figure for group in groups for figure in group]
-    return Measured(figures + downstream.figures(outcomes), rows, walks, outcomes)
+    return Measured([*figures, *recipes.figures(trials)], rows, walks, trials)
 
 
 def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dict[str, Any]:
@@ -67,5 +68,7 @@ def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dic
         **context.provenance(scene.pictures, pairs_digest),
         "bleu_signature": captions.signature(others),
         "cycle_verdict": cycle_consistency.verdict(measured.walks),
-        "use_verdict": downstream.verdict(measured.outcomes),
+        "use_features": probes.features_name(),
+        "use_verdict": recipes.verdict(measured.trials),
+        "use_recipe": recipes.recipe(measured.trials),
     }
