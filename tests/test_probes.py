@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from pairsynth.contrastive import contrastive_loss
 from pairsynth.errors import InputError
 from pairsynth.evaluation import probes
 from pairsynth.evaluation.probes import CONTEXT, LENGTH, WORDS, Lessons, Pupils, Share
@@ -112,6 +114,16 @@ def test_chances_of_words_by_hand(lessons: Lessons, vocabulary: Vocabulary) -> N
             hidden = (hidden + lessons.features[0] @ pupils.shown[k]).relu()
             told = (hidden @ pupils.out[k] + pupils.out_bias[k, 0]).log_softmax(0)
             assert chances[k, 0, t - 1].item() == pytest.approx(told[row[t]].item(), abs=1e-4)
+
+
+def test_contrasts_are_the_contrastive_loss_of_each(pictures: Pictures) -> None:
+    rng = torch.Generator().manual_seed(0)
+    seen, read = (F.normalize(torch.randn(3, 6, 4, generator=rng), dim=2) for _ in range(2))
+    groups = torch.tensor([[0, 1, 0, 2, 3, 4], [5, 6, 7, 8, 9, 10], [1, 1, 1, 1, 1, 2]])
+    found = probes.contrasts(seen, read, groups)
+    for k in range(3):
+        wanted = contrastive_loss(seen[k], read[k], groups[k], probes.SCALE)
+        assert found[k].item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
 def test_words_named_are_the_lexicons(pictures: Pictures) -> None:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairsynth import seeds
-from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
 from pairsynth.efficientnet import TEACHER, EfficientNet, installed
 from pairsynth.errors import InputError
@@ -283,21 +282,27 @@ def _loss(pupils: Pupils, lessons: Lessons, rows: Tensor, captions: Tensor) -> T
     """
     features, tokens = lessons.features[rows], trim(lessons.tokens[captions].flatten(0, 1))
     tokens = tokens.unflatten(0, rows.shape)
-    seen, read, groups = pupils.see(features), pupils.read(tokens), lessons.groups[rows]
-    found = [contrastive_loss(*one, SCALE) for one in zip(seen, read, groups, strict=True)]
+    found = contrasts(pupils.see(features), pupils.read(tokens), lessons.groups[rows])
     chances, counts = pupils.write(features[:, :WRITTEN], tokens[:, :WRITTEN])
     written = -(chances * counts).sum((1, 2)) / counts.sum((1, 2)).clamp(min=1)
     told = F.binary_cross_entropy_with_logits(
         pupils.names(features), lessons.named[captions], reduction="none"
     )
-    targets, scores = lessons.targets[rows], pupils.classes(features)
-    classed = F.cross_entropy(
-        scores.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="none"
-    ).view_as(targets)
+    loss = found.sum() + written.sum() + told.sum(2).mean(1).sum()
+    targets = lessons.targets[rows]
+    if not bool((targets >= 0).any()):
+        return loss
+    scores = pupils.classes(features).flatten(0, 1)
+    classed = F.cross_entropy(scores, targets.flatten(), ignore_index=-1, reduction="none")
     known = (targets >= 0).sum(1).clamp(min=1)
-    return (
-        torch.stack(found).sum()
-        + written.sum()
-        + told.sum(2).mean(1).sum()
-        + (classed.sum(1) / known).sum()
-    )
+    return loss + (classed.view_as(targets).sum(1) / known).sum()
+
+
+def contrasts(seen: Tensor, read: Tensor, groups: Tensor) -> Tensor:
+    """`contrastive_loss` of each pupil (K): unit vectors (K, N, D) twice, groups (K, N)."""
+    logits = SCALE * seen @ read.transpose(1, 2)
+    same = groups[:, :, None] == groups[:, None]
+    same = same & ~torch.eye(groups.shape[1], dtype=torch.bool, device=groups.device)
+    logits = logits.masked_fill(same, -torch.inf)
+    ways = (logits.log_softmax(way).diagonal(dim1=1, dim2=2) for way in (1, 2))
+    return -sum(ways, torch.zeros((), device=groups.device)).mean(1) / 2
