@@ -284,7 +284,7 @@ def test_more_candidates_agree_better(world: SynthesisInputs) -> None:
 def test_words_are_asked_to_be_as_rare_as_those_of_real_captions(world: SynthesisInputs) -> None:
     wanted = [synthesis.draft(world, number).surprise for number in range(300)]
     assert set(wanted) == set(world.standard.surprises)
-    assert len(set(wanted)) > 5
+    assert len(set(wanted)) > 2
 
 
 def test_shares_of_strategies_are_respected(world: SynthesisInputs) -> None:

@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from torch import Tensor
@@ -18,41 +17,26 @@ from pairsynth.text import normalize
 
 # The share of real pairs that agree less than a synthetic one should.
 QUANTILE = 0.5
-START, END = "<start>", "<end>"
 
 
 class Surprise:
-    """How rare the wording of a caption is: bits a word, by the pairs of words people write.
+    """How rare the words of a caption are: bits a word, by how often people use each.
 
-    p(word | last) = (count(last, word) + p(word)) / (count(last) + 1), and p(word) likewise with
-    even chances below it (MacKay and Peto, 1995, with both weights 1): no word is impossible.
+    p(word) = (count + 1) / (all + distinct + 1): words that nobody uses count as one. Of single
+    words, not of pairs of them: by odd pairs of common words a caption is as surprising as a
+    person's, and the vocabulary stays small.
     """
 
     def __init__(self, captions: Sequence[str]) -> None:
         """captions: those that people wrote."""
-        self.words: Counter[str] = Counter()
-        self.pairs: Counter[tuple[str, str]] = Counter()
-        for caption in captions:
-            words = _marked(caption)
-            self.words.update(words[1:])
-            self.pairs.update(pairwise(words))
-        self.total = self.words.total()
-        self.first = Counter(last for last, _ in self.pairs.elements())
-
-    def chance(self, last: str, word: str) -> float:
-        """p(word | last); of all words that people do not write together as of one."""
-        plain = (self.words[word] + 1 / (len(self.words) + 1)) / (self.total + 1)
-        return (self.pairs[last, word] + plain) / (self.first[last] + 1)
+        self.words = Counter(word for caption in captions for word in normalize(caption).split())
+        self.total = self.words.total() + len(self.words) + 1
 
     def __call__(self, caption: str) -> float:
-        """Bits a word of `caption`, its end counted as one."""
-        words = _marked(caption)
-        chances = (self.chance(*pair) for pair in pairwise(words))
-        return -sum(map(math.log2, chances)) / (len(words) - 1)
-
-
-def _marked(caption: str) -> list[str]:
-    return [START, *normalize(caption).split(), END]
+        """Bits a word of `caption`; 0 of none."""
+        words = normalize(caption).split()
+        bits = [math.log2(self.total / (self.words[word] + 1)) for word in words]
+        return sum(bits) / len(bits) if bits else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
