@@ -21,6 +21,7 @@ from pairsynth.filters import Thresholds
 from pairsynth.images import center_crop
 from pairsynth.mappings import Mappings, between
 from pairsynth.metrics.novelty import NoveltyIndex
+from pairsynth.metrics.wording import Standard
 from pairsynth.mixture import Mixture
 
 CLASSES = ("same", "other", "any")
@@ -89,8 +90,8 @@ class SynthesisConfig:
 class SynthesisInputs:
     """What synthesis draws from: train pictures, their psi, the mixtures, the networks.
 
-    novelty, thresholds: by which candidates are refused. within: the class that both sources of
-    a prototype are to be of.
+    standard: what candidates are held to. novelty, thresholds: by which they are refused.
+    within: the class that both sources of a prototype are to be of.
     made_from: digests, by name, of all of these.
     """
 
@@ -99,6 +100,7 @@ class SynthesisInputs:
     mixtures: Mapping[str, Mixture]
     mappings: Mappings
     novelty: NoveltyIndex
+    standard: Standard
     thresholds: Thresholds
     config: SynthesisConfig
     seed: int

@@ -42,6 +42,7 @@ from pairsynth.examples import pixel_bytes, read_embeddings, read_pictures
 from pairsynth.filters import NONE, calibrate
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs, fillable
 from pairsynth.mappings import load_mappings
+from pairsynth.metrics import wording
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.synthesis import BLOCK
 from pairsynth.whole_files import write_whole
@@ -173,8 +174,10 @@ class Recipe:
         size = mappings.gan.size
         novelty = NoveltyIndex(train, psi.psi, val, size)
         thresholds = calibrate(val, others, size) if self.config.filters else NONE
+        own = others.image.repeat_interleave(val.first_caption.diff(), 0)
+        asked = wording.standard(train.flat_captions, val.flat_captions, others.psi, own)
         return SynthesisInputs(
-            train, psi, fitted, mappings, novelty, thresholds, self.config, self.seed, source
+            train, psi, fitted, mappings, novelty, asked, thresholds, self.config, self.seed, source
         )
 
     def open(self, place: int) -> Worker:

@@ -35,16 +35,18 @@ from pairsynth.metrics.novelty import (
     Novelty,
     hashes,
 )
+from pairsynth.metrics.wording import Standard
 from pairsynth.text import normalize
 
 BLOCK = 50
 
 # Why a candidate does not become a pair: nothing of it is new, a filter refuses it, it is there
-# already, less of it is new than of another, or another agrees better.
+# already, less of it is new than of another, another agrees better, or both agree well and the
+# other's words are more nearly as rare as a person's.
 NOT_NEW = (COPY, RECOMBINATION)
 DUPLICATE = "duplicate"
-LESS_NEW, LESS_CONSISTENT = "less new", "less consistent"
-REASONS = (*NOT_NEW, *FILTERS, DUPLICATE, LESS_NEW, LESS_CONSISTENT)
+LESS_NEW, LESS_CONSISTENT, LESS_APT = "less new", "less consistent", "less apt words"
+REASONS = (*NOT_NEW, *FILTERS, DUPLICATE, LESS_NEW, LESS_CONSISTENT, LESS_APT)
 
 
 # ---------------------------------------------------------------- closing a pair
@@ -69,10 +71,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Choice:
-    """What became of one draft: the pair kept, if any candidate is new, and all the others."""
+    """What became of one draft: the pair kept, if any candidate is new, and all the others.
+
+    standard: the consistency from which on it is the words that count.
+    """
 
     kept: Pair | None
     refused: list[Pair]
+    standard: float
 
     def reasons(self) -> Iterator[tuple[Pair, str, str]]:
         """Each candidate refused, its reason (one of `REASONS`), and the reason in words."""
@@ -86,20 +92,27 @@ class Choice:
                 yield pair, RECOMBINATION, f"picture of {nearest}, caption of another: both seen"
             elif self.kept is not None and self.kept.novelty.kind == NEW != pair.novelty.kind:
                 yield pair, LESS_NEW, f"{pair.novelty.kind}; of the one kept both are new"
+            elif self.kept is not None and pair.consistency >= self.standard:
+                yield pair, LESS_APT, "words too plain or too rare beside those of the one kept"
             elif self.kept is not None:
-                scores = f"{pair.consistency:.3f} < {self.kept.consistency:.3f}"
-                yield pair, LESS_CONSISTENT, f"less consistent than the one kept: {scores}"
+                least = min(self.kept.consistency, self.standard)
+                scores = f"{pair.consistency:.3f} < {least:.3f}"
+                yield pair, LESS_CONSISTENT, f"less consistent than asked for: {scores}"
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A pair's latent and all the chance it will meet: noise (A, Z), draws (A, MAX_WORDS)."""
+    """A pair's latent and all the chance it will meet: noise (A, Z), draws (A, MAX_WORDS).
+
+    surprise: how rare its words should be, in bits a word.
+    """
 
     number: int
     strategy: str
     latent: Latent
     noise: Tensor
     draws: Tensor
+    surprise: float
 
 
 def synthesize(
@@ -150,7 +163,7 @@ def draft(world: SynthesisInputs, number: int) -> Draft:
     tries = world.config.candidates
     noise = torch.from_numpy(rng.standard_normal((tries, world.mappings.gan.noise))).float()
     draws = torch.from_numpy(rng.random((tries, MAX_WORDS))).float()
-    return Draft(number, strategy, latent, noise, draws)
+    return Draft(number, strategy, latent, noise, draws, world.standard.draw(rng))
 
 
 def close(world: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
@@ -164,32 +177,39 @@ def close(world: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
             with parametrize.cached():  # the spectral norm of a layer once, not at every look
                 tried = iter(_candidates(world, group, carry))
             for one in group:
-                chosen[one.number] = screen(list(islice(tried, world.config.candidates)))
+                own = list(islice(tried, world.config.candidates))
+                chosen[one.number] = screen(own, world.standard, one.surprise)
     return [chosen[one.number] for one in drafts]
 
 
-def screen(candidates: list[Pair]) -> Choice:
+def screen(candidates: list[Pair], standard: Standard, surprise: float) -> Choice:
     """Choose among the candidates that no filter refuses."""
-    choice = choose([pair for pair in candidates if pair.fault is None])
+    sound = [pair for pair in candidates if pair.fault is None]
     faulty = [pair for pair in candidates if pair.fault is not None]
-    return Choice(choice.kept, [*faulty, *choice.refused])
+    choice = choose(sound, standard, surprise)
+    return replace(choice, refused=[*faulty, *choice.refused])
 
 
-def choose(candidates: list[Pair]) -> Choice:
-    """Of the candidates of which most is new the most consistent, the first among equals.
+def choose(candidates: list[Pair], standard: Standard, surprise: float) -> Choice:
+    """Of the new candidates that agree as real pairs do, that with words as rare as a person's.
 
-    Both halves new comes before one half new: a real caption that is held out stands in train one
+    New: of both halves, before of one half: a real caption that is held out stands in train one
     time in five, so a captioner that writes such captions is no defect, but a data set of novel
-    pairs has better ones to choose from.
+    pairs has better ones to choose from. As real pairs do: their consistency is `standard`'s or
+    more; of those that fall short, the most consistent. As rare: their surprise is nearest to
+    `surprise`, that of a real caption drawn for the pair. The first among equals.
     """
 
-    def merit(i: int) -> tuple[bool, float]:
-        return candidates[i].novelty.kind == NEW, candidates[i].consistency
+    def merit(i: int) -> tuple[bool, bool, float]:
+        pair = candidates[i]
+        agrees = pair.consistency >= standard.consistency
+        off = abs(standard.surprise(pair.caption) - surprise)
+        return pair.novelty.kind == NEW, agrees, -off if agrees else pair.consistency
 
     fresh = [i for i, pair in enumerate(candidates) if pair.novelty.kind not in NOT_NEW]
     best = max(fresh, key=merit, default=None)
     others = [pair for i, pair in enumerate(candidates) if i != best]
-    return Choice(None if best is None else candidates[best], others)
+    return Choice(None if best is None else candidates[best], others, standard.consistency)
 
 
 Carry = Callable[[Mappings, Tensor, Tensor, Tensor], tuple[Tensor, list[str]]]

@@ -24,6 +24,7 @@ from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
 from pairsynth.latents import SynthesisConfig, SynthesisInputs
 from pairsynth.mappings import Mappings
+from pairsynth.metrics import wording
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import MixtureConfig
@@ -178,9 +179,15 @@ def world(
         candidates=2,
     )
     novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
-    source = {"pictures": pictures.digest}
+    asked = wording.standard(
+        pictures.flat_captions,
+        val.flat_captions,
+        mappings.psi(val.flat_captions),
+        mappings.encoder.embed_images(val.pixels).repeat_interleave(val.first_caption.diff(), 0),
+    )
+    made_from = {"pictures": pictures.digest}
     return SynthesisInputs(
-        pictures, embeddings, mixtures, mappings, novelty, NONE, config, 7, source
+        pictures, embeddings, mixtures, mappings, novelty, asked, NONE, config, 7, made_from
     )
 
 

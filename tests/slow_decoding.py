@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pairsynth.captioner import Captioner
-from pairsynth.decoding import JOINING, MAX_WORDS
+from pairsynth.decoding import JOINING, MAX_WORDS, NUCLEUS
 from pairsynth.text import END, PAD, START, UNKNOWN
 
 
@@ -37,7 +37,7 @@ def choose_greedy(scores: Tensor, draws: Tensor) -> Tensor:
     return scores.argmax(1)
 
 
-def choose_nucleus(scores: Tensor, draws: Tensor, share: float = 0.9) -> Tensor:
+def choose_nucleus(scores: Tensor, draws: Tensor, share: float = NUCLEUS) -> Tensor:
     """One token of the smallest set that holds `share` of p (Holtzman et al., arXiv 1904.09751).
 
     scores: log p (N, V). draws: one uniform number (N) a row, so that a row's token depends on

@@ -145,7 +145,7 @@ def test_nucleus_against_a_slow_oracle(share: float) -> None:
 def test_nucleus_follows_p_inside_and_never_leaves() -> None:
     p = torch.tensor([0.5, 0.3, 0.15, 0.05])  # the first three hold 0.9
     draws = torch.linspace(0, 1, 2001)
-    chosen = choose_nucleus(p.log().expand(2001, -1), draws)
+    chosen = choose_nucleus(p.log().expand(2001, -1), draws, 0.9)
     share = torch.bincount(chosen, minlength=4) / 2001
     assert torch.allclose(share, torch.tensor([0.5, 0.3, 0.15, 0]) / 0.95, atol=2e-3)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairsynth import artifacts, card, dataset
+from pairsynth import artifacts, card, dataset, whole_files
 from pairsynth.dataset import PAIRS, REFUSED, read_manifest, write_pairs
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode
@@ -58,7 +58,7 @@ def test_hugging_face_datasets_sees_what_a_second_run_made(
     datasets.disable_progress_bars()
     where = str(tmp_path / "cache")
     before = datasets.load_dataset(str(pairs_folder), cache_dir=where, split="train")["caption"]
-    with artifacts.new_folder(pairs_folder) as again:
+    with whole_files.new_folder(pairs_folder) as again:
         changed = ({**row(i), "caption": f"{row(i)['caption'][:-1]}?"} for i in range(count))
         write_pairs(again, changed, count, FACTS, refusals())
     after = datasets.load_dataset(str(pairs_folder), cache_dir=where, split="train")["caption"]
@@ -69,8 +69,10 @@ def test_hugging_face_datasets_sees_what_a_second_run_made(
 def by_pandas(data: Path) -> list[dict[str, Any]]:
     import pandas as pd
 
-    found: list[dict[str, Any]] = pd.read_parquet(data)[COLUMNS].to_dict("records")
-    return found
+    return [
+        {str(k): v for k, v in one.items()}
+        for one in pd.read_parquet(data)[COLUMNS].to_dict("records")
+    ]
 
 
 def by_pyarrow(data: Path) -> list[dict[str, Any]]:
@@ -117,12 +119,12 @@ def test_other_tools_read_the_folder(
 def test_other_tools_read_a_folder_made_anew_and_one_without_rows(
     pairs_folder: Path, read: Callable[[Path], list[dict[str, Any]]]
 ) -> None:
-    with artifacts.new_folder(pairs_folder) as again:
+    with whole_files.new_folder(pairs_folder) as again:
         write_pairs(again, (row(i) for i in range(2)), 2, FACTS)
     assert [one["caption"] for one in read(pairs_folder / "data")] == [
         row(i)["caption"] for i in (0, 1)
     ]
-    with artifacts.new_folder(pairs_folder) as again:
+    with whole_files.new_folder(pairs_folder) as again:
         write_pairs(again, (), 0, FACTS)
     assert read(pairs_folder / "data") == []
 
@@ -293,7 +295,7 @@ def rewrite_manifest(pairs_folder: Path, change: Callable[[dict[str, Any]], obje
     told.pop("digest")
     change(told)
     told["digest"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-    artifacts.write_json(pairs_folder / "manifest.json", told)
+    whole_files.write_json(pairs_folder / "manifest.json", told)
 
 
 def test_the_manifest_tells_the_facts_and_every_shard(pairs_folder: Path) -> None:

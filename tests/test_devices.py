@@ -132,7 +132,7 @@ def test_a_training_says_its_precision_and_another_one_gives_other_weights(
 ) -> None:
     monkeypatch.setenv("PAIRSYNTH_RESUME_DIR", str(tmp_path / "resume"))
     params = smoke_params(tmp_path)
-    digests = []
+    digests: list[str] = []
     for asked in ("float32", "bfloat16", "float32"):
         out = tmp_path / str(len(digests))
         out.mkdir()

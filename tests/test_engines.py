@@ -102,7 +102,7 @@ def test_without_ray_its_engine_says_what_to_install(
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(engines.importlib, "import_module", missing)
+    monkeypatch.setattr("importlib.import_module", missing)
     with pytest.raises(InputError, match=r"--engine ray: .*; pip install 'pairsynth\[ray\]'"):
         list(engines.run("ray", Squares(folder=tmp_path), [1], 1))
 

@@ -422,8 +422,9 @@ def test_metrics(path: Path, faults: st.DataObject, place: Path) -> None:
 
     def show() -> None:
         found = results.read(own)
-        headlines.summary(found)
-        headlines.lines(found, headlines.CAPTIONS)
+        headlines.answers(found)
+        headlines.worst(found)
+        headlines.lines(found, "captions")
         curves.arms(found)
         for rows in found.curves.values():
             for row in rows:

@@ -20,7 +20,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 
 def file(picture: Image.Image, kind: str, **how: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind, **how)  # type: ignore[arg-type]
+    picture.save(buffer, format=kind, **how)
     return buffer.getvalue()
 
 

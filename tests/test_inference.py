@@ -14,7 +14,7 @@ from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.decoding import decode, decode_beam
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
-from pairsynth.evaluation.probes import Probe, small
+from pairsynth.evaluation.probes import Pupils
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan, phi_of
 from pairsynth.inference import inference
@@ -60,7 +60,7 @@ USES: dict[str, Callable[..., tuple[list[nn.Module], Callable[[], Any]]]] = {
     "phi": lambda w: ([w.gan.discriminator], lambda: w.mappings.phi(w.pixels)),
     "judge looks": lambda w: ([w.judge], lambda: w.judge.look(w.pixels).vectors),
     "judge reads": lambda w: ([w.judge], lambda: w.judge.caption_vectors(["a red flower"])),
-    "probe": lambda w: ([w.probe], lambda: w.probe.maps(small(w.pixels))),
+    "pupils": lambda w: ([w.pupils], lambda: w.pupils.see(torch.ones(1, 4, 6))),
 }
 
 
@@ -78,7 +78,7 @@ class Networks:
         self.phi = torch.randn(4, channels, 4, 4)
         self.mappings = Mappings(self.encoder, self.gan, self.captioner, CPU)
         self.watch = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
-        self.judge, self.probe = judges.build(pictures, 32), Probe(vocabulary, 0)
+        self.judge, self.pupils = judges.build(pictures, 32), Pupils([1], vocabulary, 6, 2, 3)
 
 
 @pytest.mark.parametrize("use", USES)

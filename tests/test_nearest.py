@@ -94,6 +94,6 @@ def test_without_faiss_it_is_said_what_to_install(
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(nearest.importlib, "import_module", missing)
+    monkeypatch.setattr("importlib.import_module", missing)
     with pytest.raises(InputError, match=r"more than 50,000 train .*; pip install 'pairsynth\[la"):
         Indexed(thumbnails, many)

@@ -54,8 +54,8 @@ def test_the_nearest_two_against_brute_force(block: int) -> None:
     distances = np.minimum(
         *(np.sqrt(((side[:, None] - references) ** 2).mean(2)) for side in (own, mirrored))
     )
-    tensors = (torch.from_numpy(a).float() for a in (references, own, mirrored))
-    found = Exact(lambda vectors: vectors, next(tensors)).two(*tensors, block)
+    ones, others, those = (torch.from_numpy(a).float() for a in (own, mirrored, references))
+    found = Exact(lambda vectors: vectors, those).two(ones, others, block)
     first, second = np.sort(distances, 1)[:, :2].T
     assert found.row.tolist() == distances.argmin(1).tolist()
     assert np.allclose(found.distance.numpy(), first, atol=1e-6)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pairsynth import artifacts, dataset, pairs
+from pairsynth import dataset, pairs, whole_files
 from pairsynth.dataset import PAIRS, write_pairs
 from pairsynth.errors import InputError
 from pairsynth.pairs import PairDataset, collate
@@ -129,7 +129,7 @@ def test_a_dataset_that_was_made_anew_is_read_anew(pairs_folder: Path) -> None:
     """One that was opened before stays what it was, and is not taken up by another process."""
     before = PairDataset(pairs_folder)
     stored = pickle.dumps(before)
-    with artifacts.new_folder(pairs_folder) as again:
+    with whole_files.new_folder(pairs_folder) as again:
         write_pairs(again, (row(i) for i in range(5, 25)), 25, FACTS)
     assert_is_row(PairDataset(pairs_folder)[0], 5)
     assert_is_row(before[0], 0)

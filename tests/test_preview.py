@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from pairsynth import preview
+from pairsynth import config, preview
 from pairsynth.cli import app
 from pairsynth.examples import Pictures, read_pictures
 from pairsynth.text import tokenize
@@ -98,10 +98,10 @@ def test_the_seconds_are_all_epochs_at_the_pace_measured(
     params = smoke_params(tmp_path)
     monkeypatch.setattr(preview, "SAMPLE", 12)
     ticks = iter(range(0, 99, 2))
-    monkeypatch.setattr(preview.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
     found = {pace.stage: pace for pace in preview.paces(pictures, params, 0, CPU)}
     epochs = {
-        stage: preview.config.read(params)[stage]["epochs"]
+        stage: config.read(params)[stage]["epochs"]
         for stage in ("embed", "train_gan", "train_captioner")
     }
     assert list(found) == list(epochs)

@@ -1,55 +1,132 @@
-"""Pupils learn from what they are shown, half and half where there are two sources."""
+"""Pupils learn from what they are shown, each for itself, with eyes that stay as they are."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from pairsynth import seeds
+from pairsynth.contrastive import contrastive_loss
 from pairsynth.errors import InputError
 from pairsynth.evaluation import probes
-from pairsynth.evaluation.probes import LENGTH, Lessons, Probe
+from pairsynth.evaluation.probes import CONTEXT, LENGTH, Lessons, Pupils, Share
 from pairsynth.examples import Pictures
-from pairsynth.sources.flower_words import FLOWERS
-from pairsynth.text import PAD, Vocabulary
+from pairsynth.metrics.feature_extractors import Features, random_features
+from pairsynth.sources.garden_captions import WORDS as FLOWERS
+from pairsynth.text import PAD, SPECIALS, START, UNKNOWN, Vocabulary
 
-CPU = torch.device("cpu")
 WORDS = FLOWERS.words
+CPU = torch.device("cpu")
+ALL = torch.arange(24)
 
 
 @pytest.fixture(scope="module")
-def lessons(pictures: Pictures) -> Lessons:
-    vocabulary = Vocabulary.build(pictures.flat_captions, "word")
+def features(pictures: Pictures) -> Features:
+    return probes.reader(probes.eyes(CPU), pictures.pixels)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(pictures: Pictures) -> Vocabulary:
+    return probes.vocabulary_of(pictures.flat_captions)
+
+
+@pytest.fixture(scope="module")
+def lessons(pictures: Pictures, features: Features, vocabulary: Vocabulary) -> Lessons:
+    seen = features(pictures.pixels)
     return probes.prepare(
-        pictures.pixels, pictures.captions, pictures.class_ids, vocabulary, [0, 1, 2, 3], FLOWERS
+        seen, pictures.captions, pictures.class_ids, vocabulary, [0, 1, 2, 3], FLOWERS
     )
 
 
-@pytest.fixture(scope="module")
-def probe(pictures: Pictures, lessons: Lessons) -> Iterator[Probe]:
-    filled = torch.utils.deterministic.fill_uninitialized_memory
-    seeds.fix(0, "probe")
-    model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4, len(WORDS))
-    probes.train(model, [(lessons, torch.arange(24))], 60, torch.Generator().manual_seed(0))
-    yield model
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = filled
+def taught(lessons: Lessons, vocabulary: Vocabulary, starts: list[int], steps: int = 4) -> Pupils:
+    pupils = Pupils(starts, vocabulary, lessons.features.shape[1], 4, len(WORDS))
+    probes.train(pupils, [[Share("real", lessons, [ALL] * len(starts))]], steps, starts)
+    return pupils
 
 
-def test_it_learns_all_four_tasks(probe: Probe, val: Pictures) -> None:
-    maps = probe.maps(probes.small(val.pixels))
-    features = maps.mean((2, 3))
-    right = (probe.classes(features).argmax(1) == val.class_ids).sum()
-    assert int(right) >= 10
+def test_they_learn_all_four_tasks(
+    lessons: Lessons, vocabulary: Vocabulary, features: Features, val: Pictures
+) -> None:
+    pupils = taught(lessons, vocabulary, [1, 2], 60)
+    seen = features(val.pixels)[None]
+    right = (pupils.classes(seen).argmax(2) == val.class_ids).sum(1)
+    assert min(right.tolist()) >= 10
     captions = [f"this flower is {name}" for name in ("red", "blue", "yellow", "white")]
-    read = probe.read(probe.vocabulary.encode(captions, LENGTH))
-    found = (probe.see(features) @ read.T).argmax(1)
-    assert sum(a in captions[i] for a, i in zip(val.class_names, found, strict=True)) >= 10
+    read = pupils.read(vocabulary.encode(captions, LENGTH).expand(2, -1, -1))
+    for found in (pupils.see(seen) @ read.transpose(1, 2)).argmax(2).tolist():
+        told = [captions[i] for i in found]
+        assert sum(a in b for a, b in zip(val.class_names, told, strict=True)) >= 10
     columns = [WORDS.index(name) for name in ("red", "blue", "yellow", "white")]
-    named = probe.names(features)[:, columns].argmax(1)
-    assert int((named == val.class_ids).sum()) >= 10
+    named = pupils.names(seen)[:, :, columns].argmax(2)
+    assert min((named == val.class_ids).sum(1).tolist()) >= 10
+    own = vocabulary.encode([one[0] for one in val.captions], LENGTH).expand(2, -1, -1)
+    chances, counts = pupils.write(seen, own)
+    moved, _ = pupils.write(seen.roll(3, 1), own)
+    assert bool(((chances * counts).sum() > (moved * counts).sum()).all())
+
+
+def test_no_pupil_feels_another(lessons: Lessons, vocabulary: Vocabulary) -> None:
+    together, alone = taught(lessons, vocabulary, [5, 6, 7]), taught(lessons, vocabulary, [6])
+    for name, weights in alone.named_parameters():
+        other = dict(together.named_parameters())[name]
+        assert torch.allclose(weights[0], other[1], atol=1e-4), name
+        assert not torch.allclose(other[0], other[1], atol=1e-4) or "tell_bias" in name
+
+
+def test_what_is_learned_beside_them_moves_no_batch(lessons: Lessons) -> None:
+    share = Share("real", lessons, [ALL])
+    rows, captions = probes._drawn(share, 9, [3], 0)
+    assert rows.shape == captions.shape == (9, 1, probes.BATCH)
+    again, _ = probes._drawn(replace(share, weight=0.5), 9, [3], 0)
+    assert torch.equal(rows, again)
+    for other in (probes._drawn(share, 9, [3], 1), probes._drawn(share, 9, [4], 0)):
+        assert not torch.equal(rows, other[0])
+    flat = rows.flatten()
+    for start in range(0, 9 * probes.BATCH - 24, 24):
+        assert sorted(flat[start : start + 24].tolist()) == ALL.tolist()
+    first = lessons.first
+    assert bool(((first[rows] <= captions) & (captions < first[rows + 1])).all())
+
+
+def test_a_weight_of_nought_is_as_if_it_were_not_there(
+    lessons: Lessons, vocabulary: Vocabulary
+) -> None:
+    beside = Pupils([6], vocabulary, lessons.features.shape[1], 4, len(WORDS))
+    shares = [Share("real", lessons, [ALL]), Share("synthetic", lessons, [ALL[:5]], 0.0)]
+    probes.train(beside, [shares], 4, [6])
+    alone = taught(lessons, vocabulary, [6])
+    for own, other in zip(beside.parameters(), alone.parameters(), strict=True):
+        assert torch.allclose(own, other, atol=1e-4)
+
+
+def test_chances_of_words_by_hand(lessons: Lessons, vocabulary: Vocabulary) -> None:
+    """A word by the three before it: the first from <start> alone."""
+    pupils = taught(lessons, vocabulary, [8, 9])
+    row = torch.tensor([START, *torch.arange(len(SPECIALS), len(SPECIALS) + 4), UNKNOWN, PAD])
+    tokens, features = row.expand(2, 1, -1), lessons.features[None, :1]
+    chances, counts = pupils.write(features, tokens)
+    assert counts[0, 0].tolist() == [True] * 4 + [False] * 2
+    for k in range(2):
+        for t in range(1, 6):
+            last = [None] * CONTEXT + row[:t].tolist()
+            words = [
+                torch.zeros(probes.WORD) if word is None else pupils.word[k, word]
+                for word in last[-CONTEXT:]
+            ]
+            hidden = torch.cat(words) @ pupils.before[k] + pupils.hidden_bias[k, 0]
+            hidden = (hidden + lessons.features[0] @ pupils.shown[k]).relu()
+            told = (hidden @ pupils.out[k] + pupils.out_bias[k, 0]).log_softmax(0)
+            assert chances[k, 0, t - 1].item() == pytest.approx(told[row[t]].item(), abs=1e-4)
+
+
+def test_contrasts_are_the_contrastive_loss_of_each(pictures: Pictures) -> None:
+    rng = torch.Generator().manual_seed(0)
+    seen, read = (F.normalize(torch.randn(3, 6, 4, generator=rng), dim=2) for _ in range(2))
+    groups = torch.tensor([[0, 1, 0, 2, 3, 4], [5, 6, 7, 8, 9, 10], [1, 1, 1, 1, 1, 2]])
+    found = probes.contrasts(seen, read, groups)
+    for k in range(3):
+        wanted = contrastive_loss(seen[k], read[k], groups[k], probes.SCALE)
+        assert found[k].item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
 def test_words_named_are_the_lexicons(pictures: Pictures) -> None:
@@ -60,50 +137,54 @@ def test_words_named_are_the_lexicons(pictures: Pictures) -> None:
         )
 
 
-def test_lessons_keep_pictures_captions_and_classes(pictures: Pictures, lessons: Lessons) -> None:
-    assert torch.equal(lessons.pixels[..., 2:-2, 2:-2], pictures.pixels)
+def test_lessons_keep_features_captions_and_classes(pictures: Pictures, lessons: Lessons) -> None:
     assert lessons.first.tolist() == pictures.first_caption.tolist()
     assert len(lessons.tokens) == len(lessons.named) == len(pictures.flat_captions)
-    assert lessons.targets.tolist() == pictures.class_ids.tolist()
+    assert lessons.tokens.shape[1] == LENGTH
+    assert lessons.targets.tolist() == lessons.groups.tolist() == pictures.class_ids.tolist()
 
 
-def test_classes_that_are_not_asked_for_have_no_target(pictures: Pictures) -> None:
-    vocabulary = Vocabulary.build(pictures.flat_captions, "word")
+def test_classes_that_are_not_asked_for_have_no_target(
+    pictures: Pictures, vocabulary: Vocabulary
+) -> None:
+    """And an image of no known class is in a group of its own."""
     class_ids = torch.where(pictures.class_ids == 1, -1, pictures.class_ids)
     found = probes.prepare(
-        pictures.pixels, pictures.captions, class_ids, vocabulary, [0, 3], FLOWERS
+        torch.zeros(24, 3), pictures.captions, class_ids, vocabulary, [0, 3], FLOWERS
     )
     assert found.targets.tolist() == [0] * 6 + [-1] * 12 + [1] * 6
+    alone = found.groups[6:12].tolist()
+    assert len({*found.groups.tolist()}) == 3 + 6
+    assert min(alone) > 3
 
 
-@pytest.mark.parametrize("size", [32, 64, 128])
-def test_pictures_are_seen_at_one_size(size: int) -> None:
-    pixels = torch.randint(256, (3, 3, size, size)).to(torch.uint8)
-    found = probes.small(pixels)
-    assert found.shape == (3, 3, 32, 32)
-    wanted = F.avg_pool2d(pixels.float(), size // 32).round()
-    assert torch.equal(found.float(), wanted)
+def test_features_are_principal_components(pictures: Pictures, features: Features) -> None:
+    seen = features(pictures.pixels)
+    assert seen.shape[1] <= min(probes.COMPONENTS, 24)
+    spread = seen.T.cov()
+    assert spread.diagonal().mean().item() == pytest.approx(1, abs=1e-3)
+    assert float((spread - spread.diagonal().diag()).abs().max()) < 1e-2
+    assert torch.allclose(features(pictures.pixels[3:5]), seen[3:5], atol=1e-2)
 
 
-def test_each_source_gives_half_a_batch_and_none_twice(lessons: Lessons) -> None:
-    wide = Lessons(*(torch.cat([value] * 4) for value in vars(replace(lessons)).values()))
-    wide = replace(wide, first=torch.arange(97), class_ids=torch.arange(96))
-    images, tokens, named, class_ids, _ = probes._batch(
-        wide, torch.arange(96), torch.Generator().manual_seed(0), 2
-    )
-    assert len(images) == len(tokens) == len(named) == 32
-    assert len(set(class_ids.tolist())) == 32
-    assert tokens.shape[1] == LENGTH
-    assert bool((tokens[:, -1] == PAD).all())
+def test_without_the_extra_eyes_have_learned_nothing_and_it_says_so(
+    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert probes.features_name() == "EfficientNet-Lite0"
+    monkeypatch.setattr(probes, "installed", lambda name: False)
+    assert probes.features_name() == "a network that learned nothing"
+    seen = probes.eyes(CPU)(pictures.pixels)
+    assert torch.equal(seen, random_features()(pictures.pixels))
 
 
-def test_few_rows_come_again(lessons: Lessons) -> None:
-    *_, class_ids, _ = probes._batch(lessons, torch.tensor([0, 6]), torch.Generator(), 1)
-    assert class_ids.tolist().count(0) == class_ids.tolist().count(1) == 32
+def test_pupils_know_the_most_frequent_words() -> None:
+    words = [f"w{i}" for i in range(probes.KNOWN + 50)]
+    captions = [*words, *words, *words[50:], "once"]
+    assert len(Vocabulary.build(captions, "word", 2)) == probes.KNOWN + 50 + len(SPECIALS)
+    assert set(probes.vocabulary_of(captions).tokens[len(SPECIALS) :]) == set(words[50:])
 
 
-def test_a_loss_that_is_no_number_ends_it(pictures: Pictures, lessons: Lessons) -> None:
+def test_a_loss_that_is_no_number_ends_it(lessons: Lessons, vocabulary: Vocabulary) -> None:
     broken = replace(lessons, named=lessons.named * torch.nan)
-    model = Probe(Vocabulary.build(pictures.flat_captions, "word"), 4, len(WORDS))
-    with pytest.raises(InputError, match="a probe's loss is nan in step 1"):
-        probes.train(model, [(broken, torch.arange(24))], 1, torch.Generator())
+    with pytest.raises(InputError, match="a pupil's loss is nan in step 1"):
+        taught(broken, vocabulary, [1])

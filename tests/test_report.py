@@ -24,7 +24,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy import stats
 from sklearn.decomposition import PCA
 
 from pairsynth import config
@@ -95,10 +94,11 @@ def hostile(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rest = dict.fromkeys((*results.WORDS["pairs"], *results.NUMBERS["pairs"]), "")
     write_rows(metrics / "pairs.csv", [rest | {"pair_id": rows[-1]["pair_id"]} | judged])
     use = [
-        {"task": "retrieval", "arm": arm, "share": share, "seed": seed, "value": 0.5 + seed / 10}
+        dict.fromkeys((*results.WORDS["use"], *results.NUMBERS["use"]), "")
+        | {"task": "retrieval", "arm": arm, "share": share, "value": 0.5, "seeds": 3}
+        | {"low": -0.1, "high": 0.1, "verdict": HOSTILE[1]}
         for arm in ("real", "both", "synthetic")
         for share in (0.05, 1.0)
-        for seed in range(3)
     ]
     write_rows(metrics / "use.csv", use)
     Image.new("RGB", (2000, 100), "red").save(metrics / "figures/progress.png")
@@ -482,7 +482,9 @@ def claimed(rows: str) -> Results:
     found = [dict(zip(names, line.split(), strict=True)) for line in rows.strip().splitlines()]
     ends = {"low": "", "high": "", "count": "100"}
     told = [row | ends | {"claim": row["says"], "label": row["role"]} for row in found]
-    blank = [{k: "" if v == "-" else v for k, v in row.items()} for row in told]
+    blank: list[Mapping[str, str]] = [
+        {k: "" if v == "-" else v for k, v in row.items()} for row in told
+    ]
     return Results({}, {"measures": blank}, {}, {})
 
 
@@ -716,27 +718,21 @@ def test_the_sheet_holds_every_chart(count: int) -> None:
     assert np.asarray(charts.sheet_of([])).min() == 255
 
 
-def test_intervals_over_seeds_are_students() -> None:
-    numbers = [0.5, 0.6, 0.4, 0.55]
-    mean, half = charts.mean_and_half(numbers)
-    low, high = stats.t.interval(0.95, 3, np.mean(numbers), stats.sem(numbers))
-    assert (mean - half, mean + half) == pytest.approx((low, high))
-    assert charts.mean_and_half([0.5]) == (0.5, 0.0)
-
-
-def test_use_is_drawn_for_each_task_beside_chance() -> None:
+def test_use_is_drawn_for_each_task_with_the_intervals_of_gains() -> None:
     rows: list[Mapping[str, str]] = [
-        {"task": t, "arm": a, "share": s, "value": v, "shuffled": "0.1"}
+        {"task": t, "arm": a, "share": s, "value": v, "low": low, "high": high, "seeds": "3"}
         for t in ("retrieval", "captioning")
-        for a in ("real", "both")
-        for s, v in (("0.2", "0.5"), ("0.2", "0.7"), ("1", "0.8"))
+        for a, low, high in (("real", "", ""), ("both", "-0.1", "0.3"), ("other", "", ""))
+        for s, v in (("0.2", "0.5"), ("1", "0.8"), ("0.05", ""))
     ]
     found = Results({}, {"use": rows}, {}, {})
-    told = {(o.task, o.arm, o.share): (o.mean, o.seeds) for o in curves.arms(found)}
-    assert told["captioning", "both", 0.2] == pytest.approx((0.6, 2))
+    told = {(o.task, o.arm, o.share): (o.mean, o.half, o.seeds) for o in curves.arms(found)}
+    assert told["captioning", "both", 0.2] == pytest.approx((0.5, 0.2, 3))
+    assert told["captioning", "real", 1.0] == (0.8, 0.0, 3)
+    assert len(told) == 12
     drawn_ = list(curves.use(found))
     assert [one.title for one in drawn_] == ["Retrieval", "Captioning"]
-    assert "by chance from 0.1 to 0.1" in drawn_[0].says
+    assert "real and synthetic" in drawn_[0].says
     assert drawn_[0].svg
 
 

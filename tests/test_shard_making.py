@@ -112,7 +112,8 @@ def recipe(data: Path, **changes: object) -> Recipe:
         margin=0.1,
         candidates=2,
     )
-    return Recipe(**{**told, "config": config, "seed": 7, "device": "cpu", **changes})
+    values: dict[str, Any] = {**told, "config": config, "seed": 7, "device": "cpu", **changes}
+    return Recipe(**values)
 
 
 # ---------------------------------------------------------------- what is to be made

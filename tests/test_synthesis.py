@@ -32,6 +32,7 @@ from pairsynth.metrics.novelty import (
     RECOMBINATION,
     Novelty,
 )
+from pairsynth.metrics.wording import Standard, Surprise
 from pairsynth.synthesis import BLOCK, DUPLICATE, Pair, synthesize
 
 
@@ -275,35 +276,66 @@ def test_pictures_of_the_image_strategies_are_drawn_from_their_caption(
         assert int((drawn - pair.pixels.int()).abs().amax((1, 2, 3)).min()) <= 1
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_most_consistent_candidate_is_kept(world: SynthesisInputs, strategy: str) -> None:
+def asking(world: SynthesisInputs, consistency: float) -> SynthesisInputs:
+    """A world in which so consistent a pair agrees as well as real ones do."""
+    return replace(world, standard=replace(world.standard, consistency=consistency))
+
+
+def captions_and_scores(world: SynthesisInputs, number: int) -> tuple[list[str], list[float]]:
     """The slow way: every candidate of one pair by itself, its own noise and its own draws."""
-    world = only(world, strategy, pairs=3, candidates=5)
     mappings: Mappings = world.mappings
+    one = synthesis.draft(world, number)
+    assert one.noise.shape == (5, 6)
+    assert one.draws.shape == (5, MAX_WORDS)
+    [latent] = latents.settle(world, [one.latent])
+    captions, scores = [], []
+    for noise, draws in zip(one.noise.split(1), one.draws.split(1), strict=True):
+        if one.strategy.startswith("text"):
+            pixels = mappings.draw(latent.vector[None], noise)
+            captions += mappings.describe_freely(mappings.phi(pixels), draws)
+        else:
+            captions += mappings.describe_freely(latent.vector[None], draws)
+            pixels = mappings.draw(mappings.psi(captions[-1:]), noise)
+        scores.append(float(mappings.consistency(captions[-1:], pixels)))
+    assert len(set(scores)) > 1
+    return captions, scores
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_most_consistent_is_kept_where_none_agrees_as_real_pairs_do(
+    world: SynthesisInputs, strategy: str
+) -> None:
+    world = asking(only(world, strategy, pairs=3, candidates=5), 2.0)
     for pair in synthesize(world):
-        one = synthesis.draft(world, pair.number)
-        [latent] = latents.settle(world, [one.latent])
-        assert one.noise.shape == (5, 6)
-        assert one.draws.shape == (5, MAX_WORDS)
-        scores = []
-        for noise, draws in zip(one.noise.split(1), one.draws.split(1), strict=True):
-            if strategy.startswith("text"):
-                pixels = mappings.draw(latent.vector[None], noise)
-                captions = mappings.describe_freely(mappings.phi(pixels), draws)
-            else:
-                captions = mappings.describe_freely(latent.vector[None], draws)
-                pixels = mappings.draw(mappings.psi(captions), noise)
-            scores.append(float(mappings.consistency(captions, pixels)))
+        _, scores = captions_and_scores(world, pair.number)
         assert pair.consistency == pytest.approx(max(scores), abs=1e-3)
-        assert len(set(scores)) > 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_of_those_that_agree_the_words_as_rare_as_a_persons_are_kept(
+    world: SynthesisInputs, strategy: str
+) -> None:
+    world = asking(only(world, strategy, pairs=3, candidates=5), -2.0)
+    for pair in synthesize(world):
+        captions, _ = captions_and_scores(world, pair.number)
+        wanted = synthesis.draft(world, pair.number).surprise
+        off = [abs(world.standard.surprise(caption) - wanted) for caption in captions]
+        assert abs(world.standard.surprise(pair.caption) - wanted) == pytest.approx(min(off))
 
 
 def test_more_candidates_agree_better(world: SynthesisInputs) -> None:
+    world = asking(only(world, "text_density", pairs=64), 2.0)
     one, many = (
         [p.consistency for p in synthesize(only(world, "text_density", pairs=64, candidates=n))]
         for n in (1, 6)
     )
     assert np.mean(many) > np.mean(one)
+
+
+def test_words_are_asked_to_be_as_rare_as_those_of_real_captions(world: SynthesisInputs) -> None:
+    wanted = [synthesis.draft(world, number).surprise for number in range(300)]
+    assert set(wanted) == set(world.standard.surprises)
+    assert len(set(wanted)) > 2
 
 
 def test_shares_of_strategies_are_respected(world: SynthesisInputs) -> None:
@@ -343,6 +375,12 @@ def test_nothing_lies_between_one_picture(world: SynthesisInputs) -> None:
 # ---------------------------------------------------------------- what is refused
 
 
+def held_to(consistency: float) -> Standard:
+    """A standard of people who write "a red flower", and nothing else."""
+    surprise = Surprise(["a red flower"] * 9)
+    return Standard(consistency=consistency, surprises=[0.0], surprise=surprise)
+
+
 def candidate(pair: Pair, kind: str, consistency: float) -> Pair:
     return replace(pair, consistency=consistency, novelty=replace(pair.novelty, kind=kind))
 
@@ -365,23 +403,50 @@ def test_the_most_consistent_of_the_new_is_kept(
     seventy: list[Pair], kinds: list[str], scores: list[float], kept: int | None, reasons: list[str]
 ) -> None:
     tried = [candidate(seventy[0], *one) for one in zip(kinds, scores, strict=True)]
-    choice = synthesis.choose(tried)
+    choice = synthesis.choose(tried, held_to(2.0), 0.0)
     assert choice.kept is (None if kept is None else tried[kept])
     assert [reason for _, reason, _ in choice.reasons()] == reasons
     assert all(why for _, _, why in choice.reasons())
 
 
-def test_a_refusal_says_why(seventy: list[Pair]) -> None:
-    pair = seventy[0]
-    kinds = [(NEW, 0.52), (NEW, 0.31), (COPY, 0.9)]
-    told = [why for _, _, why in synthesis.choose([candidate(pair, *k) for k in kinds]).reasons()]
-    assert told == [
-        "less consistent than the one kept: 0.310 < 0.520",
-        f"copy of {pair.novelty.nearest_image} and its caption",
+@pytest.mark.parametrize(
+    ("scores", "surprise", "kept", "reasons"),
+    [
+        ([0.6, 0.7, 0.5], 0.0, 0, ["less apt words", "less apt words"]),
+        ([0.6, 0.7, 0.5], 99.0, 2, ["less apt words", "less apt words"]),
+        ([0.6, 0.7, 0.4], 99.0, 1, ["less apt words", "less consistent"]),
+        ([0.4, 0.7, 0.5], 0.0, 1, ["less consistent", "less apt words"]),
+        ([0.4, 0.3, 0.2], 99.0, 0, ["less consistent", "less consistent"]),
+    ],
+)
+def test_of_the_new_that_agree_the_words_as_rare_as_asked_for_are_kept(
+    seventy: list[Pair], scores: list[float], surprise: float, kept: int, reasons: list[str]
+) -> None:
+    """Rarer and rarer words; from a consistency of 0.5 on pairs agree as real ones do."""
+    captions = ["a red flower", "a red orchid", "thrice mottled orchid"]
+    tried = [
+        replace(candidate(seventy[0], NEW, score), caption=caption)
+        for caption, score in zip(captions, scores, strict=True)
     ]
-    kinds = [(NEW, 0.1), (NEW_IMAGE, 0.9)]
-    told = [why for _, _, why in synthesis.choose([candidate(pair, *k) for k in kinds]).reasons()]
-    assert told == ["new image, seen caption; of the one kept both are new"]
+    choice = synthesis.choose(tried, held_to(0.5), surprise)
+    assert choice.kept is tried[kept]
+    assert [reason for _, reason, _ in choice.reasons()] == reasons
+
+
+def test_a_refusal_says_why(seventy: list[Pair]) -> None:
+    def told(bar: float, *kinds: tuple[str, float]) -> list[str]:
+        tried = [candidate(seventy[0], *kind) for kind in kinds]
+        return [why for *_, why in synthesis.choose(tried, held_to(bar), 0.0).reasons()]
+
+    copy = f"copy of {seventy[0].novelty.nearest_image} and its caption"
+    tried = [(NEW, 0.52), (NEW, 0.31), (COPY, 0.9)]
+    assert told(0.6, *tried) == ["less consistent than asked for: 0.310 < 0.520", copy]
+    assert told(0.4, *tried) == ["less consistent than asked for: 0.310 < 0.400", copy]
+    words = "words too plain or too rare beside those of the one kept"
+    assert told(0.3, *tried) == [words, copy]
+    assert told(2.0, (NEW, 0.1), (NEW_IMAGE, 0.9)) == [
+        "new image, seen caption; of the one kept both are new"
+    ]
 
 
 def test_every_candidate_is_kept_or_refused(world: SynthesisInputs, seventy: list[Pair]) -> None:
@@ -425,10 +490,10 @@ def test_a_candidate_that_a_filter_refuses_is_not_chosen(seventy: list[Pair]) ->
     fault = ("flat image", "flat image: 0.3 grey levels, less than 4")
     sound, odd = (candidate(seventy[0], NEW, score) for score in (0.1, 0.9))
     odd = replace(odd, fault=fault)
-    choice = synthesis.screen([odd, sound])
+    choice = synthesis.screen([odd, sound], held_to(0.5), 5.0)
     assert choice.kept is sound
     assert list(choice.reasons()) == [(odd, *fault)]
-    none = synthesis.screen([odd, odd])
+    none = synthesis.screen([odd, odd], held_to(0.5), 5.0)
     assert none.kept is None
     assert [reason for _, reason, _ in none.reasons()] == ["flat image"] * 2
 
@@ -537,6 +602,7 @@ def test_figures_count_what_the_shards_hold(
         "refused_duplicate": 0,
         "refused_less_new": 0,
         "refused_less_consistent": 0,
+        "refused_less_apt_words": 0,
     }
     assert figures["left_out"] == 2
     json.dumps(figures, allow_nan=False)

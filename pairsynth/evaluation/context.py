@@ -42,8 +42,8 @@ class EvaluationConfig:
     judge_weights: what the user has of pretrained weights, for one more view of pictures: a
         torchvision state dict, named like resnet18-f37072fd.pth, or the folder of a CLIP, which
         then judges pairs as well; empty: none.
-    use_steps: training steps of each probe that tells whether pairs are of use; 0: not measured.
-    use_seeds: probes of each kind, 3 or more, for the interval.
+    use_steps: training steps of each pupil that tells whether pairs are of use; 0: not measured.
+    use_seeds: pupils in each trial, 3 or more, for the interval.
     """
 
     captioned: int

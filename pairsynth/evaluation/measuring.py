@@ -15,13 +15,15 @@ from pairsynth.evaluation import (
     judges,
     made,
     novelty,
+    probes,
     quality,
+    recipes,
     table,
 )
 from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.cycle_consistency import Walk
-from pairsynth.evaluation.downstream import Outcome
 from pairsynth.evaluation.per_pair import Row
+from pairsynth.evaluation.recipes import Trial
 from pairsynth.evaluation.table import LESS, MORE, SCORE, Measure, Told
 from pairsynth.figures import gallery as draw_sheet
 from pairsynth.metrics import captions
@@ -35,7 +37,7 @@ TABLE: list[Measure] = [
     *quality.MEASURES,
     *caption_quality.MEASURES,
     *fidelity.MEASURES,
-    # What probes learned, all tasks and arms alike; `measure` has it told, with the outcomes.
+    # What probes learned, all tasks and arms alike; `measure` has it told, with the trials.
     Measure(group="use", name="*", unit=SCORE, better=MORE, function=None),
 ]
 # What is written, below the folder of the metrics.
@@ -55,12 +57,12 @@ class Track(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Figures beside their floors and ceilings, rows of pairs, cycles, and what probes learned."""
+    """Figures beside their floors and ceilings, rows of pairs, cycles, and what pupils learned."""
 
     figures: list[Figure]
     rows: list[Row]
     walks: list[Walk]
-    outcomes: list[Outcome]
+    trials: list[Trial]
 
 
 def measure(scene: EvaluationContext, pairs: Pairs, track: Track) -> Measured:
@@ -75,10 +77,9 @@ def measure(scene: EvaluationContext, pairs: Pairs, track: Track) -> Measured:
         for figure in part(scene, ours)
     ]
     walks = list(track(cycle_consistency.walk(scene), turns, "cycles", "turns"))
-    probes = track(downstream.use(scene, pairs), downstream.count(scene), "use", "probes")
-    outcomes = [outcome for probe in probes for outcome in probe]
-    figures += downstream.figures(outcomes)
-    return Measured(figures=figures, rows=list(ours.rows), walks=walks, outcomes=outcomes)
+    trials = list(track(downstream.use(scene, pairs), downstream.count(scene), "use", "trials"))
+    figures += recipes.figures(trials)
+    return Measured(figures=figures, rows=list(ours.rows), walks=walks, trials=trials)
 
 
 def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dict[str, Any]:
@@ -90,7 +91,9 @@ def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dic
         **context.provenance(scene.pictures, pairs_digest),
         "bleu_signature": captions.signature(others),
         "cycle_verdict": cycle_consistency.verdict(measured.walks),
-        "use_verdict": downstream.verdict(measured.outcomes),
+        "use_features": probes.features_name(),
+        "use_verdict": recipes.verdict(measured.trials),
+        "use_recipe": recipes.recipe(measured.trials),
     }
 
 
@@ -118,7 +121,7 @@ def write(
     tables += [points, measured.rows]
     for name, rows in zip(TABLES, tables, strict=False):
         write_reports(folder / name, rows)
-    downstream.write_outcomes(folder / TABLES[-1], measured.outcomes)
+    recipes.write_outcomes(folder / TABLES[-1], measured.trials)
     sheets = [context.gallery(pairs, 8), cycle_consistency.gallery(scene, measured.walks)]
     for name, sheet in zip(SHEETS, sheets, strict=True):
         write_picture(folder / name, draw_sheet(*sheet))

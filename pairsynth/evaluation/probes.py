@@ -1,92 +1,108 @@
-"""A probe: a small network that learns from captioned pictures what such pictures can teach.
+"""Pupils: small heads on frozen features, which learn from pairs what such pairs can teach.
 
-One trunk at 32 x 32 pixels learns four things at once: to put picture and caption into one space,
-to write captions, to recognise what captions name and, where classes are known, to recognise them.
-How well it does on real test pictures says what the pairs it learned from are worth.
+What is frozen is the same for all: EfficientNet-Lite0 as ImageNet taught it, where the extra
+`imagenet` is installed, else a network that learned nothing; the judge's Lite2 is never used here.
+Features are computed once, so a pupil costs little, and several learn at once: all weights are
+stacked, pupil k's in row k, and no pupil feels another. Each learns four things: to put image and
+caption into one space, to tell how likely a caption is for an image, to recognise what captions
+name and, where classes are known, to recognise them.
 
-Shapes: N batch, T words, D dimension, C channels, W words of the lexicon, K classes.
+Shapes: K pupils, N batch, T words, F features, D dimension, V vocabulary, W words of the lexicon.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.captioner import Captioner, likelihood_loss
-from pairsynth.contrastive import contrastive_loss
+from pairsynth import seeds
 from pairsynth.devices import autocast
+from pairsynth.efficientnet import TEACHER, EfficientNet, installed
 from pairsynth.errors import InputError
-from pairsynth.images import random_crop_flip, to_network
+from pairsynth.images import to_network
 from pairsynth.inference import inference
 from pairsynth.lexicon import Lexicon
+from pairsynth.metrics.feature_extractors import Features, fitted, random_features
 from pairsynth.sampling import one_caption
-from pairsynth.text import PAD, Vocabulary, trim
+from pairsynth.text import PAD, SPECIALS, UNKNOWN, Vocabulary, trim
 
-SIDE, MARGIN = 32, 2
-CHANNELS, DIMENSION = 96, 64
-LENGTH = 32
-BATCH = 64
-RATE = 3e-3
-SCALE = 10.0
+TAPS, SIDE = (2, 4, 10, 15), 64  # blocks of Lite0 that are looked at; pixels of the images it gets
+COMPONENTS = 128
+DIMENSION, WORD, HIDDEN, CONTEXT = 64, 32, 64, 3
+LENGTH, KNOWN = 32, 400  # words of a caption, and words that pupils know, at most
+BATCH, WRITTEN = 32, 16  # pairs a step from each source, and those of which captions are written
+RATE, DECAY, SCALE = 3e-2, 0.05, 10.0
 
 
-class Probe(nn.Module):
-    """Convolutions from 32 x 32 to 4 x 4, words as a bag, an LSTM that writes."""
+# ---------------------------------------------------------------- what is frozen
 
-    def __init__(self, vocabulary: Vocabulary, classes: int, words: int) -> None:
-        super().__init__()
-        self.vocabulary = vocabulary
-        layers: list[nn.Module] = []
-        for width, wider in ((3, 32), (32, 64), (64, CHANNELS)):
-            layers += [nn.Conv2d(width, wider, 4, 2, 1, bias=False), nn.BatchNorm2d(wider)]
-            layers += [nn.ReLU()]
-        self.trunk = nn.Sequential(*layers)
-        self.image_out = nn.Linear(CHANNELS, DIMENSION)
-        self.words = nn.Embedding(len(vocabulary), CHANNELS, padding_idx=PAD)
-        self.text_out = nn.Linear(CHANNELS, DIMENSION)
-        self.writer = Captioner(vocabulary, CHANNELS, CHANNELS)
-        self.names = nn.Linear(CHANNELS, max(1, words))
-        self.classes = nn.Linear(CHANNELS, max(1, classes))
 
-    def see(self, features: Tensor) -> Tensor:
-        """Features (N, C) of pictures to unit vectors (N, D)."""
-        return F.normalize(self.image_out(features), dim=1)
+def features_name() -> str:
+    """What pupils see with, in words."""
+    return "EfficientNet-Lite0" if installed(TEACHER) else "a network that learned nothing"
 
-    def read(self, tokens: Tensor) -> Tensor:
-        """Token numbers (N, T) to unit vectors (N, D)."""
-        kept = (tokens != PAD).sum(1, keepdim=True)
-        return F.normalize(self.text_out(self.words(tokens).sum(1) / kept.sqrt()), dim=1)
 
-    def maps(self, pixels: Tensor, batch: int = 256) -> Tensor:
-        """uint8 pictures (N, 3, 32, 32) to the trunk's maps (N, C, 4, 4), float32."""
-        device = self.image_out.weight.device
-        with inference(self):
-            parts = [self.trunk(to_network(part.to(device))) for part in pixels.split(batch)]
+def eyes(device: torch.device) -> Features:
+    """What pupils see with: uint8 images (N, 3, S, S) to features (N, F)."""
+    if not installed(TEACHER):
+        return random_features()
+    network = EfficientNet(TEACHER).to(device)
+
+    def features(pixels: Tensor) -> Tensor:
+        parts = []
+        for part in pixels.split(32):
+            images = F.interpolate(to_network(part.to(device)), (SIDE, SIDE), mode="bilinear")
+            images = images.contiguous(memory_format=torch.channels_last)
+            with inference(network), autocast(device):
+                maps = network.maps(images, TAPS)
+            pooled = [m.float().flatten(2) for m in maps]
+            parts.append(torch.cat([f(2) for m in pooled for f in (m.mean, m.std)], 1))
         return torch.cat(parts)
+
+    return features
+
+
+def reader(features: Features, real: Tensor) -> Features:
+    """`features` as principal components of those of `real` images, of deviation 1 on average."""
+    view = fitted(features, real)
+    seen = view(real)
+    pca = PCA(min(COMPONENTS, *seen.shape), svd_solver="covariance_eigh").fit(seen.numpy())
+    scale = float(pca.explained_variance_.mean()) ** 0.5
+    return lambda pixels: torch.from_numpy(pca.transform(view(pixels).numpy())).float() / scale
+
+
+def vocabulary_of(captions: Sequence[str]) -> Vocabulary:
+    """The `KNOWN` most frequent words of `captions`, of those that come twice."""
+    found = Vocabulary.build(captions, "word", 2)
+    return Vocabulary("word", found.tokens[: KNOWN + len(SPECIALS)])
+
+
+# ---------------------------------------------------------------- lessons
 
 
 @dataclass(frozen=True)
 class Lessons:
-    """Captioned pictures to learn from.
+    """Captioned images to learn from or to be asked about.
 
-    pixels: uint8 (N, 3, 36, 36), with the margin that random windows are cut from.
-    tokens: int64 (captions, T). named: float (captions, W), the lexicon's words that each says.
-    first: int64 (N + 1), the captions of picture i are rows first[i] to first[i + 1].
-    class_ids: int64 (N), -1 where unknown. targets: int64 (N), the class among those to be
-    recognised, or -1.
+    features: float (N, F). tokens: int64 (captions, T). named: float (captions, W), the lexicon's
+    words that each says. first: int64 (N + 1), the captions of image i are rows first[i] to
+    first[i + 1]. groups: int64 (N), what is no wrong answer for one another: images of one class,
+    and an image of none for itself. targets: int64 (N), the class among those to be recognised,
+    or -1.
     """
 
-    pixels: Tensor
+    features: Tensor
     tokens: Tensor
     named: Tensor
     first: Tensor
-    class_ids: Tensor
+    groups: Tensor
     targets: Tensor
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.features)
 
     def to(self, device: torch.device) -> "Lessons":
         """The same on `device`."""
@@ -94,31 +110,32 @@ class Lessons:
 
 
 def prepare(
-    pixels: Tensor,
+    features: Tensor,
     captions: Sequence[Sequence[str]],
     class_ids: Tensor,
     vocabulary: Vocabulary,
     classes: Sequence[int],
     lexicon: Lexicon,
 ) -> Lessons:
-    """Lessons of uint8 pictures (N, 3, S, S); `classes` are those that are to be recognised."""
+    """Lessons of features (N, F); `classes` are those that are to be recognised."""
     flat = [caption for own in captions for caption in own]
     counts = torch.tensor([len(own) for own in captions])
     place = {class_id: i for i, class_id in enumerate(classes)}
+    tokens = vocabulary.encode(flat, LENGTH)
     return Lessons(
-        F.pad(small(pixels).float(), (MARGIN,) * 4, mode="reflect").to(torch.uint8),
-        vocabulary.encode(flat, LENGTH),
+        features,
+        F.pad(tokens, (0, LENGTH - tokens.shape[1]), value=PAD),
         named(flat, lexicon),
         torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]),
-        class_ids,
+        _groups(class_ids),
         torch.tensor([place.get(one, -1) for one in class_ids.tolist()], dtype=torch.long),
     )
 
 
-def small(pixels: Tensor) -> Tensor:
-    """uint8 pictures (N, 3, S, S) at 32 x 32."""
-    parts = [F.adaptive_avg_pool2d(part.float(), SIDE) for part in pixels.split(1024)]
-    return torch.cat(parts).round().to(torch.uint8)
+def _groups(class_ids: Tensor) -> Tensor:
+    """Class ids (N), and numbers above them, each met once, where there is none."""
+    alone = torch.arange(len(class_ids)) + class_ids.max().clamp(min=0) + 1
+    return torch.where(class_ids >= 0, class_ids, alone)
 
 
 def named(captions: Sequence[str], lexicon: Lexicon) -> Tensor:
@@ -131,68 +148,162 @@ def named(captions: Sequence[str], lexicon: Lexicon) -> Tensor:
     return table
 
 
-def train(
-    probe: Probe, sources: Sequence[tuple[Lessons, Tensor]], steps: int, rng: torch.Generator
-) -> None:
-    """Train in place for `steps` steps of `BATCH` pictures.
+@dataclass(frozen=True)
+class Share:
+    """What the pupils learn from in a step: of `lessons` the rows, pupil by pupil, and how much.
 
-    sources: lessons and the rows of them to learn from; each gives as many pictures to a batch.
+    name: real or synthetic. rows: one int64 tensor a pupil. weight: of its loss.
+    """
+
+    name: str
+    lessons: Lessons
+    rows: Sequence[Tensor]
+    weight: float = 1.0
+
+
+# ---------------------------------------------------------------- pupils
+
+
+class Pupils(nn.Module):
+    """K pupils with the same places for weights; pupil k's first ones come from its own seed."""
+
+    def __init__(
+        self, starts: Sequence[int], vocabulary: Vocabulary, features: int, classes: int, words: int
+    ) -> None:
+        """features, classes, words: how many there are to see, to recognise and to name."""
+        super().__init__()
+        self.count, self.known = len(starts), len(vocabulary)
+        rngs = [torch.Generator().manual_seed(start) for start in starts]
+
+        def stacked(rows: int, columns: int, deviation: float) -> nn.Parameter:
+            drawn = [torch.randn(rows, columns, generator=rng) for rng in rngs]
+            return nn.Parameter(torch.stack(drawn) * deviation)
+
+        def zeros(columns: int) -> nn.Parameter:
+            return nn.Parameter(torch.zeros(self.count, 1, columns))
+
+        self.image = stacked(features, DIMENSION, features**-0.5)
+        self.text = stacked(self.known, DIMENSION, 1.0)
+        self.name, self.name_bias = stacked(features, max(1, words), 0.01), zeros(max(1, words))
+        self.tell, self.tell_bias = stacked(features, max(1, classes), 0.01), zeros(max(1, classes))
+        self.word = stacked(self.known, WORD, 1.0)
+        self.before = stacked(CONTEXT * WORD, HIDDEN, (CONTEXT * WORD) ** -0.5)
+        self.shown, self.hidden_bias = stacked(features, HIDDEN, features**-0.5), zeros(HIDDEN)
+        self.out, self.out_bias = stacked(HIDDEN, self.known, 0.01), zeros(self.known)
+
+    def see(self, features: Tensor) -> Tensor:
+        """Features (K, N, F) of images to unit vectors (K, N, D)."""
+        return F.normalize(features @ self.image, dim=2)
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Token numbers (K, N, T) to unit vectors (K, N, D): the sum of their words."""
+        kept = (tokens != PAD)[..., None]
+        return F.normalize((self._looked_up(self.text, tokens) * kept).sum(2), dim=2)
+
+    def names(self, features: Tensor) -> Tensor:
+        """Scores (K, N, W) of the lexicon's words for features (K, N, F)."""
+        return features @ self.name + self.name_bias
+
+    def classes(self, features: Tensor) -> Tensor:
+        """Scores (K, N, C) of classes for features (K, N, F)."""
+        return features @ self.tell + self.tell_bias
+
+    def write(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """log p of each word of tokens (K, N, T) but the first, and which count; (K, N, T - 1).
+
+        A word by the three before it and the features (K, N, F) of the image: a log-bilinear model
+        (Mnih and Hinton, 2007), which learns in a hundred steps. Words that pupils do not know do
+        not count.
+        """
+        vectors = F.pad(self._looked_up(self.word, tokens[..., :-1]), (0, 0, CONTEXT - 1, 0))
+        last = vectors.shape[2] - CONTEXT + 1
+        context = torch.cat([vectors[:, :, i : i + last] for i in range(CONTEXT)], 3)
+        hidden = (context.flatten(1, 2) @ self.before).unflatten(1, context.shape[1:3])
+        seen = (features @ self.shown + self.hidden_bias)[:, :, None]
+        logits = (hidden + seen).relu().flatten(1, 2) @ self.out + self.out_bias
+        target = tokens[..., 1:]
+        chances = logits.log_softmax(2).gather(2, target.flatten(1, 2)[..., None])
+        return chances.view_as(target), (target != PAD) & (target != UNKNOWN)
+
+    def _looked_up(self, table: Tensor, tokens: Tensor) -> Tensor:
+        """Rows of table (K, V, D) by tokens (K, ...)."""
+        start = self.known * torch.arange(self.count, device=tokens.device)
+        return F.embedding(tokens + start.view(-1, *[1] * (tokens.dim() - 1)), table.flatten(0, 1))
+
+
+def train(
+    pupils: Pupils, phases: Sequence[Sequence[Share]], steps: int, orders: Sequence[int]
+) -> None:
+    """Train in place: `steps` steps of each phase, one phase after the other.
+
+    A step takes `BATCH` pairs of each of a phase's shares. orders: one number a pupil, from which
+    follows which pairs of a share come when, whatever else is learned beside them.
 
     Raises:
         InputError: where the loss is not finite.
     """
-    device = probe.image_out.weight.device
-    optimizer = torch.optim.AdamW(probe.parameters(), RATE, weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(steps, 1))
-    probe.train()
-    for step in range(steps):
-        parts = [_batch(lessons, rows, rng, len(sources)) for lessons, rows in sources]
-        images, tokens, *rest = (torch.cat(part) for part in zip(*parts, strict=True))
-        tokens = trim(tokens)
-        with autocast(device):
-            maps = probe.trunk(to_network(images))
-            # Writing costs most: captions of every second picture, of all sources alike.
-            logits = probe.writer(maps[::2], tokens[::2])
-        written = likelihood_loss(logits.float(), tokens[::2])
-        loss = written + _loss(probe, maps.float().mean((2, 3)), tokens, *rest)
-        if not loss.isfinite():
-            raise InputError(f"evaluate: a probe's loss is {loss.item()} in step {step + 1}")
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    optimizer = torch.optim.AdamW(pupils.parameters(), RATE, weight_decay=DECAY, fused=True)
+    total = max(1, steps * len(phases))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=total)
+    for number, phase in enumerate(phases):
+        drawn = [_drawn(share, steps, orders, number) for share in phase]
+        for step in range(steps):
+            parts = [
+                share.weight * _loss(pupils, share.lessons, rows[step], captions[step])
+                for share, (rows, captions) in zip(phase, drawn, strict=True)
+            ]
+            loss = torch.stack(parts).sum()
+            if not loss.isfinite():
+                raise InputError(f"evaluate: a pupil's loss is {loss.item()} in step {step + 1}")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
 
 
-def _batch(
-    lessons: Lessons, rows: Tensor, rng: torch.Generator, sources: int
-) -> tuple[Tensor, ...]:
-    """An equal share of a batch, none twice where there are enough, and a caption of each."""
-    share = BATCH // sources
-    rounds = -(-share // len(rows))
-    order = torch.cat([torch.randperm(len(rows), generator=rng) for _ in range(rounds)])
-    chosen = rows[order[:share]].to(lessons.pixels.device)
-    images = random_crop_flip(lessons.pixels[chosen], SIDE, rng)
-    captions = one_caption(chosen, lessons.first, rng)
-    tokens = F.pad(lessons.tokens[captions], (0, LENGTH - lessons.tokens.shape[1]), value=PAD)
-    known = (lessons.class_ids[chosen], lessons.targets[chosen])
-    return images, tokens, lessons.named[captions], *known
+def _drawn(share: Share, steps: int, orders: Sequence[int], phase: int) -> tuple[Tensor, Tensor]:
+    """Rows and flat captions (steps, K, BATCH): pass by pass, in each pass every row once."""
+    rows, captions = [], []
+    for own, order in zip(share.rows, orders, strict=True):
+        rng = seeds.torch_stream(order, share.name, phase)
+        passes = -(-steps * BATCH // len(own))
+        order_of = torch.cat([torch.randperm(len(own), generator=rng) for _ in range(passes)])
+        rows.append(own[order_of[: steps * BATCH]])
+        captions.append(one_caption(rows[-1], share.lessons.first.cpu(), rng))
+    device = share.lessons.features.device
+    found = (torch.stack(part, 1).view(steps, BATCH, -1) for part in (rows, captions))
+    chosen, told = (part.transpose(1, 2).contiguous().to(device) for part in found)
+    return chosen, told
 
 
-def _loss(
-    probe: Probe,
-    features: Tensor,
-    tokens: Tensor,
-    names: Tensor,
-    class_ids: Tensor,
-    targets: Tensor,
-) -> Tensor:
-    """What finding, recognising words and recognising classes cost, from features (N, C).
+def _loss(pupils: Pupils, lessons: Lessons, rows: Tensor, captions: Tensor) -> Tensor:
+    """The sum over pupils of what finding, writing and recognising cost; rows, captions (K, N).
 
-    Rows of no known class do not count in the last.
+    Pairs of no known class do not count in recognising classes.
     """
-    scale = torch.tensor(SCALE, device=features.device)
-    found = contrastive_loss(probe.see(features), probe.read(tokens), class_ids, scale)
-    told = F.binary_cross_entropy_with_logits(probe.names(features), names, reduction="none")
-    known = (targets >= 0).sum().clamp(min=1)
-    classed = F.cross_entropy(probe.classes(features), targets, ignore_index=-1, reduction="sum")
-    return found + told.sum(1).mean() + classed / known
+    features, tokens = lessons.features[rows], trim(lessons.tokens[captions].flatten(0, 1))
+    tokens = tokens.unflatten(0, rows.shape)
+    found = contrasts(pupils.see(features), pupils.read(tokens), lessons.groups[rows])
+    chances, counts = pupils.write(features[:, :WRITTEN], tokens[:, :WRITTEN])
+    written = -(chances * counts).sum((1, 2)) / counts.sum((1, 2)).clamp(min=1)
+    told = F.binary_cross_entropy_with_logits(
+        pupils.names(features), lessons.named[captions], reduction="none"
+    )
+    loss = found.sum() + written.sum() + told.sum(2).mean(1).sum()
+    targets = lessons.targets[rows]
+    if not bool((targets >= 0).any()):
+        return loss
+    scores = pupils.classes(features).flatten(0, 1)
+    classed = F.cross_entropy(scores, targets.flatten(), ignore_index=-1, reduction="none")
+    known = (targets >= 0).sum(1).clamp(min=1)
+    return loss + (classed.view_as(targets).sum(1) / known).sum()
+
+
+def contrasts(seen: Tensor, read: Tensor, groups: Tensor) -> Tensor:
+    """`contrastive_loss` of each pupil (K): unit vectors (K, N, D) twice, groups (K, N)."""
+    logits = SCALE * seen @ read.transpose(1, 2)
+    same = groups[:, :, None] == groups[:, None]
+    same = same & ~torch.eye(groups.shape[1], dtype=torch.bool, device=groups.device)
+    logits = logits.masked_fill(same, -torch.inf)
+    ways = (logits.log_softmax(way).diagonal(dim1=1, dim2=2) for way in (1, 2))
+    return -sum(ways, torch.zeros((), device=groups.device)).mean(1) / 2

@@ -19,7 +19,6 @@ from matplotlib.figure import Figure as Sheet
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import stats
 
 from pairsynth.figures import as_picture
 
@@ -300,12 +299,3 @@ def _list(axis: Axes, names: Sequence[tuple[str, str]]) -> None:
     """Names and their colours on the right of the axes, the first at the top."""
     top = axis.get_ylim()[1]
     _name(axis, [(name, colour, top - i * 1e-9) for i, (name, colour) in enumerate(names)])
-
-
-def mean_and_half(numbers: Sequence[float]) -> tuple[float, float]:
-    """Mean, and half the width of its 95 % interval by Student's t; 0 for a number alone."""
-    count = len(numbers)
-    if count < 2:
-        return float(np.mean(numbers)), 0.0
-    half = stats.t.ppf(0.975, count - 1) * np.std(numbers, ddof=1) / np.sqrt(count)
-    return float(np.mean(numbers)), float(half)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from pairsynth.report.charts import Chart, Series, lines, mean_and_half, told
+from pairsynth.report.charts import Chart, Series, lines, told
 from pairsynth.report.results import Results, Row, column, number
 
 
@@ -133,12 +133,17 @@ def cycles(results: Results) -> Iterator[Chart]:
 
 # ---------------------------------------------------------------- use
 
-ARMS = {"real": "real pairs alone", "both": "real and synthetic", "synthetic": "synthetic alone"}
+ARMS = {
+    "real": "real pairs alone",
+    "both": "real and synthetic",
+    "synthetic_first": "synthetic first, real last",
+    "synthetic": "synthetic alone",
+}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What training on one kind of pairs came to: a mean, half its interval, the seeds."""
+    """What training in one way came to: a mean over seeds; half the interval of its gain, or 0."""
 
     task: str
     arm: str
@@ -149,13 +154,18 @@ class Arm:
 
 
 def arms(results: Results) -> list[Arm]:
-    """The mean over the seeds for each task, arm and share of the real data."""
-    groups: dict[tuple[str, str, float], list[float]] = defaultdict(list)
-    for row in results.curves.get("use", []):
-        value, share = number(row.get("value")), number(row.get("share"))
-        if value is not None:
-            groups[row["task"], row["arm"], share or 0.0].append(value)
-    return [Arm(*key, *mean_and_half(found), len(found)) for key, found in groups.items()]
+    """Every row of metrics/use.csv that has a score."""
+    return [
+        Arm(row["task"], row["arm"], number(row["share"]) or 0.0, value, _half(row), seeds)
+        for row in results.curves.get("use", [])
+        if (value := number(row["value"])) is not None
+        if (seeds := int(number(row["seeds"]) or 0))
+    ]
+
+
+def _half(row: Row) -> float:
+    low, high = number(row["low"]), number(row["high"])
+    return 0.0 if low is None or high is None else (high - low) / 2
 
 
 def use(results: Results) -> Iterator[Chart]:
@@ -170,15 +180,6 @@ def use(results: Results) -> Iterator[Chart]:
             if own:
                 xs, ys = [100 * o.share for o in own], [o.mean for o in own]
                 series.append(Series(name, xs, ys, colour, errors=[o.half for o in own]))
-        chance = [
-            value
-            for row in results.curves["use"]
-            if row["task"] == task and (value := number(row.get("shuffled"))) is not None
-        ]
-        if chance:
-            ends, level = sorted({x for one in series for x in one.xs}), sum(chance) / len(chance)
-            ends = [ends[0], ends[-1]]
-            series.append(Series("by chance", ends, [level, level], 3, control=True))
         title = task.replace("_", " ").capitalize()
         x = "% of the real pairs given"
         yield lines(f"use{place}", title, _ends(series), series, x, "score on real test data")

@@ -22,7 +22,7 @@ SHEETS = ("samples", "progress")
 WORDS: Mapping[str, tuple[str, ...]] = {
     "fit_gmm": ("over", "covariance"),
     "cycles": ("start", "measure"),
-    "use": ("task", "arm"),
+    "use": ("task", "arm", "verdict"),
     "pairs": (
         *("pair_id", "strategy", "caption", "novelty", "nearest_image_id"),
         *("nearest_caption_id", "nearest_caption"),
@@ -39,7 +39,7 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "train_captioner": ("epoch", "loss", "val_loss"),
     "fit_gmm": ("components", "held_out"),
     "cycles": ("turn", "value", "shuffled"),
-    "use": ("share", "seed", "value"),
+    "use": ("share", "real", "pairs", "value", "gain", "low", "high", "seeds", "recipe"),
     "pairs": (
         *("consistency", "judge_similarity", "judge_rank", "nearest_image_distance"),
         *("image_ratio", "longest_copied", "closest_bleu"),

@@ -33,9 +33,9 @@ def batch_of(count: int, psi: int, device: torch.device) -> Batch:
     """`count` pictures of noise, each of a class of its own."""
     vectors = torch.nn.functional.normalize(torch.randn(2 * count, psi, device=device), dim=1)
     images = torch.rand(count, 3, 64, 64, device=device) * 2 - 1
-    psi, wrong = vectors.chunk(2)
+    right, wrong = vectors.chunk(2)
     return Batch(
-        images=images, psi=psi, wrong_psi=wrong, class_ids=torch.arange(count, device=device)
+        images=images, psi=right, wrong_psi=wrong, class_ids=torch.arange(count, device=device)
     )
 
 
