@@ -37,7 +37,7 @@ def data(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     yaml.dump(tree, params)
     inputs = [folder / "data" / name for name in FILES]
     synthetic, metrics = folder / "data/synthetic", folder / "metrics.json"
-    synthesize.main(*inputs, synthetic, metrics, params=params, device="cpu")  # type: ignore[call-arg,arg-type]
+    synthesize.main(*inputs, synthetic, metrics, params=params, device="cpu")  # type: ignore[misc,call-arg,arg-type]
     torch.use_deterministic_algorithms(False)
     return folder / "data"
 
