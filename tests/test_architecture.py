@@ -164,7 +164,7 @@ EDITS = {
     "pairsynth/gan_training.py": {"train_gan"},
     "pairsynth/synthesis.py": {"synthesize"},
     "pairsynth/engines.py": {"synthesize"},
-    "pairsynth/filters.py": {"synthesize"},
+    "pairsynth/filters.py": {"synthesize", "report"},
     "pairsynth/verification.py": set(),
     "pairsynth/cli.py": set(),
     "pairsynth/replay.py": set(),

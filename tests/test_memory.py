@@ -225,7 +225,7 @@ OUTPUTS = {
     "train_captioner": 3,
     "fit_gmm": 3,
     "synthesize": 2,
-    "evaluate": 7,
+    "evaluate": 1,
     "report": 2,
 }
 

@@ -52,6 +52,7 @@ def test_every_parameter_named_exists() -> None:
     params = YAML(typ="safe").load(ROOT / "params.yaml")
     named = re.findall(r"-S ([a-z_]+)\.([a-z_]+)=", README)
     named += re.findall(r"`(download|embed|train_gan|synthesize|evaluate)\.([a-z_]+)", README)
+    named = [one for one in named if one[1] not in ("csv", "json")]
     assert len(named) > 8
     for section, key in named:
         assert key in params[section], f"{section}.{key}"
