@@ -242,7 +242,7 @@ def test_the_report_depends_on_all_it_reads() -> None:
     deps = {dep for dep in pipeline()["stages"]["report"]["deps"] if not dep.endswith(".py")}
     assert deps - {"pairsynth/report/templates"} == written & reads
     assert "pairsynth/report/templates" in deps
-    assert pipeline()["stages"]["report"]["params"] == ["seed", "precision", *CONFIGS]
+    assert pipeline()["stages"]["report"]["params"] == ["seed", "precision", "processes", *CONFIGS]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -134,7 +134,8 @@ def cycles(results: Results) -> Iterator[Chart]:
 # ---------------------------------------------------------------- use
 
 ARMS = {
-    "real": "real pairs alone",
+    "real": "real alone",
+    "real_longer": "real alone, twice as long",
     "both": "real and synthetic",
     "synthetic_first": "synthetic first, real last",
     "synthetic": "synthetic alone",
