@@ -23,7 +23,7 @@ def main(
     curve: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
-    precision: Precision = Precision.auto,
+    precision: Precision | None = None,
 ) -> None:
     """Train psi and the image tower in one space, then embed every caption and picture."""
     watch = console.Stopwatch()
@@ -34,7 +34,7 @@ def main(
 
     splits = {split: read_pictures(pictures, split) for split in SPLITS}
     parallel.spread("stages.embed", config.load_processes(params))
-    where = parallel.join(devices.choose(device, precision))
+    where = parallel.join(devices.choose(device, precision or config.load_precision(params)))
 
     seeds.fix(seed, "embed")
     model = encoder_training.build(options, splits["train"]).to(where)

@@ -26,7 +26,7 @@ def main(
     metrics: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
-    precision: Precision = Precision.auto,
+    precision: Precision | None = None,
 ) -> None:
     """Measure captions, images, pairs, cycles and use, each beside its floor and its ceiling."""
     watch = console.Stopwatch()
@@ -36,7 +36,10 @@ def main(
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
 
     splits, vectors = context.read_splits(pictures, embeddings, checked_digest(encoder, "encoder"))
-    where, train = devices.choose(device, precision), splits["train"].digest
+    where, train = (
+        devices.choose(device, precision or config.load_precision(params)),
+        splits["train"].digest,
+    )
     mappings = load_mappings(encoder, gan, captioner, where, train)
     pairs, digest = context.read_pairs(synthetic, options.pairs, pictures=train, **mappings.digests)
 

@@ -24,7 +24,7 @@ def main(
     curve: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
-    precision: Precision = Precision.auto,
+    precision: Precision | None = None,
 ) -> None:
     """Train the LSTM that reads phi(v), the frozen last convolution of the discriminator."""
     watch = console.Stopwatch()
@@ -36,7 +36,7 @@ def main(
     train = read_pictures(pictures, "train")
     val = read_pictures(pictures, "val")
     parallel.spread("stages.train_captioner", config.load_processes(params))
-    where = parallel.join(devices.choose(device, precision))
+    where = parallel.join(devices.choose(device, precision or config.load_precision(params)))
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
     kept = resume.begin("train_captioner", [pictures, gan], **facts)

@@ -36,7 +36,7 @@ def main(
     progress: Path,
     params: Path = Path("params.yaml"),
     device: str = "auto",
-    precision: Precision = Precision.auto,
+    precision: Precision | None = None,
 ) -> None:
     """Train the generator and the discriminator on psi and pictures of the train split."""
     stopwatch = console.Stopwatch()
@@ -51,7 +51,7 @@ def main(
     val = read_pictures(pictures, "val")
     val_psi = read_embeddings(embeddings, "val", val, digest)
     parallel.spread("stages.train_gan", config.load_processes(params))
-    where = parallel.join(devices.choose(device, precision))
+    where = parallel.join(devices.choose(device, precision or config.load_precision(params)))
     inputs = [pictures, embeddings, encoder]
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}

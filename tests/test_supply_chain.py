@@ -48,7 +48,7 @@ def test_a_stage_asks_nothing_of_any_host(stage: str, checkout: Path, tmp_path: 
     """`download` neither, where it draws or reads what is there."""
     folder = tmp_path / "copy"
     shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns(".dvc", ".git"))
-    module, *words = STAGES[stage]["cmd"].replace("${precision}", "auto").split()[2:]
+    module, *words = STAGES[stage]["cmd"].split()[2:]
     assert f"{stage}: " in watched(folder, module, *words)
 
 
