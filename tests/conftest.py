@@ -22,7 +22,7 @@ from pairsynth.examples import Embeddings, Pictures
 from pairsynth.filters import NONE
 from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
-from pairsynth.latents import SynthesisConfig, SynthesisInputs
+from pairsynth.latents import SynthesisInputs
 from pairsynth.mappings import Mappings
 from pairsynth.metrics import wording
 from pairsynth.metrics.novelty import NoveltyIndex
@@ -31,6 +31,7 @@ from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
+from tests.options import SYNTHESIS
 from tests.workspace import make_checkout, undone, write_pictures, write_synthetic
 
 CPU = torch.device("cpu")
@@ -55,6 +56,7 @@ settings.register_profile(
 settings.register_profile(
     "long", settings.get_profile("slow machine"), max_examples=1250, derandomize=False
 )
+
 settings.load_profile("slow machine")
 
 
@@ -165,19 +167,7 @@ def world(
     mappings: Mappings,
 ) -> SynthesisInputs:
     """All that synthesis draws from; 70 pairs, all strategies alike, two candidates."""
-    config = SynthesisConfig(
-        pairs=70,
-        text_prototype=0.25,
-        text_density=0.25,
-        image_prototype=0.25,
-        image_density=0.25,
-        classes="any",
-        balance=0.0,
-        fill=0,
-        filters=False,
-        margin=0.1,
-        candidates=2,
-    )
+
     novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
     asked = wording.standard(
         pictures.flat_captions,
@@ -187,7 +177,7 @@ def world(
     )
     made_from = {"pictures": pictures.digest}
     return SynthesisInputs(
-        pictures, embeddings, mixtures, mappings, novelty, asked, NONE, config, 7, made_from
+        pictures, embeddings, mixtures, mappings, novelty, asked, NONE, SYNTHESIS, 7, made_from
     )
 
 

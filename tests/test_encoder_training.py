@@ -16,21 +16,10 @@ from pairsynth.encoder_training import EncoderConfig, EncoderReport, recall_at_1
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder
 from pairsynth.errors import InputError
 from pairsynth.examples import Pictures, read_embeddings
+from tests.options import ENCODER
 
 CPU = torch.device("cpu")
-CONFIG = EncoderConfig(
-    text_encoder="word-gru",
-    dimension=8,
-    hidden=8,
-    channels=4,
-    image_weights="",
-    min_count=1,
-    epochs=2,
-    batch_size=8,
-    learning_rate=0.01,
-    weight_decay=0.01,
-    paraphrase=0.25,
-)
+CONFIG = ENCODER
 
 
 def learn(

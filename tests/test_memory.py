@@ -28,21 +28,9 @@ from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.memory import available, check_bytes, check_training
 from pairsynth.mixture_fitting import MixtureConfig
+from tests.options import ENCODER
 from tests.workspace import ROOT, smoke_params
 
-ENCODER = EncoderConfig(
-    text_encoder="word-gru",
-    dimension=8,
-    hidden=8,
-    channels=4,
-    image_weights="",
-    min_count=1,
-    epochs=1,
-    batch_size=8,
-    learning_rate=0.01,
-    weight_decay=0.01,
-    paraphrase=0.25,
-)
 CAPTIONER = CaptionerConfig(
     hidden=8, min_count=1, epochs=1, batch_size=8, learning_rate=0.003, weight_decay=0.01
 )

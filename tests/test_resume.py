@@ -24,12 +24,12 @@ from pairsynth import captioner_training, encoder_training, gan_training, resume
 from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.collapse_monitor import CollapseMonitor
-from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Pictures
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.resume import Resume
+from tests.options import ENCODER
 from tests.test_efficientnet import with_weights
 from tests.workspace import ROOT, smoke_params
 
@@ -61,19 +61,7 @@ def start(
     """Begins the same training of five epochs each time it is called."""
 
     def embed(kept: Resume) -> Training:
-        config = EncoderConfig(
-            text_encoder="word-gru",
-            dimension=8,
-            hidden=8,
-            channels=4,
-            image_weights="",
-            min_count=1,
-            epochs=5,
-            batch_size=8,
-            learning_rate=0.01,
-            weight_decay=0.01,
-            paraphrase=0.25,
-        )
+        config = replace(ENCODER, epochs=5)
         model = encoder_training.build(config, pictures)
         return encoder_training.train(model, pictures, val, config, 1, CPU, kept), model.save
 

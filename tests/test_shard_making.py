@@ -28,6 +28,7 @@ from pairsynth.filters import NONE, Thresholds
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs
 from pairsynth.shard_making import Recipe, Span, told_of
 from stages import synthesize as stage
+from tests.options import SYNTHESIS
 from tests.workspace import ROOT, smoke_params
 
 NAMES = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz")
@@ -99,19 +100,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Span]:
 def recipe(data: Path, **changes: object) -> Recipe:
     paths = dict(zip(shard_making.Recipe.__dataclass_fields__, NAMES, strict=False))
     told: dict[str, Any] = {key: data / name for key, name in paths.items()}
-    config = SynthesisConfig(
-        pairs=250,
-        text_prototype=0.25,
-        text_density=0.25,
-        image_prototype=0.25,
-        image_density=0.25,
-        classes="any",
-        balance=0.0,
-        fill=0,
-        filters=False,
-        margin=0.1,
-        candidates=2,
-    )
+    config = replace(SYNTHESIS, pairs=250)
     values: dict[str, Any] = {**told, "config": config, "seed": 7, "device": "cpu", **changes}
     return Recipe(**values)
 

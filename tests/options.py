@@ -1,0 +1,32 @@
+"""Small options of the stages, to be varied by `dataclasses.replace`."""
+
+from pairsynth.encoder_training import EncoderConfig
+from pairsynth.latents import SynthesisConfig
+
+ENCODER = EncoderConfig(
+    text_encoder="word-gru",
+    dimension=8,
+    hidden=8,
+    channels=4,
+    image_weights="",
+    min_count=1,
+    epochs=2,
+    batch_size=8,
+    learning_rate=0.01,
+    weight_decay=0.01,
+    paraphrase=0.25,
+)
+# All strategies alike, two candidates.
+SYNTHESIS = SynthesisConfig(
+    pairs=70,
+    text_prototype=0.25,
+    text_density=0.25,
+    image_prototype=0.25,
+    image_density=0.25,
+    classes="any",
+    balance=0.0,
+    fill=0,
+    filters=False,
+    margin=0.1,
+    candidates=2,
+)
