@@ -107,9 +107,9 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, default=Path("metrics"))
     asked = parser.parse_args()
 
-    pictures = asked.data / "pictures"
-    images, captions, _ = read(sorted(pictures.glob("train-*.parquet")))
-    test = read(sorted(pictures.glob("test-*.parquet")))
+    examples = asked.data / "pictures"
+    images, captions, _ = read(sorted(examples.glob("train-*.parquet")))
+    test = read(sorted(examples.glob("test-*.parquet")))
     found = sorted((asked.data / "synthetic").rglob("train-*.parquet"))
     made, written, scores = read([path for path in found if "refused" not in path.parts])
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))

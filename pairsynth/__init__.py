@@ -1,4 +1,4 @@
-"""pairsynth: novel pairs of image and caption from a captioned picture set.
+"""pairsynth: novel pairs of image and caption from a captioned image set.
 
 The complete, working form of Xie and Bao, *Synthesizing Novel Pairs of Image and Text*
 (arXiv 1712.06682).

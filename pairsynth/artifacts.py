@@ -33,7 +33,7 @@ def check_source(path: Path, made_from: Mapping[str, Any], **wanted: str) -> Non
 
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-PICTURES = pa.schema(
+IMAGES = pa.schema(
     [
         ("image_id", pa.string()),
         ("class_id", pa.int32()),
@@ -47,18 +47,18 @@ PICTURES = pa.schema(
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
-    """One row a picture: its joint vector and psi of each caption, in the captions' order.
+    """One row an image: its joint vector and psi of each caption, in the captions' order.
 
-    source_digest: of picture and captions, by which a reader knows that vectors are theirs.
+    source_digest: of image and captions, by which a reader knows that vectors are theirs.
     """
     vector = pa.list_(pa.float32(), dimension)
     names = [("image_id", pa.string()), ("source_digest", pa.string())]
     return pa.schema([*names, ("image", vector), ("psi", pa.list_(vector))])
 
 
-def write_picture(path: Path, picture: Image.Image) -> None:
-    """Write a picture as PNG."""
-    write_whole(path, encode(picture))
+def write_image(path: Path, image: Image.Image) -> None:
+    """Write an image as PNG."""
+    write_whole(path, encode(image))
 
 
 # ---------------------------------------------------------------- Parquet shards
@@ -172,7 +172,7 @@ def _paths(schema: pa.Schema) -> Iterator[str]:
 def with_features(
     schema: pa.Schema, made_from: Mapping[str, str], told: Mapping[str, Any] | None = None
 ) -> pa.Schema:
-    """Add the metadata by which Hugging Face `datasets` sees pictures in the `image` column.
+    """Add the metadata by which Hugging Face `datasets` sees images in the `image` column.
 
     Besides, what a reader of ours checks: the format, and what the rows are `made_from`; and what
     is `told` beside it.

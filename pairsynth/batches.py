@@ -1,4 +1,4 @@
-"""What a step of train_gan learns from: pictures, their captions, and captions of other classes."""
+"""What a step of train_gan learns from: images, their captions, and captions of other classes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pairsynth import parallel
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.images import random_crop_flip, to_network
 from pairsynth.sampling import one_caption
 
@@ -27,24 +27,24 @@ class Batches:
 
     def __init__(
         self,
-        pictures: Pictures,
+        examples: Examples,
         embeddings: Embeddings,
         size: int,
         image_size: int,
         device: torch.device,
     ) -> None:
-        order = pictures.class_ids.argsort(stable=True)
+        order = examples.class_ids.argsort(stable=True)
         self.size, self.image_size = parallel.whole_batch(size, len(order)), image_size
-        self.pixels = pictures.pixels.to(device)
+        self.pixels = examples.pixels.to(device)
         self.psi = embeddings.psi.to(device)
-        self.first = pictures.first_caption.to(device)
-        self.class_ids = pictures.class_ids.to(device)
+        self.first = examples.first_caption.to(device)
+        self.class_ids = examples.class_ids.to(device)
         self.order = order.to(device)
-        self.start, self.count = (t.to(device) for t in class_ranges(pictures.class_ids[order]))
+        self.start, self.count = (t.to(device) for t in class_ranges(examples.class_ids[order]))
         self.position = order.argsort().to(device)
 
     def epoch(self, rng: torch.Generator) -> Iterator[Batch]:
-        """All pictures in a new order, one caption each; the incomplete last batch is left out.
+        """All images in a new order, one caption each; the incomplete last batch is left out.
 
         Where several processes train, each gets its share of every batch.
         """
@@ -65,7 +65,7 @@ class Batches:
             )
 
     def wrong_rows(self, rows: Tensor, rng: torch.Generator) -> Tensor:
-        """For each picture of `rows` (N) one of another class, drawn evenly from all of those."""
+        """For each image of `rows` (N) one of another class, drawn evenly from all of those."""
         place = self.position[rows]
         start, count = self.start[place], self.count[place]
         draw = torch.rand(len(rows), generator=rng, device=rows.device)  # (N)
@@ -78,7 +78,7 @@ class Batches:
 def class_ranges(sorted_ids: Tensor) -> tuple[Tensor, Tensor]:
     """Where each row's class starts, and its size, in class ids (N) sorted upwards.
 
-    Pictures of unknown class (-1), and those of a set that has one class only, are each a class
+    Images of unknown class (-1), and those of a set that has one class only, are each a class
     of their own.
     """
     rows = torch.arange(len(sorted_ids))

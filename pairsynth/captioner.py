@@ -57,7 +57,7 @@ class Captioner(nn.Module):
         self.out = nn.Linear(hidden, len(vocabulary))
 
     def standardize(self, phi: Tensor) -> None:
-        """Take the mean and deviation of each channel from phi (N, C, 4, 4) of train pictures."""
+        """Take the mean and deviation of each channel from phi (N, C, 4, 4) of train images."""
         self.mean.copy_(phi.mean((0, 2, 3)))
         self.deviation.copy_(phi.std((0, 2, 3)).clamp(min=1e-3))
 

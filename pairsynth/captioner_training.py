@@ -1,4 +1,4 @@
-"""Train the captioner by maximum likelihood on phi(v) of the train pictures."""
+"""Train the captioner by maximum likelihood on phi(v) of the train images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from pairsynth.captioner import Captioner, likelihood_loss
 from pairsynth.config import check, check_between
 from pairsynth.devices import autocast
 from pairsynth.errors import InputError
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.gan import Gan, phi_of
 from pairsynth.inference import inference
 from pairsynth.memory import check_training
@@ -61,10 +61,10 @@ class CaptionerReport:
     words: int
 
 
-def build(config: CaptionerConfig, pictures: Pictures, gan: Gan, digest: str) -> Captioner:
+def build(config: CaptionerConfig, examples: Examples, gan: Gan, digest: str) -> Captioner:
     """An untrained captioner for the phi of `gan`, whose checkpoint has this digest."""
-    source = {"pictures": pictures.digest, "gan": digest}
-    vocabulary = Vocabulary.build(pictures.flat_captions, "word", config.min_count)
+    source = {"pictures": examples.digest, "gan": digest}
+    vocabulary = Vocabulary.build(examples.flat_captions, "word", config.min_count)
     if len(vocabulary) < len(SPECIALS) + 2:
         raise InputError(
             f"train_captioner: no words occur {config.min_count} times in the train captions; "
@@ -76,7 +76,7 @@ def build(config: CaptionerConfig, pictures: Pictures, gan: Gan, digest: str) ->
         return Captioner(vocabulary, channels, config.hidden, source)
 
     def step(captioner: Captioner) -> Tensor:
-        rows = min(config.batch_size, len(pictures.flat_captions))
+        rows = min(config.batch_size, len(examples.flat_captions))
         phi, tokens = torch.zeros(rows, channels, 4, 4), torch.zeros(rows, WORDS, dtype=torch.long)
         return captioner(phi, tokens)
 
@@ -88,25 +88,25 @@ def build(config: CaptionerConfig, pictures: Pictures, gan: Gan, digest: str) ->
 def train(
     captioner: Captioner,
     gan: Gan,
-    pictures: Pictures,
-    val: Pictures,
+    examples: Examples,
+    val: Examples,
     config: CaptionerConfig,
     seed: int,
     device: torch.device,
     resume: Resume = NEVER,
 ) -> Iterator[CaptionerReport]:
-    """Train `captioner` in place on pictures and their mirror images; one report an epoch.
+    """Train `captioner` in place on images and their mirror images; one report an epoch.
 
     Raises:
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
     rng = torch_stream(seed, "train_captioner", device=device)
-    sides = (pictures.pixels, pictures.pixels.flip(3))
+    sides = (examples.pixels, examples.pixels.flip(3))
     views = torch.stack([phi_of(gan, pixels, device) for pixels in sides])
     captioner.standardize(views[0])
     parallel.agree(captioner)
     views = views.to(device)
-    tokens, owner = _tokens_and_owner(captioner, pictures)
+    tokens, owner = _tokens_and_owner(captioner, examples)
     tokens, owner = tokens.to(device), owner.to(device)
     batch = parallel.whole_batch(config.batch_size, len(tokens))
     steps = len(tokens) // batch
@@ -152,14 +152,14 @@ def _finite(figures: Tensor, epoch: int) -> Tensor:
     return check_finite(figures, names, "train_captioner", epoch, mend)
 
 
-def _tokens_and_owner(captioner: Captioner, pictures: Pictures) -> tuple[Tensor, Tensor]:
-    """Token numbers of all captions (M, T), and the row of the picture of each (M)."""
-    tokens = captioner.vocabulary.encode(pictures.flat_captions, WORDS)
-    counts = torch.tensor([len(captions) for captions in pictures.captions])
-    return tokens, torch.repeat_interleave(torch.arange(len(pictures)), counts)
+def _tokens_and_owner(captioner: Captioner, examples: Examples) -> tuple[Tensor, Tensor]:
+    """Token numbers of all captions (M, T), and the row of the image of each (M)."""
+    tokens = captioner.vocabulary.encode(examples.flat_captions, WORDS)
+    counts = torch.tensor([len(captions) for captions in examples.captions])
+    return tokens, torch.repeat_interleave(torch.arange(len(examples)), counts)
 
 
-def val_loss(captioner: Captioner, gan: Gan, val: Pictures, device: torch.device) -> float:
+def val_loss(captioner: Captioner, gan: Gan, val: Examples, device: torch.device) -> float:
     """Mean loss a word in nats over all captions of `val`."""
     phi = phi_of(gan, val.pixels, device).to(device)
     tokens, owner = (t.to(device) for t in _tokens_and_owner(captioner, val))

@@ -58,8 +58,8 @@ INFO = """- config_name: {name}
 
 BODY = """# Synthetic pairs of image and caption
 
-{pairs:,} synthetic pairs: pictures of {size} x {size} pixels and their captions, made by pairsynth
-from {source_pictures:,} captioned pictures (digest {made_from[pictures]}, seed {seed}), after
+{pairs:,} synthetic pairs: images of {size} x {size} pixels and their captions, made by pairsynth
+from {source_images:,} captioned images (digest {made_from[images]}, seed {seed}), after
 Xie and Bao, *Synthesizing Novel Pairs of Image and Text* (arXiv 1712.06682).
 
 ```python
@@ -86,33 +86,33 @@ pair without any candidate that is new is left out and its number goes to no oth
 | --- | ---: |
 {refused}
 
-A picture counts as seen where it is nearer to a training picture than {distance:.4f} (root mean
+An image counts as seen where it is nearer to a training image than {distance:.4f} (root mean
 square difference of 16 x 16 thumbnails), where it is far nearer to one than to all others, or
-where it has nearly the hashes of one. Of real held-out pictures {false_alarms:.0%} at most are so
+where it has nearly the hashes of one. Of real held-out images {false_alarms:.0%} at most are so
 near. A caption counts as seen where it stands word for word among the training captions.
 
 ## Columns
 | column | meaning |
 | --- | --- |
 | pair_id | `pair-NNNNNNN`; the same number is the same pair in every run of the same seed |
-| image, caption | the pair; the picture is a PNG file in `bytes` |
+| image, caption | the pair; the image is a PNG file in `bytes` |
 | strategy | text_prototype, text_density, image_prototype or image_density: where it started |
 | source_ids | prototypes: both sources, `image_id#caption` for text |
 | blend_weight | prototypes: the first source's share, lambda of the paper |
 | component | density: the component of the mixture |
 | seed | the seed of the run |
 | class_id, class_name | where both sources are of one class |
-| consistency | cosine of the caption's and the picture's vectors, by the encoder that made psi |
+| consistency | cosine of the caption's and the image's vectors, by the encoder that made psi |
 | novelty, caption_seen | what is new: the whole, one part, only the combination, nothing |
-| nearest_image_id, nearest_image_distance | the nearest training picture, mirrored or not |
+| nearest_image_id, nearest_image_distance | the nearest training image, mirrored or not |
 | nearest_image_ratio | that distance over the distance to the second nearest; a copy's is near 0 |
 | nearest_caption, nearest_caption_similarity | the nearest training caption, by psi |
 | nearest_caption_id | `image_id#caption` of it |
 
-Made by machine: the captions describe the pictures as far as a small captioner sees.
+Made by machine: the captions describe the images as far as a small captioner sees.
 
 ## Licence
-The licence of the pictures it was made from binds what was learned from them: `other` above stands
+The licence of the images it was made from binds what was learned from them: `other` above stands
 for that one. Put its name there before you publish this.
 """
 
@@ -120,7 +120,7 @@ for that one. Put its name there before you publish this.
 def card(told: Mapping[str, Any], tables: Mapping[str, Mapping[str, int]], shown: int) -> str:
     """The whole card.
 
-    told: pairs, left_out, language, source_pictures, made_from, seed, size, distance and
+    told: pairs, left_out, language, source_images, made_from, seed, size, distance and
     false_alarms; configs: for each by name its path, digest, num_bytes, num_examples and
     download_size. tables: strategy, novelty and refused, what was counted. shown: refused
     candidates of each reason at most.

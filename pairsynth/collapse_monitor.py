@@ -1,4 +1,4 @@
-"""What a generator draws while it learns: how much its pictures differ, and a sheet of them."""
+"""What a generator draws while it learns: how much its images differ, and a sheet of them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
@@ -8,7 +8,7 @@ import typer
 from PIL import Image
 from torch import Tensor, nn
 
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.figures import gallery
 from pairsynth.images import center_crop, to_pixels
 from pairsynth.inference import inference
@@ -19,15 +19,15 @@ DRAWS = 8
 
 
 class Spread(Protocol):
-    """A report that tells how much drawn pictures differ."""
+    """A report that tells how much drawn images differ."""
 
     @property
     def caption_spread(self) -> float:
-        """Mean distance between pictures of different captions and the same noise."""
+        """Mean distance between images of different captions and the same noise."""
 
     @property
     def noise_spread(self) -> float:
-        """Mean distance between pictures of the same caption and different noise."""
+        """Mean distance between images of the same caption and different noise."""
 
 
 Report = TypeVar("Report", bound=Spread)
@@ -41,26 +41,26 @@ class CollapseMonitor:
 
     def __init__(
         self,
-        pictures: Pictures,
+        examples: Examples,
         embeddings: Embeddings,
         size: int,
         noise: int,
         seed: int,
         device: torch.device,
     ) -> None:
-        chosen = torch.linspace(0, len(pictures) - 1, CAPTIONS).long()
-        psi = embeddings.psi[pictures.first_caption[chosen]]
+        chosen = torch.linspace(0, len(examples) - 1, CAPTIONS).long()
+        psi = embeddings.psi[examples.first_caption[chosen]]
         draws = torch.randn(DRAWS, noise, generator=torch_stream(seed, "watch"))
         self.psi = psi.repeat_interleave(DRAWS, 0).to(device)
         self.noise = draws.repeat(len(chosen), 1).to(device)
-        many = torch.linspace(0, len(pictures) - 1, 64).long().unique()
-        self.real_spread = spread(center_crop(pictures.pixels[many], size).float() / 255)
+        many = torch.linspace(0, len(examples) - 1, 64).long().unique()
+        self.real_spread = spread(center_crop(examples.pixels[many], size).float() / 255)
         self.rows: dict[int, Tensor] = {}
 
     def __call__(self, generator: nn.Module, epoch: int) -> tuple[float, float]:
         """Spread over captions and over noise of what `generator` draws after `epoch`.
 
-        Both as a root mean square, 0 to 1. Near 0 it draws one picture, whatever it is told.
+        Both as a root mean square, 0 to 1. Near 0 it draws one image, whatever it is told.
         """
         with inference(generator):
             drawn = generator(self.noise, self.psi).float().cpu()
@@ -72,15 +72,15 @@ class CollapseMonitor:
         return sum(over_captions) / len(over_captions), sum(over_noise) / len(over_noise)
 
     def state_dict(self) -> dict[str, Any]:
-        """The pictures drawn so far."""
+        """The images drawn so far."""
         return {"rows": dict(self.rows)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the pictures drawn before."""
+        """Go on from the images drawn before."""
         self.rows = dict(state["rows"])
 
     def alarmed(self, reports: Iterable[Report]) -> Iterator[Report]:
-        """Pass reports on; one line where the pictures cease to differ, as they did before."""
+        """Pass reports on; one line where the images cease to differ, as they did before."""
         differed = False
         for report in reports:
             differ = report.caption_spread > self.real_spread / 4
@@ -109,13 +109,13 @@ def spread(images: Tensor) -> float:
 
 
 def verdict(report: Spread, real: float) -> str:
-    """How much drawn pictures differ beside real ones, with the alarm of collapse."""
+    """How much drawn images differ beside real ones, with the alarm of collapse."""
     told = (
-        f"drawn pictures of different captions differ by {report.caption_spread:.3f} on average, "
+        f"drawn images of different captions differ by {report.caption_spread:.3f} on average, "
         f"real ones by {real:.3f}; those of one caption by {report.noise_spread:.3f}"
     )
     if report.caption_spread <= real / 4:
         return f"{told}\nwarning: the generator has collapsed; lower train_gan.generator_lr"
     if report.noise_spread <= real / 4:
-        return f"{told}\nwarning: noise changes little; every caption has about one picture"
+        return f"{told}\nwarning: noise changes little; every caption has about one image"
     return told

@@ -43,6 +43,7 @@ RENAMED = {
     "discriminator_rate": "discriminator_lr",
     "momentum": "beta1",
     "average": "ema_decay",
+    "garden_pictures": "garden_images",
 }
 
 # Modules that are loaded for nothing else: no result depends on them.

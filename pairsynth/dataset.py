@@ -159,7 +159,7 @@ def write_pairs(
 def complete(folder: Path, facts: Mapping[str, Any], refusals: Refusals) -> None:
     """Write refused candidates, card and manifest beside the shards that are in `folder`/data.
 
-    facts: source_pictures, made_from (digests by name), seed, size, distance and false_alarms for
+    facts: source_images, made_from (digests by name), seed, size, distance and false_alarms for
     the card, and whatever else the manifest is to tell.
     """
     (folder / REFUSED_DATA).mkdir()

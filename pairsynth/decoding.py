@@ -77,7 +77,7 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Reading:
-    """`Captioner.read`, word by word for K beams of each of N pictures.
+    """`Captioner.read`, word by word for K beams of each of N images.
 
     What does not depend on the words is multiplied out beforehand: a step is three products of
     matrices instead of six. In training the weights move, so it would not pay there.
@@ -120,15 +120,15 @@ class Reading:
         return _linear(combined, self.captioner.out.weight, self.captioner.out.bias)
 
     def take(self, beam: Tensor) -> None:
-        """Go on from beam (N, K) of each picture's."""
+        """Go on from beam (N, K) of each image's."""
         origin = beam[:, :, None].expand_as(self.hidden)  # (N, K, H)
         self.hidden, self.cell = self.hidden.gather(1, origin), self.cell.gather(1, origin)
 
-    def keep(self, pictures: Tensor) -> None:
-        """Go on with some of the pictures."""
-        self.hidden, self.cell = self.hidden[pictures], self.cell[pictures]
-        self.keys, self.offsets = self.keys[pictures], self.offsets[pictures]
-        self.values = self.values[pictures]
+    def keep(self, images: Tensor) -> None:
+        """Go on with some of the images."""
+        self.hidden, self.cell = self.hidden[images], self.cell[images]
+        self.keys, self.offsets = self.keys[images], self.offsets[images]
+        self.values = self.values[images]
 
 
 @torch.no_grad()
@@ -164,7 +164,7 @@ def decode(
 def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     """The best caption for each phi (N, C, 4, 4) by mean log p a word, over `beams` beams.
 
-    An unfinished beam competes with the finished ones, so there is always a caption. A picture
+    An unfinished beam competes with the finished ones, so there is always a caption. An image
     whose beams have all ended is left out of what follows.
     """
     count, device = len(phi), phi.device
@@ -174,7 +174,7 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     total = torch.full((count, beams), -torch.inf, device=device)
     total[:, 0] = 0
     written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
-    totals, pictures = total.clone(), torch.arange(count, device=device)
+    totals, images = total.clone(), torch.arange(count, device=device)
     for step in range(MAX_WORDS):
         logits = reading.step(last).flatten(0, 1)  # (N K, V)
         logits = _allowed(logits, last.flatten(), before.flatten(), joining)
@@ -185,14 +185,14 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
         beam = best // scores.shape[1]
         before, last = last.gather(1, beam), words.view_as(reached).gather(1, best)
         reading.take(beam)
-        so_far = written[pictures[:, None], beam]  # (N, K, MAX_WORDS)
+        so_far = written[images[:, None], beam]  # (N, K, MAX_WORDS)
         so_far[:, :, step] = last
-        written[pictures], totals[pictures] = so_far, total
+        written[images], totals[images] = so_far, total
         going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()
         if not len(going):
             break
-        if len(going) < len(pictures):
-            pictures, total = pictures[going], total[going]
+        if len(going) < len(images):
+            images, total = images[going], total[going]
             last, before = last[going], before[going]
             reading.keep(going)
     winner = (totals / (written != PAD).sum(2)).argmax(1)

@@ -1,4 +1,4 @@
-"""Train psi: captions and pictures of the train split into one space."""
+"""Train psi: captions and images of the train split into one space."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pairsynth.config import check, check_between, named
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.image_files import network_size
 from pairsynth.images import center_crop, random_crop_flip, to_network
 from pairsynth.memory import check_training
@@ -31,17 +31,17 @@ class EncoderConfig:
     """Section `embed` of params.yaml.
 
     text_encoder: word-gru, or Reed's char-cnn-rnn.
-    dimension: numbers in psi and in the joint vector of a picture.
+    dimension: numbers in psi and in the joint vector of an image.
     hidden: width of the text tower.
     channels: width of the image tower's first convolution.
     image_weights: the user's torchvision state dict, named like resnet18-f37072fd.pth, of a network
         that the image tower looks through instead; "": the tower learns from nothing.
     min_count: tokens rarer than this in the train captions are unknown.
-    epochs: passes over the train pictures, with two captions drawn for each.
-    batch_size: pictures in a step, those of all processes together.
+    epochs: passes over the train images, with two captions drawn for each.
+    batch_size: images in a step, those of all processes together.
     learning_rate: peak of the one-cycle schedule of AdamW.
     weight_decay: of AdamW.
-    paraphrase: weight of the contrastive term between two captions of one picture.
+    paraphrase: weight of the contrastive term between two captions of one image.
     """
 
     text_encoder: str
@@ -71,7 +71,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderReport:
-    """One epoch: mean loss on train, and how often a val picture finds its own caption."""
+    """One epoch: mean loss on train, and how often a val image finds its own caption."""
 
     epoch: int
     loss: float
@@ -79,24 +79,24 @@ class EncoderReport:
     images: int
 
 
-def build(config: EncoderConfig, pictures: Pictures) -> JointEncoder:
+def build(config: EncoderConfig, examples: Examples) -> JointEncoder:
     """An untrained encoder whose vocabulary is that of the train captions.
 
     Raises:
         InputError: where `image_weights` cannot be used.
     """
     vocabulary = Vocabulary.build(
-        pictures.flat_captions, TEXT_ENCODERS[config.text_encoder].unit, config.min_count
+        examples.flat_captions, TEXT_ENCODERS[config.text_encoder].unit, config.min_count
     )
-    size = network_size(pictures.pixels.shape[-1])
+    size = network_size(examples.pixels.shape[-1])
     widths = (config.dimension, config.hidden, config.channels)
-    source = {"pictures": pictures.digest}
+    source = {"pictures": examples.digest}
 
     def own() -> JointEncoder:
         return JointEncoder(config.text_encoder, vocabulary, size, *widths, made_from=source)
 
     def step(encoder: JointEncoder) -> tuple[Tensor, Tensor]:
-        rows = min(config.batch_size, len(pictures))
+        rows = min(config.batch_size, len(examples))
         tokens = torch.zeros(2 * rows, encoder.text.length, dtype=torch.long)
         return encoder.joint(torch.zeros(rows, 3, size, size)), encoder.psi(tokens)
 
@@ -112,8 +112,8 @@ def build(config: EncoderConfig, pictures: Pictures) -> JointEncoder:
 
 def train(
     encoder: JointEncoder,
-    pictures: Pictures,
-    val: Pictures,
+    examples: Examples,
+    val: Examples,
     config: EncoderConfig,
     seed: int,
     device: torch.device,
@@ -125,12 +125,12 @@ def train(
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
     parallel.agree(encoder)
-    tokens = encoder.encode(pictures.flat_captions).to(device)
-    first = pictures.first_caption.to(device)
-    pixels = pictures.pixels.to(device)
+    tokens = encoder.encode(examples.flat_captions).to(device)
+    first = examples.first_caption.to(device)
+    pixels = examples.pixels.to(device)
     rng = torch_stream(seed, "embed", device=device)
-    batch = parallel.whole_batch(config.batch_size, len(pictures))
-    steps = len(pictures) // batch
+    batch = parallel.whole_batch(config.batch_size, len(examples))
+    steps = len(examples) // batch
     optimizer = torch.optim.AdamW(
         encoder.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
@@ -143,7 +143,7 @@ def train(
     for epoch in range(len(reports) + 1, config.epochs + 1):
         encoder.train()
         parallel.draw_apart(rng, seed, "embed", epoch)
-        order = parallel.same(torch.randperm(len(pictures), generator=rng, device=device))
+        order = parallel.same(torch.randperm(len(examples), generator=rng, device=device))
         figures = []
         for whole in order[: steps * batch].split(batch):
             rows = parallel.own(whole)
@@ -153,7 +153,7 @@ def train(
                 joint = encoder.joint(images)
                 one, other = encoder.psi(trim(tokens[torch.cat(captions)])).chunk(2)
             joint, one, other = map(parallel.gather, (joint, one, other))
-            # Two pictures of one class are told apart as well: captions name what differs.
+            # Two images of one class are told apart as well: captions name what differs.
             each = torch.arange(len(joint), device=device)
             scale = encoder.log_scale.exp().clamp(max=100)
             nce = partial(contrastive_loss, class_ids=each, scale=scale)
@@ -177,14 +177,14 @@ def _finite(figures: Tensor, epoch: int) -> Tensor:
     return check_finite(figures, names, "embed", epoch, mend)
 
 
-def recall_at_1(encoder: JointEncoder, pictures: Pictures, among: int = 100) -> float:
-    """How often the first caption of a picture is nearer to it than those of 99 others.
+def recall_at_1(encoder: JointEncoder, examples: Examples, among: int = 100) -> float:
+    """How often the first caption of an image is nearer to it than those of 99 others.
 
-    Pictures are dealt out to blocks of about `among`, neighbours to different ones, because
+    Images are dealt out to blocks of about `among`, neighbours to different ones, because
     neighbours are often of one class; ties count as misses.
     """
-    joint = encoder.embed_images(center_crop(pictures.pixels, encoder.size))
-    psi = encoder.embed_captions([captions[0] for captions in pictures.captions])
+    joint = encoder.embed_images(center_crop(examples.pixels, encoder.size))
+    psi = encoder.embed_captions([captions[0] for captions in examples.captions])
     hits, blocks = 0, -(-len(joint) // among)
     for block in range(blocks):
         scores = joint[block::blocks] @ psi[block::blocks].T
@@ -193,7 +193,7 @@ def recall_at_1(encoder: JointEncoder, pictures: Pictures, among: int = 100) -> 
     return hits / max(len(joint), 1)
 
 
-def figures(encoder: JointEncoder, splits: Mapping[str, Pictures]) -> dict[str, float | int]:
+def figures(encoder: JointEncoder, splits: Mapping[str, Examples]) -> dict[str, float | int]:
     """What `embed` reports: recall@1 among 100 on val and test, the vocabulary's size."""
     return {
         "processes": parallel.size(),
@@ -204,25 +204,25 @@ def figures(encoder: JointEncoder, splits: Mapping[str, Pictures]) -> dict[str, 
 
 
 def verdict(figures: Mapping[str, float | int]) -> str:
-    """Recall in words, with a warning where captions do not seem to belong to their pictures."""
+    """Recall in words, with a warning where captions do not seem to belong to their images."""
     recall = figures["val_recall_at_1_of_100"]
-    told = f"the right caption is first of 100 for {recall:.1%} of val pictures (chance: 1%)"
+    told = f"the right caption is first of 100 for {recall:.1%} of val images (chance: 1%)"
     if recall > 0.02:
         return told
-    return f"{told}\nwarning: that is no better than chance; do captions and pictures match?"
+    return f"{told}\nwarning: that is no better than chance; do captions and images match?"
 
 
-def embed(encoder: JointEncoder, pictures: Pictures, folder: Path, split: str, digest: str) -> None:
-    """Write psi of every caption and the joint vector of every picture as shards.
+def embed(encoder: JointEncoder, examples: Examples, folder: Path, split: str, digest: str) -> None:
+    """Write psi of every caption and the joint vector of every image as shards.
 
     digest: of the checkpoint of `encoder`.
     """
-    images = encoder.embed_images(center_crop(pictures.pixels, encoder.size)).numpy()
-    psi = encoder.embed_captions(pictures.flat_captions).numpy()
-    first = pictures.first_caption.tolist()
+    images = encoder.embed_images(center_crop(examples.pixels, encoder.size)).numpy()
+    psi = encoder.embed_captions(examples.flat_captions).numpy()
+    first = examples.first_caption.tolist()
     schema, made_from = embeddings_schema(encoder.dimension), {"encoder": digest}
     with ShardWriter(folder, split, schema, made_from) as writer:
-        for i, image_id in enumerate(pictures.ids):
+        for i, image_id in enumerate(examples.ids):
             own = list(psi[first[i] : first[i + 1]])
-            known = {"image_id": image_id, "source_digest": pictures.digests[i]}
+            known = {"image_id": image_id, "source_digest": examples.digests[i]}
             writer.write({**known, "image": images[i], "psi": own})

@@ -1,4 +1,4 @@
-"""Caption and picture to one space of unit vectors: psi(t), and the image tower's joint vector.
+"""Caption and image to one space of unit vectors: psi(t), and the image tower's joint vector.
 
 Shapes: N batch, T tokens, D dimension, H hidden, C channels.
 """
@@ -171,7 +171,7 @@ class JointEncoder(nn.Module):
         return torch.cat(parts) if parts else torch.empty(0, self.dimension)
 
     def embed_images(self, pixels: Tensor, batch: int = 256) -> Tensor:
-        """Joint vectors (N, D) of uint8 pictures (N, 3, S, S), on the CPU."""
+        """Joint vectors (N, D) of uint8 images (N, 3, S, S), on the CPU."""
         device = self.log_scale.device
         with inference(self):
             parts = [self.joint(to_network(p.to(device))).cpu() for p in pixels.split(batch)]

@@ -1,4 +1,4 @@
-"""The captioned pictures of one split, and their vectors, as the stages read them."""
+"""The captioned images of one split, and their vectors, as the stages read them."""
 
 import hashlib
 import json
@@ -29,12 +29,12 @@ from pairsynth.whole_files import remake
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """The captioned pictures of one split, in memory.
+class Examples:
+    """The captioned images of one split, in memory.
 
-    pixels: uint8 (N, 3, S, S). class_ids: int64 (N). captions: one list a picture.
-    attributes: what the garden drew, one mapping a picture; None elsewhere.
-    digests: one a picture, of its id, its pixels as they were read and its captions.
+    pixels: uint8 (N, 3, S, S). class_ids: int64 (N). captions: one list an image.
+    attributes: what the garden drew, one mapping an image; None elsewhere.
+    digests: one an image, of its id, its pixels as they were read and its captions.
     """
 
     ids: list[str]
@@ -54,16 +54,16 @@ class Pictures:
 
     @cached_property
     def first_caption(self) -> Tensor:
-        """int64 (N + 1): captions of picture i are rows first[i] to first[i + 1] when flattened."""
+        """int64 (N + 1): captions of image i are rows first[i] to first[i + 1] when flattened."""
         counts = torch.tensor([len(captions) for captions in self.captions])
         return torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
 
     @cached_property
     def flat_captions(self) -> list[str]:
-        """All captions, picture by picture."""
+        """All captions, image by image."""
         return [caption for captions in self.captions for caption in captions]
 
-    def cut(self, size: int) -> "Pictures":
+    def cut(self, size: int) -> "Examples":
         """The middle squares of `size` pixels, which go by the digests of the whole."""
         middle = replace(self, pixels=center_crop(self.pixels, size))
         object.__setattr__(middle, "digests", self.digests)
@@ -71,7 +71,7 @@ class Pictures:
 
     @property
     def digest(self) -> str:
-        """A fingerprint of these pictures and captions, in their order."""
+        """A fingerprint of these images and captions, in their order."""
         return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()[:16]
 
 
@@ -81,9 +81,9 @@ def _row_digest(image_id: str, pixels: Tensor, captions: Sequence[str]) -> str:
 
 
 def pixel_bytes(folder: Path, split: str) -> int:
-    """How many bytes the pixels of a split of data/pictures are in memory, by its first picture.
+    """How many bytes the pixels of a split of data/pictures are in memory, by its first image.
 
-    Of one that cannot be read 0: `read_pictures` says why.
+    Of one that cannot be read 0: `read_examples` says why.
     """
     rows = one = 0
     try:
@@ -99,11 +99,11 @@ def pixel_bytes(folder: Path, split: str) -> int:
     return rows * one
 
 
-def read_pictures(folder: Path, split: str) -> Pictures:
+def read_examples(folder: Path, split: str) -> Examples:
     """Read one split of data/pictures.
 
     Raises:
-        InputError: where shards are missing or damaged, are of another split, or have a picture
+        InputError: where shards are missing or damaged, are of another split, or have an image
             that stands there twice or in another split as well.
     """
     _check_ids(folder, split)
@@ -113,7 +113,7 @@ def read_pictures(folder: Path, split: str) -> Pictures:
     check_bytes(
         # All pixels, and the files of one shard after another.
         pixel_bytes(folder, split) + max(file.stat().st_size for file in files),
-        f"{folder}: its {count:,} {split} pictures",
+        f"{folder}: its {count:,} {split} images",
         "lower download.image_size, or make fewer of them",
     )
     pixels = torch.empty(0, 3, 0, 0, dtype=torch.uint8)
@@ -122,7 +122,7 @@ def read_pictures(folder: Path, split: str) -> Pictures:
         pixels = pixels if row else torch.empty(count, *one.shape, dtype=torch.uint8)
         pixels[row] = one
     attributes = [json.loads(row) for row in table["attributes"] if row is not None]
-    return Pictures(
+    return Examples(
         table["image_id"],
         torch.tensor(table["class_id"], dtype=torch.long),
         table["class_name"],
@@ -140,7 +140,7 @@ def _image_files(files: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _check_ids(folder: Path, split: str) -> None:
-    """The rows of `split` say so themselves, and no picture is in `folder` twice."""
+    """The rows of `split` say so themselves, and no image is in `folder` twice."""
     seen: dict[str, str] = {}
     there = [one for one in SPLITS if one == split or list(folder.glob(f"{one}-*-of-*.parquet"))]
     for stem in there:
@@ -173,35 +173,35 @@ class Embeddings:
         return hashlib.sha256(b"".join(stored)).hexdigest()[:16]
 
 
-def read_embeddings(folder: Path, split: str, pictures: Pictures, encoder: str) -> Embeddings:
-    """Read one split of data/embeddings: the vectors of `pictures` by the encoder of that digest.
+def read_embeddings(folder: Path, split: str, examples: Examples, encoder: str) -> Embeddings:
+    """Read one split of data/embeddings: the vectors of `images` by the encoder of that digest.
 
     Raises:
-        InputError: where they are of other pictures, captions or another encoder, or no vectors.
+        InputError: where they are of other images, captions or another encoder, or no vectors.
     """
     try:
-        return _vectors_of(folder, split, pictures, encoder)
+        return _vectors_of(folder, split, examples, encoder)
     except (LookupError, AttributeError, TypeError, ValueError, pa.ArrowException) as error:
         raise_if_out_of_memory(error)  # the names of columns have no checksum
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{folder}: {split} is damaged ({reason}); {remake(folder)}") from error
 
 
-def _vectors_of(folder: Path, split: str, pictures: Pictures, encoder: str) -> Embeddings:
+def _vectors_of(folder: Path, split: str, examples: Examples, encoder: str) -> Embeddings:
     table = read_shards(folder, split)
     check_source(folder, made_from(table), encoder=encoder)
-    if table["image_id"].to_pylist() != pictures.ids:
-        raise InputError(f"{folder}: {split} is of other pictures; {remake(folder)}")
+    if table["image_id"].to_pylist() != examples.ids:
+        raise InputError(f"{folder}: {split} is of other images; {remake(folder)}")
     told = table["source_digest"].to_pylist()
-    changed = [i for i, one in enumerate(told) if one != pictures.digests[i]]
+    changed = [i for i, one in enumerate(told) if one != examples.digests[i]]
     if changed:
         raise InputError(
-            f"{folder}: {split} has vectors of another picture or other captions for "
-            f"{pictures.ids[changed[0]]} ({len(changed):,} in all); {remake(folder)}"
+            f"{folder}: {split} has vectors of another image or other captions for "
+            f"{examples.ids[changed[0]]} ({len(changed):,} in all); {remake(folder)}"
         )
     image = _vectors(table["image"].combine_chunks())
     psi = _vectors(table["psi"].combine_chunks().flatten())
-    if len(psi) != int(pictures.first_caption[-1]):
+    if len(psi) != int(examples.first_caption[-1]):
         raise InputError(f"{folder}: {split} is of other captions; {remake(folder)}")
     for vectors in (image, psi):
         if not torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-3):

@@ -1,6 +1,6 @@
-"""What the networks make of people's own sentences and pictures: blends, cycles, components.
+"""What the networks make of people's own sentences and images: blends, cycles, components.
 
-Shapes: N pictures, D psi's dimension, Z noise, C channels of phi, S side of a picture.
+Shapes: N images, D psi's dimension, Z noise, C channels of phi, S side of an image.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ def noise_rows(mappings: Mappings, count: int, seed: int) -> Tensor:
 
 
 def draw(mappings: Mappings, psi: Tensor, noise: Tensor) -> Tensor:
-    """f, batch by batch: psi (N, D) and noise (N, Z) to pictures, uint8 (N, 3, S, S)."""
+    """f, batch by batch: psi (N, D) and noise (N, Z) to images, uint8 (N, 3, S, S)."""
     parts = zip(psi.split(BATCH), noise.split(BATCH), strict=True)
     return torch.cat([mappings.draw(*part) for part in parts])
 
@@ -49,8 +49,8 @@ def describe_freely(
     return [free[i : i + count] for i in range(0, len(free), count)]
 
 
-def blend_pictures(mappings: Mappings, ends: list[Tensor], shares: Tensor, noise: Tensor) -> Blend:
-    """Captions of share phi(left) + (1 - share) phi(right), and pictures drawn of these.
+def blend_images(mappings: Mappings, ends: list[Tensor], shares: Tensor, noise: Tensor) -> Blend:
+    """Captions of share phi(left) + (1 - share) phi(right), and images drawn of these.
 
     ends: two of uint8 (1, 3, S, S). shares: (N, 1). noise: (1, Z).
     """
@@ -61,14 +61,14 @@ def blend_pictures(mappings: Mappings, ends: list[Tensor], shares: Tensor, noise
 
 
 def blend_sentences(mappings: Mappings, ends: list[str], shares: Tensor, noise: Tensor) -> Blend:
-    """Pictures drawn from psi between two sentences, and the captions of these."""
+    """Images drawn from psi between two sentences, and the captions of these."""
     left, right = mappings.psi(ends).split(1)
     pixels = draw(mappings, between(left, right, shares), noise.expand(len(shares), -1))
     return mappings.describe(mappings.phi(pixels)), pixels
 
 
-def picture_cycle(mappings: Mappings, pixels: Tensor, turns: int, noise: Tensor) -> Around:
-    """Turns of a cycle from one picture, and the cosine of phi of each to the start's."""
+def image_cycle(mappings: Mappings, pixels: Tensor, turns: int, noise: Tensor) -> Around:
+    """Turns of a cycle from one image, and the cosine of phi of each to the start's."""
     found = list(islice(mappings.image_cycle(pixels, noise), turns))
     reached = torch.cat([turn.phi for turn in found]).flatten(1)
     return found, F.cosine_similarity(reached, mappings.phi(pixels).flatten(1))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pairsynth.decoding import MAX_WORDS
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.images import center_crop
 from pairsynth.text import tokenize
 
@@ -176,7 +176,7 @@ NONE = Thresholds(
 )
 
 
-def calibrate(held_out: Pictures, vectors: Embeddings, size: int) -> Thresholds:
+def calibrate(held_out: Examples, vectors: Embeddings, size: int) -> Thresholds:
     """The thresholds, by real held-out images at `size` pixels, their captions and vectors.
 
     For agreement each image is thrown together with a caption of the one half the split away.

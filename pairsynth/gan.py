@@ -1,7 +1,7 @@
 """Text to image: generators, discriminators and their losses, as pairs in `OBJECTIVES`.
 
 The discriminator's trunk is phi, "the last convolutional activation in the discriminator" (Xie and
-Bao, 2017); text joins after it, so scoring one picture with another caption costs no second pass.
+Bao, 2017); text joins after it, so scoring one image with another caption costs no second pass.
 
 Shapes: N batch, D psi's dimension, Z noise, C H W.
 """
@@ -137,7 +137,7 @@ def _dcgan_weights(module: nn.Module) -> None:
 class Generator(Straying):
     """Noise and psi to a grid of 4 x 4; then each pixel is repeated and a convolution smooths it.
 
-    Transposed convolutions leave a chequered picture (Odena et al., distill.pub, 2016), smooth
+    Transposed convolutions leave a chequered image (Odena et al., distill.pub, 2016), smooth
     upsampling leaves rings.
     """
 
@@ -337,7 +337,7 @@ def _networks(gan: Gan) -> dict[str, nn.Module]:
 
 
 def phi_of(gan: Gan, pixels: Tensor, device: torch.device, batch: int = 256) -> Tensor:
-    """phi (N, C, 4, 4), float32 on the CPU, of the middle of uint8 pictures (N, 3, S, S)."""
+    """phi (N, C, 4, 4), float32 on the CPU, of the middle of uint8 images (N, 3, S, S)."""
     with inference(gan.discriminator):
         parts = [
             gan.discriminator.phi(to_network(center_crop(part, gan.size).to(device))).float().cpu()

@@ -22,7 +22,7 @@ from pairsynth.config import check, check_between
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.critic import ProjectedCritic
 from pairsynth.devices import autocast, need_compiler
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import OBJECTIVES, Gan
 from pairsynth.image_files import network_size
 from pairsynth.images import center_crop, grid, to_pixels
@@ -48,8 +48,8 @@ class GanConfig:
 
     objective: gan-cls (the paper's, to the letter) or hinge (what measured best).
     critic: projected (a second one, on frozen ImageNet features, for a fifth of it) or none.
-    epochs: passes over the train pictures, with one caption drawn for each.
-    batch_size: pictures in a step, those of all processes together.
+    epochs: passes over the train images, with one caption drawn for each.
+    batch_size: images in a step, those of all processes together.
     noise: Z, normal numbers the generator takes besides psi.
     generator_channels: width of the generator's last block.
     discriminator_channels: width of the discriminator's first convolution.
@@ -60,7 +60,7 @@ class GanConfig:
     psi_noise: how far psi strays from a caption in a draw: 1 as captions of one image do; 0: not.
     interpolation: weight of the generator's loss on psi between two captions (GAN-INT).
     contrastive: weight of the image-text contrastive term on phi; 0: none, as in the paper.
-    translation: largest shift of real and fake pictures, as a share of their side.
+    translation: largest shift of real and fake images, as a share of their side.
     cooldown: share of the epochs, the last ones, over which the learning rates fall towards 0.
     compile: let torch.compile join the networks' operations; takes minutes before the first step.
     """
@@ -100,9 +100,9 @@ class GanConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GanReport:
-    """One epoch: mean losses, the mean scores of real, wrong and fake, how much pictures differ.
+    """One epoch: mean losses, the mean scores of real, wrong and fake, how much images differ.
 
-    caption_spread, noise_spread: mean distance (root mean square, 0 to 1) between pictures that
+    caption_spread, noise_spread: mean distance (root mean square, 0 to 1) between images that
     the averaged generator draws for different captions, and for one caption.
     """
 
@@ -117,17 +117,17 @@ class GanReport:
     noise_spread: float
 
 
-def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, encoder: str) -> Gan:
-    """Untrained networks for these pictures and embeddings by the encoder of that digest."""
-    size, dimension = network_size(pictures.pixels.shape[-1]), embeddings.psi.shape[1]
+def build(config: GanConfig, examples: Examples, embeddings: Embeddings, encoder: str) -> Gan:
+    """Untrained networks for these images and embeddings by the encoder of that digest."""
+    size, dimension = network_size(examples.pixels.shape[-1]), embeddings.psi.shape[1]
     widths = (config.noise, config.generator_channels, config.discriminator_channels)
-    source = {"pictures": pictures.digest, "encoder": encoder}
+    source = {"pictures": examples.digest, "encoder": encoder}
 
     def own() -> Gan:
         return Gan.build(config.objective, size, dimension, *widths, source)
 
     def step(gan: Gan) -> tuple[Tensor, Tensor]:
-        rows = min(config.batch_size, len(pictures))
+        rows = min(config.batch_size, len(examples))
         fake = gan.generator(torch.zeros(rows, config.noise), torch.zeros(rows, dimension))
         seen = gan.discriminator.phi(torch.zeros(3 * rows, 3, size, size))
         return fake, gan.discriminator.score(seen, torch.zeros(3 * rows, dimension))
@@ -136,22 +136,22 @@ def build(config: GanConfig, pictures: Pictures, embeddings: Embeddings, encoder
     check_training("train_gan", keys, own, lambda gan: [gan.generator, gan.discriminator], step)
     gan = own()
     if config.psi_noise:
-        open_directions = directions_left_open(pictures, embeddings, config.noise)
+        open_directions = directions_left_open(examples, embeddings, config.noise)
         gan.generator.open_directions.copy_(config.psi_noise * open_directions)
     return gan
 
 
-def directions_left_open(pictures: Pictures, embeddings: Embeddings, noise: int) -> Tensor:
+def directions_left_open(examples: Examples, embeddings: Embeddings, noise: int) -> Tensor:
     """A (D, Z), so that A A' is the covariance of psi among captions of one image.
 
     Of its principal components the Z largest. Where each image has one caption only, those of one
     class take their place; where there are no classes either, it is 0: nothing is known.
     """
-    psi, rows = embeddings.psi.double(), torch.arange(len(pictures))  # (M, D), (N)
-    counts = pictures.first_caption.diff()
+    psi, rows = embeddings.psi.double(), torch.arange(len(examples))  # (M, D), (N)
+    counts = examples.first_caption.diff()
     owner = rows.repeat_interleave(counts)  # (M): the image of each caption
     if (counts == 1).all():
-        owner = torch.where(pictures.class_ids < 0, -1 - rows, pictures.class_ids)
+        owner = torch.where(examples.class_ids < 0, -1 - rows, examples.class_ids)
     _, owner, members = owner.unique(return_inverse=True, return_counts=True)
     mean = psi.new_zeros(len(members), psi.shape[1]).index_add_(0, owner, psi) / members[:, None]
     left = psi - mean[owner]
@@ -163,7 +163,7 @@ def directions_left_open(pictures: Pictures, embeddings: Embeddings, noise: int)
 
 def train(
     gan: Gan,
-    pictures: Pictures,
+    examples: Examples,
     embeddings: Embeddings,
     config: GanConfig,
     seed: int,
@@ -180,7 +180,7 @@ def train(
     critics = () if critic is None else (critic,)
     parallel.agree(gan.generator, gan.discriminator, *critics)
     rng = torch_stream(seed, "train_gan", device=device)
-    batches = Batches(pictures, embeddings, config.batch_size, gan.size, device)
+    batches = Batches(examples, embeddings, config.batch_size, gan.size, device)
     step = Step(gan, config, rng, critic)
     ema = EMA(gan.generator, config.ema_decay)
     optimizers = (step.generator_optimizer, step.discriminator_optimizer)
@@ -226,7 +226,7 @@ def build_critic(config: GanConfig, gan: Gan, device: torch.device) -> Projected
 class EMA:
     """The generator averaged over its steps, each keeping `share` of the average so far.
 
-    Less in the first steps (n of n + 9): pictures of the untrained generator would stay in it for a
+    Less in the first steps (n of n + 9): images of the untrained generator would stay in it for a
     thousand steps otherwise. torch's AveragedModel counts on the device and makes the host wait.
     """
 
@@ -265,7 +265,7 @@ def rate_share(epoch: int, epochs: int, cooldown: float) -> float:
     """What is left of the learning rates in `epoch` of `epochs`: all, then less and less.
 
     At constant rates the last steps draw strokes that the next ones undo: late in training
-    pictures grow no better, until the rates fall.
+    images grow no better, until the rates fall.
     """
     return min(1.0, (epochs + 1 - epoch) / max(1.0, cooldown * epochs))
 
@@ -331,8 +331,8 @@ class Step:
             phi = discriminator.phi(images)
             real = discriminator.score(phi, batch.psi)
             wrong = discriminator.score(phi, batch.wrong_psi)
-            # No real picture exists for psi between two captions: the discriminator would
-            # learn to know such psi instead of the picture, so it is not shown them.
+            # No real image exists for psi between two captions: the discriminator would
+            # learn to know such psi instead of the image, so it is not shown them.
             fake_phi = discriminator.phi(fake_images.detach()[between:])
             fake = discriminator.score(fake_phi, psi[between:])
             loss = losses.discriminator_loss(real, wrong, fake)
@@ -409,20 +409,20 @@ def translate(images: Tensor, share: float, rng: torch.Generator) -> Tensor:
 
 
 def sample_sheet(
-    gan: Gan, pictures: Pictures, embeddings: Embeddings, seed: int, rows: int = 8
+    gan: Gan, examples: Examples, embeddings: Embeddings, seed: int, rows: int = 8
 ) -> Image.Image:
-    """Real pictures beside seven drawn from their first caption: one row each, spread evenly."""
-    chosen = torch.linspace(0, len(pictures) - 1, rows).long()
-    psi = embeddings.psi[pictures.first_caption[chosen]].repeat_interleave(7, 0)
+    """Real images beside seven drawn from their first caption: one row each, spread evenly."""
+    chosen = torch.linspace(0, len(examples) - 1, rows).long()
+    psi = embeddings.psi[examples.first_caption[chosen]].repeat_interleave(7, 0)
     noise = torch.randn(len(psi), gan.noise, generator=torch_stream(seed, "sample_sheet"))
     device = next(gan.generator.parameters()).device
     with inference(gan.generator):
         drawn = to_pixels(gan.generator(noise.to(device), psi.to(device))).cpu()
-    real = center_crop(pictures.pixels[chosen], gan.size)
+    real = center_crop(examples.pixels[chosen], gan.size)
     return grid(torch.cat([real[:, None], drawn.unflatten(0, (rows, 7))], 1).flatten(0, 1), 8, 2)
 
 
 def figures(reports: Sequence[GanReport], watch: CollapseMonitor) -> dict[str, float | int]:
-    """What `train_gan` reports: the last epoch, how much real pictures differ, the processes."""
+    """What `train_gan` reports: the last epoch, how much real images differ, the processes."""
     last = {key: value for key, value in asdict(reports[-1]).items() if key != "images"}
     return {**last, "real_spread": watch.real_spread, "processes": parallel.size()}

@@ -39,7 +39,7 @@ def stored_size(size: int) -> int:
 
 
 def network_size(stored: int) -> int:
-    """Side of what the networks see of pictures stored with side `stored`; see `stored_size`."""
+    """Side of what the networks see of images stored with side `stored`; see `stored_size`."""
     return next(size for size in SIZES if stored in (size, stored_size(size)))
 
 
@@ -74,8 +74,8 @@ def _unknown(data: bytes) -> str:
     if brand in HEIC_BRANDS and "HEIF" not in formats():
         return "a HEIC image, which Pillow cannot read by itself; pip install pillow-heif"
     if data[:4] in (b"II*\0", b"MM\0*"):
-        return "not a readable picture: a TIFF that is damaged or of a rare kind; save it as PNG"
-    return f"not a readable picture: damaged, or none of {', '.join(formats())}"
+        return "not a readable image: a TIFF that is damaged or of a rare kind; save it as PNG"
+    return f"not a readable image: damaged, or none of {', '.join(formats())}"
 
 
 def decode(data: bytes) -> Image.Image:
@@ -91,19 +91,17 @@ def decode(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture: Image.Image = Image.open(io.BytesIO(data), formats=formats())
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(
-                    f"{picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}"
-                )
-            if is_deep_colour(picture):
-                picture = from_deep_colour(picture, TiffImageFile(io.BytesIO(data)))
-            picture.load()
-            if is_deep(picture):
-                turn = picture.getexif().get(ORIENTATION, 1)
-                picture = from_deep(picture)
-                picture.getexif()[ORIENTATION] = turn
-            upright = ImageOps.exif_transpose(picture)
+            image: Image.Image = Image.open(io.BytesIO(data), formats=formats())
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+            if is_deep_colour(image):
+                image = from_deep_colour(image, TiffImageFile(io.BytesIO(data)))
+            image.load()
+            if is_deep(image):
+                turn = image.getexif().get(ORIENTATION, 1)
+                image = from_deep(image)
+                image.getexif()[ORIENTATION] = turn
+            upright = ImageOps.exif_transpose(image)
             if "A" in upright.getbands() or "transparency" in upright.info:
                 upright = upright.convert("RGBA")
                 white = Image.new("RGBA", upright.size, "white")
@@ -115,9 +113,7 @@ def decode(data: bytes) -> Image.Image:
         raise ValueError(_unknown(data)) from error
     except BROKEN as error:
         _need_room()
-        raise ValueError(
-            f"not a readable picture: {str(error) or 'it asks for too much'}"
-        ) from error
+        raise ValueError(f"not a readable image: {str(error) or 'it asks for too much'}") from error
 
 
 def _need_room() -> None:
@@ -131,13 +127,13 @@ def _need_room() -> None:
         raise MemoryError(f"no {ROOM:,} bytes left to read an image") from error
 
 
-def fit(picture: Image.Image, size: int) -> Image.Image:
+def fit(image: Image.Image, size: int) -> Image.Image:
     """Resize the shorter side to `size` and cut the middle square out: (size, size)."""
-    return ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 
-def encode(picture: Image.Image) -> bytes:
-    """PNG bytes of `picture`; the same pixels always give the same bytes."""
+def encode(image: Image.Image) -> bytes:
+    """PNG bytes of `image`; the same pixels always give the same bytes."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=4)
+    image.save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()

@@ -1,6 +1,6 @@
 """The one pixel convention.
 
-Pictures rest as uint8 RGB tensors (N, 3, H, W); networks see float32 in [-1, 1]. Stored pictures
+Images rest as uint8 RGB tensors (N, 3, H, W); networks see float32 in [-1, 1]. Stored images
 may be larger than the size the networks see: the margin is what random crops are taken from.
 """
 
@@ -12,13 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 
-def to_tensor(picture: Image.Image) -> Tensor:
-    """An RGB picture as a uint8 tensor (3, H, W)."""
-    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous()
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as a uint8 tensor (3, H, W)."""
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
 
 
-def to_picture(pixels: Tensor) -> Image.Image:
-    """A uint8 tensor (3, H, W) as an RGB picture."""
+def to_image(pixels: Tensor) -> Image.Image:
+    """A uint8 tensor (3, H, W) as an RGB image."""
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
 
 
@@ -42,9 +42,9 @@ def center_crop(pixels: Tensor, size: int) -> Tensor:
 
 
 def random_crop_flip(pixels: Tensor, size: int, rng: torch.Generator) -> Tensor:
-    """One random window (N, 3, size, size) and one coin for a mirror image per picture.
+    """One random window (N, 3, size, size) and one coin for a mirror image per image.
 
-    All pictures are cut in one gather: nothing runs per picture in Python.
+    All images are cut in one gather: nothing runs per image in Python.
     """
     count, channels, height, width = pixels.shape
     draw = torch.rand(3, count, generator=rng, device=rng.device).to(pixels.device)
@@ -66,5 +66,5 @@ def grid(pixels: Tensor, columns: int, scale: int = 1, gap: int = 2) -> Image.Im
     sheet = Image.new("RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), "white")
     for i in range(count):
         corner = (i % columns * (width + gap), i // columns * (height + gap))
-        sheet.paste(to_picture(pixels[i]), corner)
+        sheet.paste(to_image(pixels[i]), corner)
     return sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST)

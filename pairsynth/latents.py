@@ -1,4 +1,4 @@
-"""Where a pair starts: psi or phi between two captioned pictures, or drawn from a mixture.
+"""Where a pair starts: psi or phi between two captioned images, or drawn from a mixture.
 
 Shapes: D psi's dimension, C channels of phi.
 """
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pairsynth.config import check, check_between
 from pairsynth.errors import InputError
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.filters import Thresholds
 from pairsynth.images import center_crop
 from pairsynth.mappings import Mappings, between
@@ -36,16 +36,16 @@ class SynthesisConfig:
     pairs: pairs to try; one whose every candidate stands in the train split is left out.
     text_prototype: share of pairs from psi between two captions.
     text_density: share of pairs from psi drawn from the mixture over captions.
-    image_prototype: share of pairs from phi between two pictures.
-    image_density: share of pairs from phi drawn from the mixture over pictures.
+    image_prototype: share of pairs from phi between two images.
+    image_density: share of pairs from phi drawn from the mixture over images.
     classes: whether the two of a prototype are of the same class, of another, or any two.
-    balance: 0: the first picture of a prototype is any of all; 1: of any class, rare ones as often
-        as others; between: a picture's weight is the size of its class to the power of minus this.
-    fill: pairs tried beside those for each class with two pictures, prototypes of two of them.
+    balance: 0: the first image of a prototype is any of all; 1: of any class, rare ones as often
+        as others; between: an image's weight is the size of its class to the power of minus this.
+    fill: pairs tried beside those for each class with two images, prototypes of two of them.
     filters: whether faulty candidates are refused (`filters.FILTERS`), or only what is not new.
     margin: lambda is drawn evenly between this and 1 minus this.
     candidates: tries for each; of those whose both halves are new, or else of those of which one
-        half is, the one whose caption and picture agree most is kept.
+        half is, the one whose caption and image agree most is kept.
     """
 
     pairs: int
@@ -88,14 +88,14 @@ class SynthesisConfig:
 
 @dataclass(frozen=True)
 class SynthesisInputs:
-    """What synthesis draws from: train pictures, their psi, the mixtures, the networks.
+    """What synthesis draws from: train images, their psi, the mixtures, the networks.
 
     standard: what candidates are held to. novelty, thresholds: by which they are refused.
     within: the class that both sources of a prototype are to be of.
     made_from: digests, by name, of all of these.
     """
 
-    pictures: Pictures
+    examples: Examples
     embeddings: Embeddings
     mixtures: Mapping[str, Mixture]
     mappings: Mappings
@@ -111,9 +111,9 @@ class SynthesisInputs:
     filled: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        if len(self.pictures) < 2:
-            raise InputError("synthesize: fewer than two train pictures; nothing lies between")
-        class_ids = self.pictures.class_ids.tolist()
+        if len(self.examples) < 2:
+            raise InputError("synthesize: fewer than two train images; nothing lies between")
+        class_ids = self.examples.class_ids.tolist()
         groups: dict[int, list[int]] = {}
         for row, class_id in enumerate(class_ids):
             groups.setdefault(class_id, []).append(row)
@@ -139,7 +139,7 @@ class Latent:
 
     sources: "image_id" or "image_id#caption" of the two of a prototype. share: its lambda.
     component: of the mixture. class_id: where both sources are of one known class.
-    rows: the two pictures between which phi is still to be taken; see `settle`.
+    rows: the two images between which phi is still to be taken; see `settle`.
     """
 
     vector: Tensor
@@ -152,14 +152,14 @@ class Latent:
 
 def text_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """lambda psi(t_i) + (1 - lambda) psi(t_j)."""
-    rows = _two_pictures(world, rng)
-    places = [int(rng.integers(len(world.pictures.captions[row]))) for row in rows]
+    rows = _two_images(world, rng)
+    places = [int(rng.integers(len(world.examples.captions[row]))) for row in rows]
     share = _share(world, rng)
-    first = world.pictures.first_caption
+    first = world.examples.first_caption
     left, right = (
         world.embeddings.psi[int(first[r]) + p] for r, p in zip(rows, places, strict=True)
     )
-    sources = [f"{world.pictures.ids[r]}#{p}" for r, p in zip(rows, places, strict=True)]
+    sources = [f"{world.examples.ids[r]}#{p}" for r, p in zip(rows, places, strict=True)]
     vector = between(left, right, torch.tensor(share))
     return Latent(vector, sources, share, class_id=_common_class(world, rows))
 
@@ -172,15 +172,15 @@ def text_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
 
 def image_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """lambda phi(v_i) + (1 - lambda) phi(v_j), whose vector `settle` takes."""
-    rows = _two_pictures(world, rng)
+    rows = _two_images(world, rng)
     share = _share(world, rng)
-    sources = [world.pictures.ids[row] for row in rows]
+    sources = [world.examples.ids[row] for row in rows]
     class_id = _common_class(world, rows)
     return Latent(torch.empty(0), sources, share, class_id=class_id, rows=tuple(rows))
 
 
 def image_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
-    """phi* from the mixture over pictures, mapped back through its PCA."""
+    """phi* from the mixture over images, mapped back through its PCA."""
     vector, component = world.mixtures["phi"].sample(rng)
     return Latent(torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)), [], None, component)
 
@@ -194,11 +194,11 @@ STRATEGIES: Mapping[str, Callable[[SynthesisInputs, np.random.Generator], Latent
 
 
 def settle(world: SynthesisInputs, latents: list[Latent]) -> list[Latent]:
-    """The same with the vectors of image prototypes: phi of all their pictures at once."""
+    """The same with the vectors of image prototypes: phi of all their images at once."""
     rows = [row for latent in latents for row in latent.rows]
     if not rows:
         return latents
-    pixels = center_crop(world.pictures.pixels[rows], world.mappings.gan.size)
+    pixels = center_crop(world.examples.pixels[rows], world.mappings.gan.size)
     ends = iter(world.mappings.phi(pixels).cpu())
     return [
         replace(latent, vector=latent.share * next(ends) + (1 - latent.share) * next(ends))
@@ -214,15 +214,15 @@ def _share(world: SynthesisInputs, rng: np.random.Generator) -> float:
 
 
 def _common_class(world: SynthesisInputs, rows: list[int]) -> int | None:
-    left, right = (int(world.pictures.class_ids[row]) for row in rows)
+    left, right = (int(world.examples.class_ids[row]) for row in rows)
     return left if left == right >= 0 else None
 
 
-def _two_pictures(world: SynthesisInputs, rng: np.random.Generator) -> list[int]:
-    """Two rows, by the rule of `classes`; any other where the class has no other picture."""
-    count = len(world.pictures)
-    left = _first_picture(world, rng)
-    siblings = world.by_class[int(world.pictures.class_ids[left])]
+def _two_images(world: SynthesisInputs, rng: np.random.Generator) -> list[int]:
+    """Two rows, by the rule of `classes`; any other where the class has no other image."""
+    count = len(world.examples)
+    left = _first_image(world, rng)
+    siblings = world.by_class[int(world.examples.class_ids[left])]
     same = world.within is not None or world.config.classes == "same"
     if same and len(siblings) > 1:
         right = siblings[int(rng.integers(len(siblings) - 1))]
@@ -234,16 +234,16 @@ def _two_pictures(world: SynthesisInputs, rng: np.random.Generator) -> list[int]
             return [left, right]
 
 
-def _first_picture(world: SynthesisInputs, rng: np.random.Generator) -> int:
+def _first_image(world: SynthesisInputs, rng: np.random.Generator) -> int:
     if world.within is not None:
         siblings = world.by_class[world.within]
         return siblings[int(rng.integers(len(siblings)))]
     if world.cumulated is None:
-        return int(rng.integers(len(world.pictures)))
+        return int(rng.integers(len(world.examples)))
     return int(np.searchsorted(world.cumulated, rng.random() * world.cumulated[-1], side="right"))
 
 
 def fillable(class_ids: Iterable[int]) -> list[int]:
-    """The classes with something between: known ones, of two pictures or more."""
+    """The classes with something between: known ones, of two images or more."""
     sizes = Counter(class_ids)
     return sorted(one for one, size in sizes.items() if one >= 0 and size > 1)

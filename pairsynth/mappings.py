@@ -1,6 +1,6 @@
 """The two mappings between the domains and their cycles: v = f(psi(t)) and t = g(phi(v)).
 
-Shapes: N batch, D psi's dimension, Z noise, C channels of phi, S side of a picture.
+Shapes: N batch, D psi's dimension, Z noise, C channels of phi, S side of an image.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from pairsynth.inference import inference
 
 @dataclass(frozen=True)
 class Turn:
-    """One step of a cycle: the captions (N), the pictures uint8 (N, 3, S, S), their phi."""
+    """One step of a cycle: the captions (N), the images uint8 (N, 3, S, S), their phi."""
 
     captions: list[str]
     pixels: Tensor
@@ -45,13 +45,13 @@ class Mappings:
         return {"phi": 16 * self.gan.discriminator.phi_channels, "psi": self.encoder.dimension}
 
     def draw(self, psi: Tensor, noise: Tensor) -> Tensor:
-        """f: psi (N, D) and noise (N, Z) to pictures, uint8 (N, 3, S, S), on the CPU."""
+        """f: psi (N, D) and noise (N, Z) to images, uint8 (N, 3, S, S), on the CPU."""
         with inference(self.gan.generator):
             images = self.gan.generator(noise.to(self.device), psi.to(self.device))
         return to_pixels(images).cpu()
 
     def phi(self, pixels: Tensor) -> Tensor:
-        """Pictures, uint8 (N, 3, S, S), to phi (N, C, 4, 4)."""
+        """Images, uint8 (N, 3, S, S), to phi (N, C, 4, 4)."""
         with inference(self.gan.discriminator):
             return self.gan.discriminator.phi(to_network(pixels.to(self.device))).float()
 
@@ -68,7 +68,7 @@ class Mappings:
         return self.encoder.embed_captions(captions)
 
     def consistency(self, captions: list[str], pixels: Tensor) -> Tensor:
-        """Cosine (N) of psi of each caption with the joint vector of its picture."""
+        """Cosine (N) of psi of each caption with the joint vector of its image."""
         return (self.psi(captions) * self.encoder.embed_images(pixels)).sum(1)
 
     def image_cycle(self, pixels: Tensor, noise: Tensor) -> Iterator[Turn]:
@@ -93,17 +93,17 @@ def between(left: Tensor, right: Tensor, share: Tensor) -> Tensor:
 
 
 def load_mappings(
-    encoder: Path, gan: Path, captioner: Path, device: torch.device, pictures: str = ""
+    encoder: Path, gan: Path, captioner: Path, device: torch.device, examples: str = ""
 ) -> Mappings:
     """The three checkpoints, checked against one another.
 
-    pictures: digest of the train pictures that all three must have learned from; "": of any, but
+    images: digest of the train images that all three must have learned from; "": of any, but
     of the same.
 
     Raises:
         InputError: where one is missing, damaged, or made from another of the three.
     """
-    wanted = {"pictures": pictures} if pictures else {}
+    wanted = {"pictures": examples} if examples else {}
     psi = load_encoder(encoder, device, **wanted)
     wanted = {"pictures": psi.made_from.get("pictures", "")}
     digests = {"encoder": file_digest(encoder)}

@@ -29,7 +29,7 @@ class MixtureConfig:
     """Section `fit_gmm` of params.yaml.
 
     psi_dimensions: principal components of psi that the mixture over captions sees.
-    phi_dimensions: principal components of phi that the mixture over pictures sees.
+    phi_dimensions: principal components of phi that the mixture over images sees.
     max_components: 1, 2, 4, 8 ... components are tried up to this many, diagonal and full.
     rows: vectors the mixtures are fitted to at most, drawn evenly.
     held_out: share of these rows that chooses components and covariance by its likelihood.

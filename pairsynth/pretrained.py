@@ -1,4 +1,4 @@
-"""torchvision's classifiers, from a state dict on the user's disk: what they see in pictures."""
+"""torchvision's classifiers, from a state dict on the user's disk: what they see in images."""
 
 import pickle
 from pathlib import Path

@@ -23,12 +23,12 @@ from pairsynth import (
     gan_training,
     seeds,
 )
-from pairsynth.artifacts import SPLITS, write_picture
+from pairsynth.artifacts import SPLITS, write_image
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.config import Precision
 from pairsynth.encoder_training import EncoderConfig
-from pairsynth.examples import Embeddings, Pictures, read_pictures
+from pairsynth.examples import Embeddings, Examples, read_examples
 from pairsynth.gan_training import GanConfig
 from pairsynth.text import tokenize
 
@@ -49,18 +49,18 @@ def show(data: Path, params: Path, output: Path, seed: int) -> None:
     """
     folder = data / "pictures"
     options = config.load(EncoderConfig, "embed", params)
-    splits = {split: read_pictures(folder, split) for split in SPLITS}
+    splits = {split: read_examples(folder, split) for split in SPLITS}
     train = splits["train"]
     chosen = seeds.stream(seed, "look").permutation(len(train))[:IMAGES].tolist()
     told = [train.captions[i][0] for i in chosen]
     title = f"{len(chosen)} of {len(train):,} train images"
-    write_picture(output, figures.gallery(train.pixels[chosen], told, COLUMNS, title))
+    write_image(output, figures.gallery(train.pixels[chosen], told, COLUMNS, title))
     typer.echo(output)
     for line in (*counted(splits), *worded(train, options.min_count), *odd(folder)):
         typer.echo(console.line(line))
 
 
-def counted(splits: dict[str, Pictures]) -> Iterator[str]:
+def counted(splits: dict[str, Examples]) -> Iterator[str]:
     """A line for each split."""
     for split, one in splits.items():
         classes = len(set(one.class_ids.tolist()))
@@ -68,7 +68,7 @@ def counted(splits: dict[str, Pictures]) -> Iterator[str]:
         yield f"{split:<9}{len(one):,} images, {captions:,} captions, {classes:,} classes"
 
 
-def worded(train: Pictures, least: int) -> Iterator[str]:
+def worded(train: Examples, least: int) -> Iterator[str]:
     """How many words there are, how many too rare for `embed.min_count`, and the most frequent."""
     tokens = [[one for one in tokenize(text) if one != ","] for text in train.flat_captions]
     lengths = [len(one) for one in tokens]
@@ -126,7 +126,7 @@ def tell_pace(data: Path, params: Path, seed: int, device: str, precision: Preci
     Raises:
         InputError: where parameters, or the machine, do not allow one of the trainings.
     """
-    train = read_pictures(data / "pictures", "train")
+    train = read_examples(data / "pictures", "train")
     where = devices.choose(device, precision)
     seeds.fix(seed, "look")
     typer.echo("an estimate, by a few seconds of each training on this machine as it is just now:")
@@ -139,7 +139,7 @@ def tell_pace(data: Path, params: Path, seed: int, device: str, precision: Preci
     typer.echo(f"  all: about {lasting(total * (1 + sum(REST) / 2))}")
 
 
-def paces(train: Pictures, params: Path, seed: int, device: torch.device) -> Iterator[Pace]:
+def paces(train: Examples, params: Path, seed: int, device: torch.device) -> Iterator[Pace]:
     """The pace of each training with its parameters, on some of the train images."""
     some = _some(train)
     images, captions = len(train), len(train.flat_captions)
@@ -184,10 +184,10 @@ def _rate(
     return float(getattr(report, unit)) / (time.perf_counter() - start)
 
 
-def _some(train: Pictures) -> Pictures:
+def _some(train: Examples) -> Examples:
     """As many images, evenly spread, as tell the pace."""
     rows = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long().tolist()
-    return Pictures(
+    return Examples(
         [train.ids[i] for i in rows],
         train.class_ids[rows],
         [train.class_names[i] for i in rows],

@@ -38,7 +38,7 @@ from pairsynth.dataset import (
 )
 from pairsynth.engines import Report, Worker
 from pairsynth.errors import InputError
-from pairsynth.examples import pixel_bytes, read_embeddings, read_pictures
+from pairsynth.examples import pixel_bytes, read_embeddings, read_examples
 from pairsynth.filters import NONE, calibrate
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs, fillable
 from pairsynth.mappings import load_mappings
@@ -84,7 +84,7 @@ class Recipe:
     device: as `devices.choose` takes it.
     """
 
-    pictures: Path
+    examples: Path
     embeddings: Path
     encoder: Path
     gan: Path
@@ -101,8 +101,8 @@ class Recipe:
 
     @property
     def memory(self) -> int:
-        """About how many bytes a worker takes: the pictures twice, and what does not grow."""
-        return 2 * sum(pixel_bytes(self.pictures, split) for split in ("train", "val")) + FIXED
+        """About how many bytes a worker takes: the images twice, and what does not grow."""
+        return 2 * sum(pixel_bytes(self.examples, split) for split in ("train", "val")) + FIXED
 
     @cached_property
     def digest(self) -> str:
@@ -132,18 +132,18 @@ class Recipe:
         """The numbers of each shard of the data set, in order.
 
         Raises:
-            InputError: where classes are to be filled and none has two pictures.
+            InputError: where classes are to be filled and none has two images.
         """
         base = _spans(0, self.config.pairs)
         if not self.config.fill:
             return base or [Span(first=0, count=0)]
         classes = fillable(
-            read_shards(self.pictures, "train", ["class_id"])["class_id"].to_pylist()
+            read_shards(self.examples, "train", ["class_id"])["class_id"].to_pylist()
         )
         if not classes:
             raise InputError(
-                f"params.yaml: synthesize.fill = {self.config.fill}: no class of {self.pictures} "
-                "has two train pictures to lie between; set it to 0"
+                f"params.yaml: synthesize.fill = {self.config.fill}: no class of {self.examples} "
+                "has two train images to lie between; set it to 0"
             )
         return base + _spans(FILLING, self.config.fill * len(classes))
 
@@ -156,7 +156,7 @@ class Recipe:
         if not self.gpus:
             threadpoolctl.threadpool_limits(1)
             torch.set_num_threads(1)
-        train, val = (read_pictures(self.pictures, split) for split in ("train", "val"))
+        train, val = (read_examples(self.examples, split) for split in ("train", "val"))
         seeds.fix(self.seed, "synthesize")
         where = torch.device(self.device)
         if self.gpus and where.index is None:

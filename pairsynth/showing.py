@@ -19,7 +19,7 @@ from torch import Tensor
 from pairsynth import arguments, console, devices, exploration, image_files, images, mixture, strips
 from pairsynth import replay as replaying
 from pairsynth.arguments import ImageFile, Sentence
-from pairsynth.artifacts import write_picture
+from pairsynth.artifacts import write_image
 from pairsynth.errors import InputError
 from pairsynth.mappings import Mappings, load_mappings
 from pairsynth.text import split
@@ -48,10 +48,10 @@ def draw(
     if not output.suffix:
         _write_folder(output, asked, console.track(drawn, len(asked), "draw", "sentences"))
     elif len(asked) == 1:
-        write_picture(output, images.grid(next(drawn), min(count, 8), scale))
+        write_image(output, images.grid(next(drawn), min(count, 8), scale))
     else:
         labels = [sentence.text for sentence in asked]
-        write_picture(output, strips.rows(list(drawn), labels, scale))
+        write_image(output, strips.rows(list(drawn), labels, scale))
     typer.echo(output)
 
 
@@ -66,7 +66,7 @@ def _write_folder(output: Path, asked: Sequence[Sentence], drawn: Iterator[Tenso
         for i, (sentence, pixels) in enumerate(zip(asked, drawn, strict=True), 1):
             for j, one in enumerate(pixels, 1):
                 name = f"{i:05}-{j}.png"
-                write_picture(folder / name, images.to_picture(one))
+                write_image(folder / name, images.to_image(one))
                 lines.append(_json({"file_name": name, "caption": sentence.text}))
         write_whole(folder / "metadata.jsonl", "".join(lines).encode())
 
@@ -205,7 +205,7 @@ def blend(
     noise = exploration.noise_rows(mappings, 1, seed)
     if are_images:
         pixels_of_ends = [opened(mappings, Path(end)) for end in ends]
-        captions, pixels = exploration.blend_pictures(mappings, pixels_of_ends, shares, noise)
+        captions, pixels = exploration.blend_images(mappings, pixels_of_ends, shares, noise)
     else:
         tell_unknown(mappings, [Sentence(text=end, place=repr(end)) for end in ends])
         captions, pixels = exploration.blend_sentences(mappings, list(ends), shares, noise)
@@ -214,7 +214,7 @@ def blend(
     for share, written in zip(lambdas, captions, strict=True):
         typer.echo(f"{share:>6}  {written}")
     labels = [f"{share}: {written}" for share, written in zip(lambdas, captions, strict=True)]
-    write_picture(output, strips.strip(pixels, labels, f"{ends[0]}  ->  {ends[1]}"))
+    write_image(output, strips.strip(pixels, labels, f"{ends[0]}  ->  {ends[1]}"))
     typer.echo(output)
 
 
@@ -225,7 +225,7 @@ def cycle(
     noise = exploration.noise_rows(mappings, 1, seed)
     start = [opened(mappings, Path(source))] if from_image else []
     if from_image:
-        found, cosines = exploration.picture_cycle(mappings, start[0], turns, noise)
+        found, cosines = exploration.image_cycle(mappings, start[0], turns, noise)
     else:
         tell_unknown(mappings, [Sentence(text=source, place=repr(source))])
         found, cosines = exploration.sentence_cycle(mappings, source, turns, noise)
@@ -234,7 +234,7 @@ def cycle(
         typer.echo(f"{number:>4}  {cosine:>26.3f}  {turn.captions[0]}")
     pixels = torch.cat([*start, *(turn.pixels for turn in found)])
     labels = ["start"] * len(start) + [turn.captions[0] for turn in found]
-    write_picture(output, strips.strip(pixels, labels, source))
+    write_image(output, strips.strip(pixels, labels, source))
     typer.echo(output)
 
 
@@ -256,7 +256,7 @@ def components(
     for row, component in enumerate(kept, 1):
         typer.echo(f"{row:>4}  {component:>9}  {fitted.weights[component]:.4f}")
     labels = [f"component {one} of {over}, weight {fitted.weights[one]:.4f}" for one in kept]
-    write_picture(output, strips.rows(pixels.split(columns), labels, 2))
+    write_image(output, strips.rows(pixels.split(columns), labels, 2))
     typer.echo(output)
 
 

@@ -23,7 +23,7 @@ from pairsynth.dataset import Refusals, pair_id, read_rows
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.filters import FILTERS, Looks
 from pairsynth.image_files import encode
-from pairsynth.images import to_picture
+from pairsynth.images import to_image
 from pairsynth.latents import FILLING, STRATEGIES, Latent, SynthesisInputs, settle
 from pairsynth.mappings import Mappings
 from pairsynth.metrics.novelty import (
@@ -54,7 +54,7 @@ REASONS = (*NOT_NEW, *FILTERS, DUPLICATE, LESS_NEW, LESS_CONSISTENT, LESS_APT)
 
 @dataclass(frozen=True)
 class Pair:
-    """A finished pair. consistency: cosine of psi(caption) and the picture's joint vector.
+    """A finished pair. consistency: cosine of psi(caption) and the image's joint vector.
 
     fault: the filter that refuses it, and why; None where it is sound.
     """
@@ -89,7 +89,7 @@ class Choice:
             elif pair.novelty.kind == COPY:
                 yield pair, COPY, f"copy of {nearest} and its caption"
             elif pair.novelty.kind == RECOMBINATION:
-                yield pair, RECOMBINATION, f"picture of {nearest}, caption of another: both seen"
+                yield pair, RECOMBINATION, f"image of {nearest}, caption of another: both seen"
             elif self.kept is not None and self.kept.novelty.kind == NEW != pair.novelty.kind:
                 yield pair, LESS_NEW, f"{pair.novelty.kind}; of the one kept both are new"
             elif self.kept is not None and pair.consistency >= self.standard:
@@ -254,7 +254,7 @@ def _candidates(world: SynthesisInputs, group: list[Draft], carry: Carry) -> lis
 
 def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
     """Pairs as rows of `dataset.PAIRS`."""
-    names = dict(zip(world.pictures.class_ids.tolist(), world.pictures.class_names, strict=True))
+    names = dict(zip(world.examples.class_ids.tolist(), world.examples.class_names, strict=True))
     for pair in pairs:
         latent, new = pair.latent, pair.novelty
         yield {
@@ -297,13 +297,13 @@ def _refused_row(pair: Pair, reason: str, why: str) -> dict[str, Any]:
 
 
 def _image(pair: Pair) -> dict[str, Any]:
-    return {"bytes": encode(to_picture(pair.pixels)), "path": f"{pair_id(pair.number)}.png"}
+    return {"bytes": encode(to_image(pair.pixels)), "path": f"{pair_id(pair.number)}.png"}
 
 
 def facts(world: SynthesisInputs) -> dict[str, Any]:
     """What card and manifest tell of the dataset besides its counts."""
     return {
-        "source_pictures": len(world.pictures),
+        "source_images": len(world.examples),
         "made_from": dict(sorted(world.made_from.items())),
         "seed": world.seed,
         "size": world.mappings.gan.size,

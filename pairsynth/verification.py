@@ -19,7 +19,7 @@ from pairsynth.captioner import load_captioner
 from pairsynth.dataset import number_of, pair_shards, read_manifest, read_refused
 from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.errors import InputError, raise_if_out_of_memory
-from pairsynth.examples import Pictures, read_embeddings, read_pictures
+from pairsynth.examples import Examples, read_embeddings, read_examples
 from pairsynth.gan import load_gan
 from pairsynth.whole_files import MAKERS, remake
 
@@ -72,12 +72,12 @@ def _examine(path: Path, check: Callable[[Path], str]) -> Finding:
 # ---------------------------------------------------------------- each by itself
 
 
-def _pictures(path: Path) -> str:
-    return f"{sum(len(read_pictures(path, split)) for split in SPLITS):,} pictures"
+def _images(path: Path) -> str:
+    return f"{sum(len(read_examples(path, split)) for split in SPLITS):,} images"
 
 
 def _embeddings(path: Path) -> str:
-    return f"{sum(read_shards(path, split).num_rows for split in SPLITS):,} pictures' vectors"
+    return f"{sum(read_shards(path, split).num_rows for split in SPLITS):,} images' vectors"
 
 
 def _encoder(path: Path) -> str:
@@ -114,7 +114,7 @@ def _synthetic(path: Path) -> str:
 
 
 CHECKS: Mapping[str, Callable[[Path], str]] = {
-    "pictures": _pictures,
+    "pictures": _images,
     "embeddings": _embeddings,
     "encoder.pt": _encoder,
     "gan.pt": _gan,
@@ -132,13 +132,13 @@ def _together(data: Path) -> str:
     there = {name: data / name for name in CHECKS if (data / name).exists()}
     source: dict[str, str] = {}
     if "pictures" in there:
-        pictures = {split: read_pictures(there["pictures"], split) for split in SPLITS}
-        source["pictures"] = pictures["train"].digest
+        examples = {split: read_examples(there["pictures"], split) for split in SPLITS}
+        source["pictures"] = examples["train"].digest
     if "encoder.pt" in there:
         encoder = load_encoder(there["encoder.pt"], CPU, **source)
         source["encoder"] = file_digest(there["encoder.pt"])
         if "pictures" in there and "embeddings" in there:
-            _check_embeddings(there["embeddings"], pictures, encoder, source["encoder"])
+            _check_embeddings(there["embeddings"], examples, encoder, source["encoder"])
     if "gan.pt" in there:
         load_gan(there["gan.pt"], CPU, **source)
         source["gan"] = file_digest(there["gan.pt"])
@@ -156,9 +156,9 @@ def _together(data: Path) -> str:
 
 
 def _check_embeddings(
-    path: Path, pictures: Mapping[str, Pictures], encoder: JointEncoder, digest: str
+    path: Path, examples: Mapping[str, Examples], encoder: JointEncoder, digest: str
 ) -> None:
-    for split, one in pictures.items():
+    for split, one in examples.items():
         stored = read_embeddings(path, split, one, digest).psi[:8]
         again = encoder.embed_captions(one.flat_captions[:8])
         if again.shape != stored.shape or not torch.allclose(again, stored, atol=TOLERANCE):

@@ -1,4 +1,4 @@
-"""Fetch or draw the captioned pictures, check them, split them, write Parquet shards."""
+"""Fetch or draw the captioned images, check them, split them, write Parquet shards."""
 
 from pathlib import Path
 
@@ -14,28 +14,28 @@ app = typer.Typer()
 
 @console.command(app)
 def main(
-    pictures: Path,
+    examples: Path,
     metrics: Path,
     cache: Path = Path(".cache"),
     params: Path = Path("params.yaml"),
 ) -> None:
-    """Fetch or draw the captioned pictures, check them, split them, write Parquet shards."""
+    """Fetch or draw the captioned images, check them, split them, write Parquet shards."""
     watch = console.Stopwatch()
     config.check_all(params)
-    check_outputs(files=[metrics], folders=[pictures])
+    check_outputs(files=[metrics], folders=[examples])
     options = config.load(DownloadConfig, "download", params)
     seed = config.load_seed(params)
 
     account = Account()
     found = acquisition.examples(options, seed, cache, account)
 
-    with new_folder(pictures) as folder:
-        counted = console.track(found, None, "download", "pictures")
+    with new_folder(examples) as folder:
+        counted = console.track(found, None, "download", "images")
         report = acquisition.acquire(options, counted, account, folder)
 
     write_json(metrics, report.figures)
     typer.echo("\n".join(report.lines()))
-    watch.say("download", report.kept, "pictures")
+    watch.say("download", report.kept, "images")
 
 
 if __name__ == "__main__":

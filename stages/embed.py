@@ -1,4 +1,4 @@
-"""Train psi and the image tower in one space, then embed every caption and picture."""
+"""Train psi and the image tower in one space, then embed every caption and image."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from pairsynth import config, console, devices, encoder_training, parallel, resu
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.config import Precision
 from pairsynth.encoder_training import EncoderConfig
-from pairsynth.examples import read_pictures
+from pairsynth.examples import read_examples
 from pairsynth.whole_files import check_outputs, new_folder, write_json, write_reports
 
 app = typer.Typer()
@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @console.command(app)
 def main(
-    pictures: Path,
+    examples: Path,
     encoder: Path,
     embeddings: Path,
     metrics: Path,
@@ -25,14 +25,14 @@ def main(
     device: str = "auto",
     precision: Precision | None = None,
 ) -> None:
-    """Train psi and the image tower in one space, then embed every caption and picture."""
+    """Train psi and the image tower in one space, then embed every caption and image."""
     watch = console.Stopwatch()
     config.check_all(params)
-    check_outputs([pictures], files=[encoder, curve, metrics], folders=[embeddings])
+    check_outputs([examples], files=[encoder, curve, metrics], folders=[embeddings])
     options = config.load(EncoderConfig, "embed", params)
     seed = config.load_seed(params)
 
-    splits = {split: read_pictures(pictures, split) for split in SPLITS}
+    splits = {split: read_examples(examples, split) for split in SPLITS}
     parallel.spread("stages.embed", config.load_processes(params))
     where = parallel.join(devices.choose(device, precision or config.load_precision(params)))
 
@@ -41,7 +41,7 @@ def main(
     weights = [Path(path) for path in (options.image_weights,) if config.named(path)]
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
-    kept = resume.begin("embed", [pictures, *weights], **facts)
+    kept = resume.begin("embed", [examples, *weights], **facts)
 
     train, val = splits["train"], splits["val"]
     training = encoder_training.train(model, train, val, options, seed, where, kept)

@@ -17,7 +17,7 @@ app = typer.Typer()
 
 @console.command(app)
 def main(
-    pictures: Path,
+    examples: Path,
     embeddings: Path,
     encoder: Path,
     gan: Path,
@@ -31,20 +31,20 @@ def main(
     """Measure captions, images, pairs, cycles and use, each beside its floor and its ceiling."""
     watch = console.Stopwatch()
     config.check_all(params)
-    inputs = [pictures, embeddings, encoder, gan, captioner, synthetic]
+    inputs = [examples, embeddings, encoder, gan, captioner, synthetic]
     check_outputs(inputs, files=[metrics / name for name in measuring.FILES])
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
 
-    splits, vectors = context.read_splits(pictures, embeddings, checked_digest(encoder, "encoder"))
+    splits, vectors = context.read_splits(examples, embeddings, checked_digest(encoder, "encoder"))
     where, train = (
         devices.choose(device, precision or config.load_precision(params)),
         splits["train"].digest,
     )
     mappings = load_mappings(encoder, gan, captioner, where, train)
-    pairs, digest = context.read_pairs(synthetic, options.pairs, pictures=train, **mappings.digests)
+    pairs, digest = context.read_pairs(synthetic, options.pairs, examples=train, **mappings.digests)
 
     seeds.fix(seed, "evaluate")
-    scene = context.scene(pictures, splits, vectors, mappings, options, seed)
+    scene = context.scene(examples, splits, vectors, mappings, options, seed)
     measured = measuring.measure(scene, pairs, console.track)
 
     measuring.write(metrics, measured, scene, pairs, digest)

@@ -6,7 +6,7 @@ import typer
 
 from pairsynth import config, console, devices, mixture, mixture_fitting, seeds
 from pairsynth.artifacts import file_digest
-from pairsynth.examples import read_embeddings, read_pictures
+from pairsynth.examples import read_embeddings, read_examples
 from pairsynth.gan import load_gan, phi_of
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.whole_files import check_outputs, write_json, write_reports
@@ -16,7 +16,7 @@ app = typer.Typer()
 
 @console.command(app)
 def main(
-    pictures: Path,
+    examples: Path,
     embeddings: Path,
     gan: Path,
     mixtures: Path,
@@ -28,13 +28,13 @@ def main(
     """Fit Gaussian mixtures over psi(t) and over phi(v) of the train split."""
     watch = console.Stopwatch()
     config.check_all(params)
-    check_outputs([pictures, embeddings, gan], files=[mixtures, tried, metrics])
+    check_outputs([examples, embeddings, gan], files=[mixtures, tried, metrics])
     options = config.load(MixtureConfig, "fit_gmm", params)
     seed = config.load_seed(params)
 
-    train = read_pictures(pictures, "train")
+    train = read_examples(examples, "train")
     where = devices.choose(device)
-    networks = load_gan(gan, where, pictures=train.digest)
+    networks = load_gan(gan, where, examples=train.digest)
     source = {**networks.options["made_from"], "gan": file_digest(gan)}
     psi = read_embeddings(embeddings, "train", train, source.get("encoder", "")).psi
     phi = phi_of(networks, train.pixels, where)

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from pairsynth import config, console, devices, seeds
-from pairsynth.artifacts import write_picture
+from pairsynth.artifacts import write_image
 from pairsynth.report import charts, page
 from pairsynth.whole_files import check_outputs, write_whole
 
@@ -33,10 +33,10 @@ def main(
 
     report = page.gather(data, metrics, options, seed, where)
     text = page.render(report)
-    picture = charts.sheet_of(page.charts(report.results))
+    image = charts.sheet_of(page.charts(report.results))
 
     write_whole(html, text.encode())
-    write_picture(sheet, picture)
+    write_image(sheet, image)
     watch.say("report", len(report.made.pairs), "pairs")
 
 

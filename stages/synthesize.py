@@ -15,7 +15,7 @@ app = typer.Typer()
 
 @console.command(app)
 def main(
-    pictures: Path,
+    examples: Path,
     embeddings: Path,
     encoder: Path,
     gan: Path,
@@ -37,11 +37,11 @@ def main(
     """
     watch = console.Stopwatch()
     config.check_all(params)
-    inputs = [pictures, embeddings, encoder, gan, captioner, mixtures]
+    inputs = [examples, embeddings, encoder, gan, captioner, mixtures]
     check_outputs(inputs, files=[metrics], folders=[synthetic])
     options = config.load(SynthesisConfig, "synthesize", params)
     recipe = Recipe(
-        pictures=pictures,
+        examples=examples,
         embeddings=embeddings,
         encoder=encoder,
         gan=gan,

@@ -8,7 +8,7 @@ from pairsynth import captioner_training, config, console, devices, parallel, re
 from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.config import Precision
-from pairsynth.examples import read_pictures
+from pairsynth.examples import read_examples
 from pairsynth.gan import load_gan
 from pairsynth.whole_files import check_outputs, write_json, write_reports
 
@@ -17,7 +17,7 @@ app = typer.Typer()
 
 @console.command(app)
 def main(
-    pictures: Path,
+    examples: Path,
     gan: Path,
     captioner: Path,
     metrics: Path,
@@ -29,18 +29,18 @@ def main(
     """Train the LSTM that reads phi(v), the frozen last convolution of the discriminator."""
     watch = console.Stopwatch()
     config.check_all(params)
-    check_outputs([pictures, gan], files=[captioner, curve, metrics])
+    check_outputs([examples, gan], files=[captioner, curve, metrics])
     options = config.load(CaptionerConfig, "train_captioner", params)
     seed = config.load_seed(params)
 
-    train = read_pictures(pictures, "train")
-    val = read_pictures(pictures, "val")
+    train = read_examples(examples, "train")
+    val = read_examples(examples, "val")
     parallel.spread("stages.train_captioner", config.load_processes(params))
     where = parallel.join(devices.choose(device, precision or config.load_precision(params)))
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
-    kept = resume.begin("train_captioner", [pictures, gan], **facts)
-    networks = load_gan(gan, where, pictures=train.digest)
+    kept = resume.begin("train_captioner", [examples, gan], **facts)
+    networks = load_gan(gan, where, examples=train.digest)
 
     seeds.fix(seed, "train_captioner")
     model = captioner_training.build(options, train, networks, file_digest(gan)).to(where)

@@ -1,4 +1,4 @@
-"""Train the generator and the discriminator on psi and pictures of the train split."""
+"""Train the generator and the discriminator on psi and images of the train split."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from pairsynth import (
     resume,
     seeds,
 )
-from pairsynth.artifacts import write_picture
+from pairsynth.artifacts import write_image
 from pairsynth.checkpoints import checked_digest
 from pairsynth.config import Precision
-from pairsynth.examples import read_embeddings, read_pictures
+from pairsynth.examples import read_embeddings, read_examples
 from pairsynth.gan_training import GanConfig
 from pairsynth.whole_files import check_outputs, write_json, write_reports
 
@@ -26,7 +26,7 @@ app = typer.Typer()
 
 @console.command(app)
 def main(
-    pictures: Path,
+    examples: Path,
     embeddings: Path,
     encoder: Path,
     gan: Path,
@@ -38,21 +38,21 @@ def main(
     device: str = "auto",
     precision: Precision | None = None,
 ) -> None:
-    """Train the generator and the discriminator on psi and pictures of the train split."""
+    """Train the generator and the discriminator on psi and images of the train split."""
     stopwatch = console.Stopwatch()
     config.check_all(params)
-    check_outputs([pictures, embeddings, encoder], files=[gan, curve, samples, progress, metrics])
+    check_outputs([examples, embeddings, encoder], files=[gan, curve, samples, progress, metrics])
     options = config.load(GanConfig, "train_gan", params)
     seed = config.load_seed(params)
 
-    train = read_pictures(pictures, "train")
+    train = read_examples(examples, "train")
     digest = checked_digest(encoder, "encoder")
     psi = read_embeddings(embeddings, "train", train, digest)
-    val = read_pictures(pictures, "val")
+    val = read_examples(examples, "val")
     val_psi = read_embeddings(embeddings, "val", val, digest)
     parallel.spread("stages.train_gan", config.load_processes(params))
     where = parallel.join(devices.choose(device, precision or config.load_precision(params)))
-    inputs = [pictures, embeddings, encoder]
+    inputs = [examples, embeddings, encoder]
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
     kept = resume.begin("train_gan", inputs, **facts)
@@ -69,8 +69,8 @@ def main(
 
     model.eval().save(gan)
     write_reports(curve, reports)
-    write_picture(samples, gan_training.sample_sheet(model, val, val_psi, seed))
-    write_picture(progress, watch.sheet(model.generator, reports[-1].epoch))
+    write_image(samples, gan_training.sample_sheet(model, val, val_psi, seed))
+    write_image(progress, watch.sheet(model.generator, reports[-1].epoch))
     write_json(metrics, {"precision": numbers, **gan_training.figures(reports, watch)})
     kept.discard()
     stopwatch.say("train_gan", sum(report.images for report in reports[kept.done :]), "images")

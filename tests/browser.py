@@ -82,9 +82,9 @@ def asked(log: Path) -> list[str]:
 
 def screenshot(page: Path, folder: Path, width: int, height: int, *words: str) -> Path:
     """A PNG of the top of `page`."""
-    picture = folder / f"{page.stem}-{width}.png"
-    browse(page, folder, width, height, f"--screenshot={picture}", *words)
-    return picture
+    image = folder / f"{page.stem}-{width}.png"
+    browse(page, folder, width, height, f"--screenshot={image}", *words)
+    return image
 
 
 def browse(

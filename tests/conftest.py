@@ -1,4 +1,4 @@
-"""A world small enough for tests: 24 drawn pictures whose captions tell their colour, tiny nets."""
+"""A world small enough for tests: 24 drawn images whose captions tell their colour, tiny nets."""
 
 import copy
 import os
@@ -18,7 +18,7 @@ from pairsynth.dataset import write_pairs
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.filters import NONE
 from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
@@ -32,7 +32,7 @@ from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
 from tests.options import SYNTHESIS
-from tests.workspace import make_checkout, undone, write_pictures, write_synthetic
+from tests.workspace import make_checkout, undone, write_examples, write_synthetic
 
 CPU = torch.device("cpu")
 COLOURS = {
@@ -60,8 +60,8 @@ settings.register_profile(
 settings.load_profile("slow machine")
 
 
-def draw(seed: int, each: int) -> Pictures:
-    """Discs on green: the class is the colour, place and width differ from picture to picture."""
+def draw(seed: int, each: int) -> Examples:
+    """Discs on green: the class is the colour, place and width differ from image to image."""
     rng = np.random.default_rng(seed)
     ys, xs = np.mgrid[:32, :32]
     ids, class_ids, names, pixels, captions = [], [], [], [], []
@@ -79,48 +79,48 @@ def draw(seed: int, each: int) -> Pictures:
             names.append(name)
             captions.append([*told, f"the petals are {name}"][: 1 + i % 3])
     stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
-    return Pictures(ids, torch.tensor(class_ids), names, stacked, captions, None)
+    return Examples(ids, torch.tensor(class_ids), names, stacked, captions, None)
 
 
 @pytest.fixture(scope="session")
-def pictures() -> Pictures:
-    """24 pictures of 32 x 32 in four classes, with one to three captions each."""
+def examples() -> Examples:
+    """24 images of 32 x 32 in four classes, with one to three captions each."""
     return draw(1, 6)
 
 
 @pytest.fixture(scope="session")
-def val() -> Pictures:
-    """Twelve other pictures of the same four colours."""
+def val() -> Examples:
+    """Twelve other images of the same four colours."""
     return draw(2, 3)
 
 
 @pytest.fixture(scope="session")
-def four(pictures: Pictures) -> Pictures:
-    """One picture of each colour, with a caption of its own."""
+def four(examples: Examples) -> Examples:
+    """One image of each colour, with a caption of its own."""
     rows = [0, 6, 12, 18]
-    return Pictures(
-        [pictures.ids[row] for row in rows],
-        pictures.class_ids[rows],
-        [pictures.class_names[row] for row in rows],
-        pictures.pixels[rows],
-        [pictures.captions[row][:1] for row in rows],
+    return Examples(
+        [examples.ids[row] for row in rows],
+        examples.class_ids[rows],
+        [examples.class_names[row] for row in rows],
+        examples.pixels[rows],
+        [examples.captions[row][:1] for row in rows],
         None,
     )
 
 
 @pytest.fixture(scope="session")
-def encoder(pictures: Pictures) -> JointEncoder:
+def encoder(examples: Examples) -> JointEncoder:
     """An untrained encoder, ready for inference."""
     torch.manual_seed(1)
-    vocabulary = Vocabulary.build(pictures.flat_captions, "word")
+    vocabulary = Vocabulary.build(examples.flat_captions, "word")
     return JointEncoder("word-gru", vocabulary, 32, 8, 8, 4).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
-def embeddings(pictures: Pictures, encoder: JointEncoder) -> Embeddings:
-    """What the untrained encoder says of the 24 pictures."""
+def embeddings(examples: Examples, encoder: JointEncoder) -> Embeddings:
+    """What the untrained encoder says of the 24 images."""
     return Embeddings(
-        encoder.embed_images(pictures.pixels), encoder.embed_captions(pictures.flat_captions)
+        encoder.embed_images(examples.pixels), encoder.embed_captions(examples.flat_captions)
     )
 
 
@@ -132,12 +132,12 @@ def gan() -> Gan:
 
 
 @pytest.fixture(scope="session")
-def captioner(pictures: Pictures, gan: Gan) -> Captioner:
+def captioner(examples: Examples, gan: Gan) -> Captioner:
     """An untrained captioner, ready for inference."""
     torch.manual_seed(3)
-    vocabulary = Vocabulary.build(pictures.flat_captions, "word")
+    vocabulary = Vocabulary.build(examples.flat_captions, "word")
     model = Captioner(vocabulary, gan.discriminator.phi_channels, 8)
-    model.standardize(phi_of(gan, pictures.pixels, CPU))
+    model.standardize(phi_of(gan, examples.pixels, CPU))
     return model.eval().requires_grad_(False)
 
 
@@ -148,51 +148,51 @@ def mappings(encoder: JointEncoder, gan: Gan, captioner: Captioner) -> Mappings:
 
 
 @pytest.fixture(scope="session")
-def mixtures(pictures: Pictures, embeddings: Embeddings, gan: Gan) -> dict[str, Mixture]:
-    """Small mixtures over psi and phi of the 24 pictures."""
+def mixtures(examples: Examples, embeddings: Embeddings, gan: Gan) -> dict[str, Mixture]:
+    """Small mixtures over psi and phi of the 24 images."""
     config = MixtureConfig(
         psi_dimensions=4, phi_dimensions=4, max_components=2, rows=100, held_out=0.2
     )
-    phi = phi_of(gan, pictures.pixels, CPU)
+    phi = phi_of(gan, examples.pixels, CPU)
     fits = mixture_fitting.fit_both(embeddings.psi, phi, config, np.random.default_rng(0))
     return {fitted.over: fitted.mixture for fitted in fits}
 
 
 @pytest.fixture(scope="session")
 def world(
-    pictures: Pictures,
-    val: Pictures,
+    examples: Examples,
+    val: Examples,
     embeddings: Embeddings,
     mixtures: dict[str, Mixture],
     mappings: Mappings,
 ) -> SynthesisInputs:
     """All that synthesis draws from; 70 pairs, all strategies alike, two candidates."""
 
-    novelty = NoveltyIndex(pictures, embeddings.psi, val, 32)
+    novelty = NoveltyIndex(examples, embeddings.psi, val, 32)
     asked = wording.standard(
-        pictures.flat_captions,
+        examples.flat_captions,
         val.flat_captions,
         mappings.psi(val.flat_captions),
         mappings.encoder.embed_images(val.pixels).repeat_interleave(val.first_caption.diff(), 0),
     )
-    made_from = {"pictures": pictures.digest}
+    made_from = {"pictures": examples.digest}
     return SynthesisInputs(
-        pictures, embeddings, mixtures, mappings, novelty, asked, NONE, SYNTHESIS, 7, made_from
+        examples, embeddings, mixtures, mappings, novelty, asked, NONE, SYNTHESIS, 7, made_from
     )
 
 
 @pytest.fixture(scope="session")
 def scene(
-    pictures: Pictures, val: Pictures, encoder: JointEncoder, mappings: Mappings
+    examples: Examples, val: Examples, encoder: JointEncoder, mappings: Mappings
 ) -> EvaluationContext:
-    """What evaluation works on: test pictures with an attribute known, an untrained judge."""
+    """What evaluation works on: test images with an attribute known, an untrained judge."""
     test = draw(3, 4)
     test = replace(
         test,
         attributes=[{"petal_colour": name} for name in test.class_names],
         captions=[[*own, f"this flower has {own[0]} petals"] for own in test.captions],
     )
-    splits = {"train": pictures, "val": val, "test": test}
+    splits = {"train": examples, "val": val, "test": test}
     vectors = {
         name: Embeddings(
             encoder.embed_images(one.pixels), encoder.embed_captions(one.flat_captions)
@@ -201,22 +201,22 @@ def scene(
     }
     torch.manual_seed(0)
     judge = judges.build(test, 32).eval()
-    novelty = NoveltyIndex(pictures, vectors["train"].psi, val, 32)
+    novelty = NoveltyIndex(examples, vectors["train"].psi, val, 32)
     config = EvaluationConfig(12, 20, 8, 2, 1, "", 2, 3)
     return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 5, FLOWERS)
 
 
 @pytest.fixture(scope="session")
-def pairs(pictures: Pictures) -> Pairs:
-    """Six copies and six of other pictures, of two strategies; a class known of the copies."""
+def pairs(examples: Examples) -> Pairs:
+    """Six copies and six of other images, of two strategies; a class known of the copies."""
     other = draw(9, 3)
     return Pairs(
         [f"pair-{i:07}" for i in range(12)],
-        [own[0] for own in (*pictures.captions[:6], *other.captions[:6])],
-        torch.cat([pictures.pixels[:6], other.pixels[:6]]),
+        [own[0] for own in (*examples.captions[:6], *other.captions[:6])],
+        torch.cat([examples.pixels[:6], other.pixels[:6]]),
         ["text_density", "image_density"] * 6,
         [i / 12 for i in range(12)],
-        torch.cat([pictures.class_ids[:6], torch.full((6,), -1)]),
+        torch.cat([examples.class_ids[:6], torch.full((6,), -1)]),
     )
 
 
@@ -268,7 +268,7 @@ def repeatable() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def whole(
     tmp_path_factory: pytest.TempPathFactory,
-    pictures: Pictures,
+    examples: Examples,
     encoder: JointEncoder,
     gan: Gan,
     captioner: Captioner,
@@ -278,7 +278,7 @@ def whole(
     data = tmp_path_factory.mktemp("whole") / "data"
     (data / "embeddings").mkdir(parents=True)
     splits = {
-        split: replace(pictures, ids=[f"{split}-{one}" for one in pictures.ids]) for split in SPLITS
+        split: replace(examples, ids=[f"{split}-{one}" for one in examples.ids]) for split in SPLITS
     }
     source = {"pictures": splits["train"].digest}
     psi, networks, reader = (copy.deepcopy(one) for one in (encoder, gan, captioner))
@@ -286,7 +286,7 @@ def whole(
     psi.save(data / "encoder.pt")
     source["encoder"] = file_digest(data / "encoder.pt")
     for split, one in splits.items():
-        write_pictures(data / "pictures", one, split)
+        write_examples(data / "pictures", one, split)
         encoder_training.embed(encoder, one, data / "embeddings", split, source["encoder"])
     networks.options["made_from"] = dict(source)
     networks.save(data / "gan.pt")

@@ -6,12 +6,12 @@ import torch
 
 from pairsynth.dataset import Refusals
 from pairsynth.image_files import encode
-from pairsynth.images import to_picture
+from pairsynth.images import to_image
 
 STRATEGIES = ("text_prototype", "text_density", "image_prototype", "image_density")
 KINDS = ("new", "new image, seen caption", "seen image, new caption", "recombination", "copy")
 FACTS: dict[str, Any] = {
-    "source_pictures": 1234,
+    "source_images": 1234,
     "made_from": {"pictures": "0123456789abcdef"},
     "seed": 1712,
     "size": 32,
@@ -20,7 +20,7 @@ FACTS: dict[str, Any] = {
 }
 
 
-def picture(i: int) -> torch.Tensor:
+def image(i: int) -> torch.Tensor:
     rng = torch.Generator().manual_seed(i)
     return torch.randint(256, (3, 32, 32), generator=rng).to(torch.uint8)
 
@@ -29,7 +29,7 @@ def row(i: int) -> dict[str, Any]:
     text = i % 2 == 0
     return {
         "pair_id": f"pair-{i:07}",
-        "image": {"bytes": encode(to_picture(picture(i))), "path": f"pair-{i:07}.png"},
+        "image": {"bytes": encode(to_image(image(i))), "path": f"pair-{i:07}.png"},
         "caption": f"flower number {i}, «ünïcode»",
         "strategy": STRATEGIES[i % 4],
         "source_ids": ["a#0", "b#1"] if text else [],

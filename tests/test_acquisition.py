@@ -1,4 +1,4 @@
-"""From a source to checked, split, resized pictures in shards, with an account of the rest."""
+"""From a source to checked, split, resized images in shards, with an account of the rest."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from PIL import Image
 
 from pairsynth.artifacts import SPLITS
 from pairsynth.errors import InputError
-from pairsynth.examples import read_pictures
+from pairsynth.examples import read_examples
 from pairsynth.image_files import stored_size
 from pairsynth.sources import acquisition
 from pairsynth.sources.acquisition import SHOWN, SOURCES, Acquisition, acquire, examples
@@ -27,23 +27,23 @@ def found(splits: tuple[str, ...] = SPLITS, each: int = 4) -> Iterator[Example]:
     for split in splits:
         for i in range(each):
             shade = SPLITS.index(split) * 50
-            picture = Image.new("RGB", (50 + i, 90), (i * 40, 100, shade))
+            image = Image.new("RGB", (50 + i, 90), (i * 40, 100, shade))
             captions = tuple(f"caption {j} of {split} {i}" for j in range(i + 1))
-            yield Example(f"{split}-{i}", i % 2, f"class {i % 2}", split, picture, captions)
+            yield Example(f"{split}-{i}", i % 2, f"class {i % 2}", split, image, captions)
 
 
 def test_every_split_is_written_and_counted(tmp_path: Path) -> None:
     report = acquire(config(), found(), Account(), tmp_path)
     assert report.kept == 12
     for split in SPLITS:
-        pictures = read_pictures(tmp_path, split)
-        assert pictures.ids == [f"{split}-{i}" for i in range(4)]
-        assert pictures.class_ids.tolist() == [0, 1, 0, 1]
-        assert pictures.class_names == ["class 0", "class 1"] * 2
-        assert [len(own) for own in pictures.captions] == [1, 2, 3, 4]
-        assert pictures.captions[2][1] == f"caption 1 of {split} 2"
-        assert pictures.attributes is None
-        assert report.figures[f"{split}_pictures"] == 4
+        examples = read_examples(tmp_path, split)
+        assert examples.ids == [f"{split}-{i}" for i in range(4)]
+        assert examples.class_ids.tolist() == [0, 1, 0, 1]
+        assert examples.class_names == ["class 0", "class 1"] * 2
+        assert [len(own) for own in examples.captions] == [1, 2, 3, 4]
+        assert examples.captions[2][1] == f"caption 1 of {split} 2"
+        assert examples.attributes is None
+        assert report.figures[f"{split}_images"] == 4
         assert report.figures[f"{split}_captions"] == 10
         assert report.figures[f"{split}_classes"] == 2
     assert report.figures["source"] == "folder"
@@ -58,7 +58,7 @@ def test_photographs_keep_a_margin_and_drawings_need_none(tmp_path: Path, size: 
         folder.mkdir()
         acquire(config(source, size), found(), Account(), folder)
         side = size if source == "garden" else stored_size(size)
-        pixels = read_pictures(folder, "train").pixels
+        pixels = read_examples(folder, "train").pixels
         assert pixels.shape == (4, 3, side, side)
         wanted = np.array([40, 100, 0])
         assert np.array_equal(pixels[1, :, side // 2, side // 2].numpy(), wanted)
@@ -68,7 +68,7 @@ def test_attributes_are_kept(tmp_path: Path) -> None:
     told = {"petals": "5", "colour": "red"}
     drawn = (replace(example, attributes=told) for example in found())
     acquire(config("garden"), drawn, Account(), tmp_path)
-    assert read_pictures(tmp_path, "val").attributes == [told] * 4
+    assert read_examples(tmp_path, "val").attributes == [told] * 4
 
 
 def test_no_class_is_a_class_too(tmp_path: Path) -> None:
@@ -77,11 +77,11 @@ def test_no_class_is_a_class_too(tmp_path: Path) -> None:
             yield Example(one.image_id, -1, "", one.split, one.image, one.captions)
 
     acquire(config(), unknown(), Account(), tmp_path)
-    assert read_pictures(tmp_path, "train").class_ids.tolist() == [-1] * 4
+    assert read_examples(tmp_path, "train").class_ids.tolist() == [-1] * 4
 
 
 @pytest.mark.parametrize("lost", SPLITS)
-def test_a_split_without_pictures_is_refused(tmp_path: Path, lost: str) -> None:
+def test_a_split_without_images_is_refused(tmp_path: Path, lost: str) -> None:
     rest = tuple(split for split in SPLITS if split != lost)
     with pytest.raises(InputError, match=f"download: too few .*, {lost} has 0 and needs"):
         acquire(config(), found(rest), Account(), tmp_path)
@@ -105,12 +105,12 @@ def refused(folder: Path) -> list[dict[str, str]]:
 def test_what_was_refused_is_listed_with_its_reason(tmp_path: Path) -> None:
     account = Account()
     account.refuse("a.jpg", "9000 x 9000 pixels, more than 64,000,000")
-    account.refuse('b, "the second".jpg', "not a readable picture")
+    account.refuse('b, "the second".jpg', "not a readable image")
     report = acquire(config(), found(), account, tmp_path)
     assert report.figures["refused"] == 2
     assert refused(tmp_path) == [
         {"item": "a.jpg", "reason": "9000 x 9000 pixels, more than 64,000,000"},
-        {"item": 'b, "the second".jpg', "reason": "not a readable picture"},
+        {"item": 'b, "the second".jpg', "reason": "not a readable image"},
     ]
 
 
@@ -120,14 +120,14 @@ def test_the_list_of_what_was_refused_has_its_header_when_it_is_empty(tmp_path: 
 
 
 def test_lines_tell_the_first_and_count_the_rest() -> None:
-    figures = {f"{split}_pictures": 1000 for split in SPLITS}
+    figures = {f"{split}_images": 1000 for split in SPLITS}
     account = Account()
     report = Acquisition(figures, account, [])
-    assert report.lines() == ["kept 3,000 pictures, refused 0 items"]
+    assert report.lines() == ["kept 3,000 images, refused 0 items"]
     for i in range(SHOWN + 5):
         account.refuse(f"{i}.jpg", "broken")
     lines = report.lines()
-    assert lines[0] == f"kept 3,000 pictures, refused {SHOWN + 5} items"
+    assert lines[0] == f"kept 3,000 images, refused {SHOWN + 5} items"
     assert lines[1] == "  refused 0.jpg: broken"
     assert len(lines) == SHOWN + 2
     assert lines[-1] == "  ... and 5 more, in refused.csv"
@@ -145,7 +145,7 @@ def test_an_image_in_two_splits_is_refused_in_the_second(tmp_path: Path) -> None
     assert refused(tmp_path) == [
         {"item": f"again-{split}", "reason": why} for split in ("train", "val")
     ]
-    assert report.figures["test_pictures"] == 5
+    assert report.figures["test_images"] == 5
     assert report.figures["twins"] == 0  # they are blank
     refusing = replace(config(), broken="refuse")
     with pytest.raises(InputError, match=f"again-train: {why}; remove one, or set download.broken"):
@@ -171,8 +171,8 @@ def test_what_is_odd_is_counted_listed_and_said(tmp_path: Path) -> None:
 
 def test_what_was_taken_for_what_is_said_before_all_else() -> None:
     account = Account(said=["folder: captions from a.csv"])
-    report = Acquisition({f"{split}_pictures": 1 for split in SPLITS}, account, [])
-    assert report.lines() == ["folder: captions from a.csv", "kept 3 pictures, refused 0 items"]
+    report = Acquisition({f"{split}_images": 1 for split in SPLITS}, account, [])
+    assert report.lines() == ["folder: captions from a.csv", "kept 3 images, refused 0 items"]
 
 
 def test_a_source_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_the_garden_comes_through_the_table(tmp_path: Path) -> None:
     options = DownloadConfig("garden", 32, "class", "skip", 6, 2, "", "")
     report = acquire(options, examples(options, 1, tmp_path / "cache", account), account, tmp_path)
     assert report.kept == 12
-    ids = [set(read_pictures(tmp_path, split).class_ids.tolist()) for split in SPLITS]
+    ids = [set(read_examples(tmp_path, split).class_ids.tolist()) for split in SPLITS]
     assert not ids[0] & ids[1]
     assert not ids[0] & ids[2]
     assert not ids[1] & ids[2]

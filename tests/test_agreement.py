@@ -51,7 +51,7 @@ def test_only_captions_that_name_the_attribute_count() -> None:
     assert found == {"colour": Share(1, 2)}
 
 
-def test_captions_and_pictures_of_unequal_number_are_refused() -> None:
+def test_captions_and_images_of_unequal_number_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         attribute_agreement(["red"], [], colours)
 

@@ -21,19 +21,19 @@ import torch
 
 from pairsynth import artifacts, checkpoints, whole_files
 from pairsynth.artifacts import (
-    PICTURES,
+    IMAGES,
     ShardWriter,
     embeddings_schema,
     file_digest,
     read_shards,
     shards,
-    write_picture,
+    write_image,
 )
 from pairsynth.checkpoints import load_checkpoint, save_checkpoint
 from pairsynth.errors import InputError
-from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
+from pairsynth.examples import Embeddings, Examples, read_embeddings, read_examples
 from pairsynth.image_files import decode
-from pairsynth.images import to_picture, to_tensor
+from pairsynth.images import to_image, to_tensor
 from pairsynth.whole_files import (
     MAKERS,
     new_folder,
@@ -42,17 +42,17 @@ from pairsynth.whole_files import (
     write_reports,
     write_whole,
 )
-from tests.workspace import write_pictures
+from tests.workspace import write_examples
 
 
-def write_embeddings(folder: Path, pictures: Pictures, embeddings: Embeddings) -> None:
+def write_embeddings(folder: Path, examples: Examples, embeddings: Embeddings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    first = pictures.first_caption.tolist()
+    first = examples.first_caption.tolist()
     schema = embeddings_schema(embeddings.psi.shape[1])
     with ShardWriter(folder, "train", schema, {"encoder": "psi"}) as writer:
-        for i, image_id in enumerate(pictures.ids):
+        for i, image_id in enumerate(examples.ids):
             own = list(embeddings.psi[first[i] : first[i + 1]].numpy())
-            known = {"image_id": image_id, "source_digest": pictures.digests[i]}
+            known = {"image_id": image_id, "source_digest": examples.digests[i]}
             writer.write({**known, "image": embeddings.image[i].numpy(), "psi": own})
 
 
@@ -173,43 +173,43 @@ def test_csv_of_no_rows_is_a_header_and_none_is_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "a.csv").read_text() == "item,share\n1,\n2,0.666667\n"
 
 
-def test_a_picture_is_written_as_png(tmp_path: Path, pictures: Pictures) -> None:
-    write_picture(tmp_path / "p.png", to_picture(pictures.pixels[0]))
-    assert torch.equal(to_tensor(decode((tmp_path / "p.png").read_bytes())), pictures.pixels[0])
+def test_an_image_is_written_as_png(tmp_path: Path, examples: Examples) -> None:
+    write_image(tmp_path / "p.png", to_image(examples.pixels[0]))
+    assert torch.equal(to_tensor(decode((tmp_path / "p.png").read_bytes())), examples.pixels[0])
 
 
-# ---------------------------------------------------------------- pictures and embeddings
+# ---------------------------------------------------------------- images and embeddings
 
 
-def test_pictures_come_back_as_they_went(tmp_path: Path, pictures: Pictures) -> None:
-    write_pictures(tmp_path, pictures, "train")
-    back = read_pictures(tmp_path, "train")
-    assert back.ids == pictures.ids
-    assert torch.equal(back.class_ids, pictures.class_ids)
-    assert back.class_names == pictures.class_names
-    assert torch.equal(back.pixels, pictures.pixels)
+def test_images_come_back_as_they_went(tmp_path: Path, examples: Examples) -> None:
+    write_examples(tmp_path, examples, "train")
+    back = read_examples(tmp_path, "train")
+    assert back.ids == examples.ids
+    assert torch.equal(back.class_ids, examples.class_ids)
+    assert back.class_names == examples.class_names
+    assert torch.equal(back.pixels, examples.pixels)
     assert back.pixels.dtype == torch.uint8
-    assert back.captions == pictures.captions
+    assert back.captions == examples.captions
     assert back.attributes is None
-    assert back.digest == pictures.digest
+    assert back.digest == examples.digest
 
 
-def test_attributes_come_back_as_mappings(tmp_path: Path, four: Pictures) -> None:
-    write_pictures(tmp_path, four, "train", [json.dumps({"petals": str(i)}) for i in range(4)])
-    attributes = read_pictures(tmp_path, "train").attributes
+def test_attributes_come_back_as_mappings(tmp_path: Path, four: Examples) -> None:
+    write_examples(tmp_path, four, "train", [json.dumps({"petals": str(i)}) for i in range(4)])
+    attributes = read_examples(tmp_path, "train").attributes
     assert attributes is not None
     assert [row["petals"] for row in attributes] == ["0", "1", "2", "3"]
 
 
-def test_captions_are_flattened_picture_by_picture(pictures: Pictures) -> None:
-    first, flat = pictures.first_caption, pictures.flat_captions
-    assert len(first) == len(pictures) + 1
-    assert len(flat) == int(first[-1]) == sum(map(len, pictures.captions))
-    for i in range(len(pictures)):
-        assert flat[first[i] : first[i + 1]] == pictures.captions[i]
+def test_captions_are_flattened_image_by_image(examples: Examples) -> None:
+    first, flat = examples.first_caption, examples.flat_captions
+    assert len(first) == len(examples) + 1
+    assert len(flat) == int(first[-1]) == sum(map(len, examples.captions))
+    for i in range(len(examples)):
+        assert flat[first[i] : first[i + 1]] == examples.captions[i]
 
 
-def test_the_digest_of_pictures_changes_with_ids_captions_and_order(four: Pictures) -> None:
+def test_the_digest_of_images_changes_with_ids_captions_and_order(four: Examples) -> None:
     others = [
         replace(four, ids=["x", *four.ids[1:]]),
         replace(four, captions=[["x"], *four.captions[1:]]),
@@ -221,32 +221,32 @@ def test_the_digest_of_pictures_changes_with_ids_captions_and_order(four: Pictur
 
 
 def test_embeddings_by_another_encoder_or_of_other_pixels_are_refused(
-    tmp_path: Path, pictures: Pictures, embeddings: Embeddings
+    tmp_path: Path, examples: Examples, embeddings: Embeddings
 ) -> None:
-    write_embeddings(tmp_path, pictures, embeddings)
+    write_embeddings(tmp_path, examples, embeddings)
     with pytest.raises(InputError, match=r"was made from another encoder; remake it"):
-        read_embeddings(tmp_path, "train", pictures, "another")
-    pixels = pictures.pixels.clone()
+        read_embeddings(tmp_path, "train", examples, "another")
+    pixels = examples.pixels.clone()
     pixels[3, 0, 0, 0] ^= 1
-    with pytest.raises(InputError, match=r"of another picture or other .* 1-red-3 \(1 in"):
-        read_embeddings(tmp_path, "train", replace(pictures, pixels=pixels), "psi")
+    with pytest.raises(InputError, match=r"of another image or other .* 1-red-3 \(1 in"):
+        read_embeddings(tmp_path, "train", replace(examples, pixels=pixels), "psi")
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.0, 2.0])
 def test_vectors_that_are_no_unit_vectors_are_refused(
-    tmp_path: Path, pictures: Pictures, embeddings: Embeddings, value: float
+    tmp_path: Path, examples: Examples, embeddings: Embeddings, value: float
 ) -> None:
     image = embeddings.image.clone()
     image[2] *= value
-    write_embeddings(tmp_path, pictures, Embeddings(image, embeddings.psi))
+    write_embeddings(tmp_path, examples, Embeddings(image, embeddings.psi))
     with pytest.raises(InputError, match="train has no vectors of unit length; remake it"):
-        read_embeddings(tmp_path, "train", pictures, "psi")
+        read_embeddings(tmp_path, "train", examples, "psi")
 
 
-def test_rows_of_another_split_or_twice_are_refused(tmp_path: Path, four: Pictures) -> None:
-    def write(folder: str, **splits: Pictures) -> Path:
+def test_rows_of_another_split_or_twice_are_refused(tmp_path: Path, four: Examples) -> None:
+    def write(folder: str, **splits: Examples) -> Path:
         for split, one in splits.items():
-            write_pictures(tmp_path / folder, one, split)
+            write_examples(tmp_path / folder, one, split)
         return tmp_path / folder
 
     other = replace(four, ids=[f"{one}-val" for one in four.ids])
@@ -256,36 +256,36 @@ def test_rows_of_another_split_or_twice_are_refused(tmp_path: Path, four: Pictur
     val.rename(train)
     (folder / "aside").rename(val)
     with pytest.raises(InputError, match=r"of the split 'val' lies in a shard of train; remake it"):
-        read_pictures(folder, "train")
+        read_examples(folder, "train")
     folder = write("doubled", train=four)
     [train] = shards(folder, "train")
     shutil.copy(train, folder / "train-00001-of-00002.parquet")
     train.rename(folder / "train-00000-of-00002.parquet")
     with pytest.raises(InputError, match=rf"{four.ids[0]} stands in train and again in train; rem"):
-        read_pictures(folder, "train")
+        read_examples(folder, "train")
     folder = write("leaked", train=four, test=four)
     with pytest.raises(InputError, match=rf"{four.ids[0]} stands in train and again in test; rem"):
-        read_pictures(folder, "test")
+        read_examples(folder, "test")
 
 
 def test_embeddings_come_back_as_they_went(
-    tmp_path: Path, pictures: Pictures, embeddings: Embeddings
+    tmp_path: Path, examples: Examples, embeddings: Embeddings
 ) -> None:
-    write_embeddings(tmp_path, pictures, embeddings)
-    back = read_embeddings(tmp_path, "train", pictures, "psi")
+    write_embeddings(tmp_path, examples, embeddings)
+    back = read_embeddings(tmp_path, "train", examples, "psi")
     assert torch.equal(back.image, embeddings.image)
     assert torch.equal(back.psi, embeddings.psi)
     assert back.psi.dtype == torch.float32
 
 
-def test_embeddings_of_other_pictures_or_captions_are_refused(
-    tmp_path: Path, pictures: Pictures, embeddings: Embeddings
+def test_embeddings_of_other_images_or_captions_are_refused(
+    tmp_path: Path, examples: Examples, embeddings: Embeddings
 ) -> None:
-    write_embeddings(tmp_path, pictures, embeddings)
-    other = replace(pictures, ids=pictures.ids[::-1])
-    with pytest.raises(InputError, match=r"is of other pictures; remake it: dvc repro --force"):
+    write_embeddings(tmp_path, examples, embeddings)
+    other = replace(examples, ids=examples.ids[::-1])
+    with pytest.raises(InputError, match=r"is of other images; remake it: dvc repro --force"):
         read_embeddings(tmp_path, "train", other, "psi")
-    more = replace(pictures, captions=[[*pictures.captions[0], "one"], *pictures.captions[1:]])
+    more = replace(examples, captions=[[*examples.captions[0], "one"], *examples.captions[1:]])
     with pytest.raises(InputError, match=r"other captions for 1-red-0 \(1 in all\); remake it"):
         read_embeddings(tmp_path, "train", more, "psi")
 
@@ -359,10 +359,10 @@ def test_temporaries_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path
 # ---------------------------------------------------------------- shards
 
 
-def test_pages_carry_checksums_and_pictures_are_not_compressed_twice(
-    tmp_path: Path, four: Pictures
+def test_pages_carry_checksums_and_images_are_not_compressed_twice(
+    tmp_path: Path, four: Examples
 ) -> None:
-    write_pictures(tmp_path, four, "train")
+    write_examples(tmp_path, four, "train")
     [path] = shards(tmp_path, "train")
     with pq.ParquetFile(path) as file:
         group = file.metadata.row_group(0)
@@ -375,11 +375,11 @@ def test_pages_carry_checksums_and_pictures_are_not_compressed_twice(
 
 
 def test_groups_and_shards_are_bounded(
-    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(artifacts, "ROWS_PER_GROUP", 5)
     monkeypatch.setattr(artifacts, "BYTES_PER_SHARD", 20_000)
-    write_pictures(tmp_path, pictures, "train")
+    write_examples(tmp_path, examples, "train")
     found = shards(tmp_path, "train")
     assert len(found) > 1
     assert found[0].name == f"train-00000-of-{len(found):05}.parquet"
@@ -388,12 +388,12 @@ def test_groups_and_shards_are_bounded(
         with pq.ParquetFile(path) as file:
             groups = range(file.num_row_groups)
             assert all(file.metadata.row_group(i).num_rows <= 5 for i in groups)
-    assert read_pictures(tmp_path, "train").ids == pictures.ids
+    assert read_examples(tmp_path, "train").ids == examples.ids
 
 
-def test_equal_rows_give_equal_bytes(tmp_path: Path, four: Pictures) -> None:
+def test_equal_rows_give_equal_bytes(tmp_path: Path, four: Examples) -> None:
     for name in ("a", "b"):
-        write_pictures(tmp_path / name, four, "train")
+        write_examples(tmp_path / name, four, "train")
     [one], [other] = shards(tmp_path / "a", "train"), shards(tmp_path / "b", "train")
     assert one.read_bytes() == other.read_bytes()
 
@@ -401,7 +401,7 @@ def test_equal_rows_give_equal_bytes(tmp_path: Path, four: Pictures) -> None:
 def test_a_writer_that_failed_leaves_no_finished_shard(tmp_path: Path) -> None:
     with (
         pytest.raises(RuntimeError, match="stop"),
-        ShardWriter(tmp_path, "train", PICTURES),
+        ShardWriter(tmp_path, "train", IMAGES),
     ):
         raise RuntimeError("stop")
     with pytest.raises(InputError, match="is missing"):
@@ -409,25 +409,25 @@ def test_a_writer_that_failed_leaves_no_finished_shard(tmp_path: Path) -> None:
 
 
 def test_no_rows_are_an_empty_shard(tmp_path: Path) -> None:
-    with ShardWriter(tmp_path, "train", PICTURES):
+    with ShardWriter(tmp_path, "train", IMAGES):
         pass
     assert read_shards(tmp_path, "train").num_rows == 0
 
 
 @pytest.fixture
-def shard_folder(tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The 24 pictures in three shards or more, in a folder called `pictures`."""
+def shard_folder(tmp_path: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The 24 images in three shards or more, in a folder called `images`."""
     monkeypatch.setattr(artifacts, "ROWS_PER_GROUP", 4)
     monkeypatch.setattr(artifacts, "BYTES_PER_SHARD", 20_000)
     folder = tmp_path / "pictures"
-    write_pictures(folder, pictures, "train")
+    write_examples(folder, examples, "train")
     assert len(shards(folder, "train")) >= 3
     return folder
 
 
 def test_missing_shards_say_which_stage_makes_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"pictures/val-\*\.parquet is missing.*repro download"):
-        read_pictures(tmp_path / "pictures", "val")
+        read_examples(tmp_path / "pictures", "val")
 
 
 def test_a_missing_shard_is_named(shard_folder: Path) -> None:
@@ -453,8 +453,8 @@ def test_a_shard_of_another_run_is_named(shard_folder: Path) -> None:
         read_shards(shard_folder, "train")
 
 
-def test_one_flipped_bit_in_the_pages_of_a_shard_is_found(tmp_path: Path, four: Pictures) -> None:
-    write_pictures(tmp_path, four, "train")
+def test_one_flipped_bit_in_the_pages_of_a_shard_is_found(tmp_path: Path, four: Examples) -> None:
+    write_examples(tmp_path, four, "train")
     [path] = shards(tmp_path, "train")
     whole, table = path.read_bytes(), read_shards(tmp_path, "train")
     with pq.ParquetFile(path) as file:
@@ -472,13 +472,13 @@ def test_one_flipped_bit_in_the_pages_of_a_shard_is_found(tmp_path: Path, four: 
 
 
 @pytest.mark.parametrize("share", [0, 4, 0.5, -1])
-def test_a_shard_cut_short_is_named(tmp_path: Path, four: Pictures, share: float) -> None:
-    write_pictures(tmp_path, four, "train")
+def test_a_shard_cut_short_is_named(tmp_path: Path, four: Examples, share: float) -> None:
+    write_examples(tmp_path, four, "train")
     [path] = shards(tmp_path, "train")
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data)) if share == 0.5 else int(share)])
     with pytest.raises(InputError, match=rf"{path.name} is damaged"):
-        read_pictures(tmp_path, "train")
+        read_examples(tmp_path, "train")
 
 
 def test_a_text_file_called_parquet_is_named(tmp_path: Path) -> None:
@@ -487,8 +487,8 @@ def test_a_text_file_called_parquet_is_named(tmp_path: Path) -> None:
         read_shards(tmp_path, "train")
 
 
-def test_hugging_face_features_tell_pictures_and_vectors() -> None:
-    info = json.loads(artifacts.with_features(PICTURES, {}).metadata[b"huggingface"])
+def test_hugging_face_features_tell_images_and_vectors() -> None:
+    info = json.loads(artifacts.with_features(IMAGES, {}).metadata[b"huggingface"])
     features = info["info"]["features"]
     assert features["image"] == {"_type": "Image"}
     assert features["class_id"] == {"dtype": "int32", "_type": "Value"}
@@ -641,8 +641,8 @@ def test_a_foreign_file_of_tensors_is_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "gan.pt", "gan")
 
 
-def test_a_shard_of_another_format_is_refused(tmp_path: Path, four: Pictures) -> None:
-    write_pictures(tmp_path, four, "train")
+def test_a_shard_of_another_format_is_refused(tmp_path: Path, four: Examples) -> None:
+    write_examples(tmp_path, four, "train")
     [path] = shards(tmp_path, "train")
     table = pq.read_table(path)
     newer = {**table.schema.metadata, b"pairsynth": b'{"format": 999}'}
@@ -651,18 +651,18 @@ def test_a_shard_of_another_format_is_refused(tmp_path: Path, four: Pictures) ->
         read_shards(tmp_path, "train")
 
 
-def test_the_schema_of_pictures_is_the_one_that_is_written(tmp_path: Path, four: Pictures) -> None:
-    write_pictures(tmp_path, four, "train")
-    assert read_shards(tmp_path, "train").schema.equals(PICTURES)
+def test_the_schema_of_images_is_the_one_that_is_written(tmp_path: Path, four: Examples) -> None:
+    write_examples(tmp_path, four, "train")
+    assert read_shards(tmp_path, "train").schema.equals(IMAGES)
     assert read_shards(tmp_path, "train", ["image_id"]).column_names == ["image_id"]
-    assert isinstance(PICTURES.field("captions").type, pa.ListType)
+    assert isinstance(IMAGES.field("captions").type, pa.ListType)
 
 
 def test_a_message_of_arrow_that_is_no_text_is_damage(
-    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fuzzing found a page whose damage Arrow tells in bytes that are no UTF-8."""
-    write_pictures(tmp_path, pictures, "train")
+    write_examples(tmp_path, examples, "train")
 
     def told_in_bytes(*_: object, **__: object) -> None:
         b"\x9a".decode()
@@ -677,7 +677,7 @@ def test_a_name_of_embeddings_that_is_damaged_is_told(
     whole: Path, tmp_path: Path, name: bytes
 ) -> None:
     """Names of columns and what is told beside them have no checksum of their own."""
-    pictures = read_pictures(whole / "pictures", "train")
+    examples = read_examples(whole / "pictures", "train")
     digest = file_digest(whole / "encoder.pt")
     shutil.copytree(whole / "embeddings", tmp_path / "embeddings")
     path = next((tmp_path / "embeddings").glob("train-*"))
@@ -685,7 +685,7 @@ def test_a_name_of_embeddings_that_is_damaged_is_told(
     for place in (found.start() for found in re.finditer(re.escape(name), data)):
         path.write_bytes(data[:place] + wrong + data[place + len(name) :])
         try:
-            read_embeddings(tmp_path / "embeddings", "train", pictures, digest)
+            read_embeddings(tmp_path / "embeddings", "train", examples, digest)
         except InputError as error:
             refused += "embeddings" in str(error)
     assert refused

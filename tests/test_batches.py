@@ -1,4 +1,4 @@
-"""Batches: every picture once, a caption of its own, and one of another class."""
+"""Batches: every image once, a caption of its own, and one of another class."""
 
 from collections import Counter
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from pairsynth.batches import Batches, class_ranges
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 
 CPU = torch.device("cpu")
 
@@ -17,15 +17,15 @@ def chance() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def batches(pictures: Pictures, embeddings: Embeddings) -> Batches:
-    return Batches(pictures, embeddings, 8, 32, CPU)
+def batches(examples: Examples, embeddings: Embeddings) -> Batches:
+    return Batches(examples, embeddings, 8, 32, CPU)
 
 
 def test_wrong_rows_are_of_any_other_class_evenly(
-    pictures: Pictures, embeddings: Embeddings
+    examples: Examples, embeddings: Embeddings
 ) -> None:
     mixed = torch.randperm(24, generator=chance())
-    shuffled = replace(pictures, class_ids=pictures.class_ids[mixed])
+    shuffled = replace(examples, class_ids=examples.class_ids[mixed])
     source = batches(shuffled, embeddings)
     rng = chance()
     rows = torch.arange(24).repeat(200)
@@ -35,15 +35,15 @@ def test_wrong_rows_are_of_any_other_class_evenly(
         drawn = Counter(wrong[rows == row].tolist())
         others = (shuffled.class_ids != shuffled.class_ids[row]).nonzero().flatten().tolist()
         assert set(drawn) == set(others)
-    # 4,800 draws over 24 pictures: 200 each, give or take four deviations.
+    # 4,800 draws over 24 images: 200 each, give or take four deviations.
     assert all(140 < count < 260 for count in Counter(wrong.tolist()).values())
 
 
 def test_wrong_rows_with_classes_of_unequal_size_and_unknown_ones(
-    pictures: Pictures, embeddings: Embeddings
+    examples: Examples, embeddings: Embeddings
 ) -> None:
     class_ids = torch.tensor([-1] * 5 + [7] * 15 + [9] + [3] * 3)
-    source = batches(replace(pictures, class_ids=class_ids), embeddings)
+    source = batches(replace(examples, class_ids=class_ids), embeddings)
     rows = torch.arange(24).repeat(300)
     wrong = source.wrong_rows(rows, chance())
     known = class_ids[rows] >= 0
@@ -55,10 +55,10 @@ def test_wrong_rows_with_classes_of_unequal_size_and_unknown_ones(
 
 
 @pytest.mark.parametrize("class_id", [-1, 0, 5])
-def test_where_all_are_of_one_class_any_other_picture_is_wrong(
-    pictures: Pictures, embeddings: Embeddings, class_id: int
+def test_where_all_are_of_one_class_any_other_image_is_wrong(
+    examples: Examples, embeddings: Embeddings, class_id: int
 ) -> None:
-    source = batches(replace(pictures, class_ids=torch.full((24,), class_id)), embeddings)
+    source = batches(replace(examples, class_ids=torch.full((24,), class_id)), embeddings)
     rows = torch.arange(24).repeat(100)
     wrong = source.wrong_rows(rows, chance())
     assert not bool((wrong == rows).any())
@@ -75,36 +75,36 @@ def test_class_ranges_by_hand() -> None:
         assert count.tolist() == [1, 1, 1]
 
 
-def test_an_epoch_shows_every_picture_once_with_a_caption_of_its_own(
-    pictures: Pictures, embeddings: Embeddings
+def test_an_epoch_shows_every_image_once_with_a_caption_of_its_own(
+    examples: Examples, embeddings: Embeddings
 ) -> None:
     # psi that tells its row, pixels that tell theirs
-    first = pictures.first_caption
+    first = examples.first_caption
     owner = torch.repeat_interleave(torch.arange(24), first.diff())
     told = Embeddings(embeddings.image, owner[:, None].float().expand(-1, 8).contiguous())
     flat = torch.arange(24, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 32, 32)
-    source = Batches(replace(pictures, pixels=flat.contiguous()), told, 8, 32, CPU)
+    source = Batches(replace(examples, pixels=flat.contiguous()), told, 8, 32, CPU)
     seen = []
     for batch in source.epoch(chance()):
         assert batch.images.shape == (8, 3, 32, 32)
         rows = ((batch.images[:, 0, 0, 0] + 1) * 127.5).round().long()
         assert torch.equal(batch.psi[:, 0].long(), rows)
-        assert torch.equal(batch.class_ids, pictures.class_ids[rows])
-        wrong = pictures.class_ids[batch.wrong_psi[:, 0].long()]
+        assert torch.equal(batch.class_ids, examples.class_ids[rows])
+        wrong = examples.class_ids[batch.wrong_psi[:, 0].long()]
         assert not bool((wrong == batch.class_ids).any())
         seen += rows.tolist()
     assert sorted(seen) == list(range(24))
 
 
-def test_the_incomplete_last_batch_is_left_out(pictures: Pictures, embeddings: Embeddings) -> None:
-    source = Batches(pictures, embeddings, 10, 32, CPU)
+def test_the_incomplete_last_batch_is_left_out(examples: Examples, embeddings: Embeddings) -> None:
+    source = Batches(examples, embeddings, 10, 32, CPU)
     assert [len(batch.images) for batch in source.epoch(chance())] == [10, 10]
-    whole = Batches(pictures, embeddings, 1000, 32, CPU)
+    whole = Batches(examples, embeddings, 1000, 32, CPU)
     assert [len(batch.images) for batch in whole.epoch(chance())] == [24]
 
 
-def test_stored_margins_are_cropped_away(pictures: Pictures, embeddings: Embeddings) -> None:
-    wide = replace(pictures, pixels=F.pad(pictures.pixels, (3, 3, 3, 3)))
+def test_stored_margins_are_cropped_away(examples: Examples, embeddings: Embeddings) -> None:
+    wide = replace(examples, pixels=F.pad(examples.pixels, (3, 3, 3, 3)))
     batch = next(Batches(wide, embeddings, 8, 32, CPU).epoch(chance()))
     assert batch.images.shape == (8, 3, 32, 32)
     assert float(batch.images.abs().max()) <= 1

@@ -101,7 +101,7 @@ def test_most_frequent_counts_words_not_spelling_and_breaks_ties_by_alphabet() -
     assert most_frequent(["b", "a"]) == "a"
 
 
-def test_nearest_caption_is_the_first_of_the_nearest_picture() -> None:
+def test_nearest_caption_is_the_first_of_the_nearest_image() -> None:
     references = F.normalize(torch.randn(5, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     captions = [[f"first {i}", f"second {i}"] for i in range(5)]
     found = nearest_caption(references[[3, 1]] + 0.01, references, captions)
@@ -155,7 +155,7 @@ def test_the_score_of_all_is_the_mean() -> None:
     assert rouge_l(HYPOTHESES, REFERENCES) == pytest.approx(sum(COCO_ROUGE) / 4)
 
 
-def test_the_caption_of_the_picture_itself_scores_ten() -> None:
+def test_the_caption_of_the_image_itself_scores_ten() -> None:
     captions = ["a red flower with thin petals", "blue petals around a white center"]
     assert CiderD([[one] for one in captions])(captions, [[one] for one in captions]) == (
         pytest.approx(10)

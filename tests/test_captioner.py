@@ -20,7 +20,7 @@ from pairsynth.decoding import (
     decode_beam,
 )
 from pairsynth.errors import InputError
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.text import END, PAD, SPECIALS, START, UNKNOWN, Vocabulary, tokenize
 from tests import slow_decoding
 
@@ -41,7 +41,7 @@ def some_phi(count: int, channels: int = 4) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def overfitted(four: Pictures) -> tuple[Captioner, Tensor, list[str]]:
+def overfitted(four: Examples) -> tuple[Captioner, Tensor, list[str]]:
     """A captioner that knows four phi by heart, with captions that share their beginnings."""
     captions = [
         "a red flower",
@@ -83,7 +83,7 @@ def test_an_even_guess_costs_the_logarithm_of_the_vocabulary() -> None:
     assert likelihood_loss(torch.zeros(1, 4, 50), tokens).item() == pytest.approx(math.log(50))
 
 
-def test_logits_are_of_each_next_word_and_do_not_see_it(four: Pictures) -> None:
+def test_logits_are_of_each_next_word_and_do_not_see_it(four: Examples) -> None:
     model = untrained(0, four.flat_captions)
     tokens = model.vocabulary.encode(four.flat_captions, 42)
     logits = model(some_phi(4), tokens)
@@ -156,8 +156,8 @@ def test_a_sure_word_is_always_chosen() -> None:
     assert choose_nucleus(scores, torch.tensor([0.0, 0.5, 1.0])).tolist() == [2, 2, 2]
 
 
-def test_nucleus_rows_depend_on_their_own_draws_alone(pictures: Pictures) -> None:
-    model = untrained(1, pictures.flat_captions)
+def test_nucleus_rows_depend_on_their_own_draws_alone(examples: Examples) -> None:
+    model = untrained(1, examples.flat_captions)
     phi = some_phi(6)
     draws = torch.rand(6, MAX_WORDS, generator=torch.Generator().manual_seed(1))
     captions = decode(model, phi, "nucleus", draws)
@@ -187,8 +187,8 @@ def test_captions_learned_by_heart_come_back(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_one_beam_is_greedy(seed: int, pictures: Pictures) -> None:
-    model = untrained(seed, pictures.flat_captions)
+def test_one_beam_is_greedy(seed: int, examples: Examples) -> None:
+    model = untrained(seed, examples.flat_captions)
     assert decode_beam(model, some_phi(8), 1) == decode(model, some_phi(8))
 
 
@@ -222,9 +222,9 @@ def test_more_beams_never_find_worse_than_all_of_a_small_world() -> None:
 @pytest.mark.parametrize("beams", [1, 2, 5])
 @pytest.mark.parametrize("seed", range(3))
 def test_an_untrained_captioner_still_writes_captions(
-    seed: int, beams: int, pictures: Pictures
+    seed: int, beams: int, examples: Examples
 ) -> None:
-    model = untrained(seed, pictures.flat_captions)
+    model = untrained(seed, examples.flat_captions)
     draws = torch.rand(8, MAX_WORDS, generator=torch.Generator().manual_seed(seed))
     written = [
         *decode_beam(model, some_phi(8), beams),
@@ -260,8 +260,8 @@ def test_a_joining_word_never_joins_a_word_to_itself(joined: str) -> None:
 
 
 @pytest.mark.parametrize("pull", [PAD, START, END, UNKNOWN])
-def test_special_tokens_are_never_written_however_likely(pull: int, pictures: Pictures) -> None:
-    model = untrained(0, pictures.flat_captions)
+def test_special_tokens_are_never_written_however_likely(pull: int, examples: Examples) -> None:
+    model = untrained(0, examples.flat_captions)
     model.out.bias[pull] += 50
     draws = torch.rand(4, MAX_WORDS, generator=torch.Generator().manual_seed(0))
     for caption in (
@@ -299,8 +299,8 @@ def test_a_caption_that_never_ends_is_cut() -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_row_is_decoded_the_same_alone(seed: int, pictures: Pictures) -> None:
-    model = untrained(seed, pictures.flat_captions)
+def test_a_row_is_decoded_the_same_alone(seed: int, examples: Examples) -> None:
+    model = untrained(seed, examples.flat_captions)
     phi = some_phi(7)
     rows = [phi[i : i + 1] for i in range(7)]
     assert decode(model, phi) == [decode(model, row)[0] for row in rows]
@@ -308,8 +308,8 @@ def test_a_row_is_decoded_the_same_alone(seed: int, pictures: Pictures) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_reading_word_by_word_is_reading_all_at_once(count: int, pictures: Pictures) -> None:
-    model = untrained(0, pictures.flat_captions)
+def test_reading_word_by_word_is_reading_all_at_once(count: int, examples: Examples) -> None:
+    model = untrained(0, examples.flat_captions)
     phi = some_phi(count)
     tokens = torch.randint(4, len(model.vocabulary), (2, count, 6), generator=torch.Generator())
     reading = Reading(model, phi, 2)
@@ -322,9 +322,9 @@ def test_reading_word_by_word_is_reading_all_at_once(count: int, pictures: Pictu
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_fast_decoding_writes_what_the_slow_one_wrote(seed: int, pictures: Pictures) -> None:
-    """Rows and pictures that have ended are left out; nothing else may change."""
-    model = untrained(seed, pictures.flat_captions, hidden=16)
+def test_fast_decoding_writes_what_the_slow_one_wrote(seed: int, examples: Examples) -> None:
+    """Rows and images that have ended are left out; nothing else may change."""
+    model = untrained(seed, examples.flat_captions, hidden=16)
     model.out.bias[END] += seed  # captions of many lengths
     phi = some_phi(60) * (1 + seed)
     draws = torch.rand(60, MAX_WORDS, generator=torch.Generator().manual_seed(seed))

@@ -80,17 +80,17 @@ def data(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def photos(data: Path) -> tuple[str, str]:
-    """Two pictures that are neither square nor of the networks' size."""
+    """Two images that are neither square nor of the networks' size."""
     Image.new("RGB", (90, 60), (210, 30, 40)).save("a photo.jpg")
     Image.new("RGBA", (50, 70), (40, 60, 220, 200)).save("other.png")
     return "a photo.jpg", "other.png"
 
 
 def size_of(path: str) -> tuple[int, int]:
-    """Width and height of the picture at `path`."""
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return picture.size
+    """Width and height of the image at `path`."""
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return image.size
 
 
 def rows_of(path: str) -> list[dict[str, Any]]:
@@ -111,7 +111,7 @@ def test_draw_writes_one_sheet_and_tells_where() -> None:
 
 
 @pytest.mark.usefixtures("data")
-def test_draw_gives_the_same_pictures_for_the_same_seed_whatever_the_count() -> None:
+def test_draw_gives_the_same_images_for_the_same_seed_whatever_the_count() -> None:
     for name, count, seed in (("one", 1, 0), ("five", 5, 0), ("other", 1, 1)):
         run("draw", "a red flower", "--count", count, "--seed", seed, "--output", f"{name}.png")
     one, five, other = (Image.open(f"{name}.png") for name in ("one", "five", "other"))
@@ -227,14 +227,14 @@ def test_caption_writes_the_best_and_freer_ones_for_each(photos: tuple[str, str]
     assert "free" not in run("caption", photos[0], "--count", 0).stdout
 
 
-def test_pictures_that_cannot_be_read_are_refused_by_name(photos: tuple[str, str]) -> None:
+def test_images_that_cannot_be_read_are_refused_by_name(photos: tuple[str, str]) -> None:
     cut = Path(photos[0]).read_bytes()[:300]
     Path("cut.jpg").write_bytes(cut)
     Path("empty.png").touch()
-    Path("words.png").write_text("not a picture")
-    assert "cut.jpg: not a readable picture" in refused("caption", photos[1], "cut.jpg")
+    Path("words.png").write_text("not an image")
+    assert "cut.jpg: not a readable image" in refused("caption", photos[1], "cut.jpg")
     assert "empty.png: the file is empty" in refused("caption", "empty.png")
-    assert "words.png: not a readable picture" in refused("cycle", "words.png")
+    assert "words.png: not a readable image" in refused("cycle", "words.png")
     assert "gone.png: no such file or folder" in refused("caption", "gone.png")
     assert "data: no image is there; give images" in refused("caption", "data")
     assert "*.bmp: no image is there" in refused("caption", "*.bmp")
@@ -257,7 +257,7 @@ def test_caption_takes_folders_and_globs_and_each_image_once(album: Path) -> Non
     result = run("caption", album, album / "b.png", "--count", 0)
     told = [line for line in result.stdout.splitlines() if not line.startswith("  ")]
     assert told == ["album/b.png", "album/deep/a.JPG"]
-    assert "notice: left out: album/broken.png: not a readable picture" in result.stderr
+    assert "notice: left out: album/broken.png: not a readable image" in result.stderr
     globbed = run("caption", "album/**/*.JPG", "--count", 0).stdout.splitlines()
     assert globbed[0] == "album/deep/a.JPG"
     assert f"{album}/broken.png: not a readable" in refused("caption", album / "broken.png")
@@ -308,7 +308,7 @@ def test_blend_of_sentences_is_a_labelled_strip() -> None:
     assert height > 6 * 32
 
 
-def test_blend_of_pictures_is_a_labelled_strip(photos: tuple[str, str]) -> None:
+def test_blend_of_images_is_a_labelled_strip(photos: tuple[str, str]) -> None:
     lines = run("blend", *photos, "--steps", 2, "--output", "new/strip.png").stdout.splitlines()
     assert lines[-1] == "new/strip.png"
     assert size_of("new/strip.png")[0] == 6 * (2 * 34 - 2)
@@ -323,7 +323,7 @@ def test_blend_starts_at_what_draw_draws_for_the_left_sentence() -> None:
         assert strip.crop((0, top, 192, top + 192)).tobytes() == drawn.tobytes()
 
 
-def test_blend_refuses_a_picture_and_a_sentence(photos: tuple[str, str]) -> None:
+def test_blend_refuses_an_image_and_a_sentence(photos: tuple[str, str]) -> None:
     assert "give two alike" in refused("blend", photos[0], "a red flower")
     assert "give two alike" in refused("blend", "a red flower", photos[0])
     assert "gone.jpeg: no such file" in refused("blend", photos[0], "gone.jpeg")
@@ -340,7 +340,7 @@ def test_cycle_from_a_sentence_tells_each_turn_and_its_cosine() -> None:
     assert size_of("cycle.png")[0] == 6 * (2 * 34 - 2)
 
 
-def test_cycle_from_a_picture_shows_the_picture_first(photos: tuple[str, str]) -> None:
+def test_cycle_from_an_image_shows_the_image_first(photos: tuple[str, str]) -> None:
     assert "cosine of phi" in run("cycle", photos[0], "--turns", 2).stdout
     assert size_of("cycle.png")[0] == 6 * (3 * 34 - 2)
     with Image.open("cycle.png") as sheet:
@@ -578,7 +578,7 @@ def test_verify_survives_a_checkpoint_of_another_network(data: Path, gan: Gan) -
 # ---------------------------------------------------------------- strips
 
 
-def test_labels_are_wrapped_below_their_own_picture() -> None:
+def test_labels_are_wrapped_below_their_own_image() -> None:
     pixels = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     plain = strips.strip(pixels, ["", ""])
     one = strips.strip(pixels, ["short", ""])

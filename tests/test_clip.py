@@ -16,7 +16,7 @@ from pairsynth.errors import InputError
 from pairsynth.evaluation import fidelity, quality
 from pairsynth.evaluation.context import EvaluationContext, Pairs
 from pairsynth.evaluation.made import look_at
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.metrics.clip import DEVIATION, MEAN, load_clip
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_vectors_are_those_of_transformers(folder: Path, val: Pictures) -> None:
+def test_vectors_are_those_of_transformers(folder: Path, val: Examples) -> None:
     clip = load_clip(folder, CPU)
     captions = [own[0] for own in val.captions]
     told = clip.tokenizer(captions, padding="max_length", max_length=40, return_tensors="pt")
@@ -52,7 +52,7 @@ def test_vectors_are_those_of_transformers(folder: Path, val: Pictures) -> None:
     assert torch.allclose(clip.caption_vectors(captions), wanted.text_embeds, atol=1e-5)
 
 
-def test_a_row_does_not_depend_on_its_batch(folder: Path, val: Pictures) -> None:
+def test_a_row_does_not_depend_on_its_batch(folder: Path, val: Examples) -> None:
     clip = load_clip(folder, CPU)
     captions = ["red", "this flower is red, and it has a great many thin and pointed petals"]
     assert torch.allclose(
@@ -71,7 +71,7 @@ def test_it_judges_pairs_and_is_a_view(
     clip = load_clip(folder, CPU)
     cosine = (clip.image_vectors(pairs.pixels) * clip.caption_vectors(pairs.captions)).sum(1)
     assert found["clip_pairs_cosine"].value == pytest.approx(float(cosine.mean()), abs=1e-5)
-    subjects = ("drawn", "real_pictures", "pairs", "pairs_shuffled")
+    subjects = ("drawn", "real_images", "pairs", "pairs_shuffled")
     assert {f"clip_{subject}_r_precision" for subject in subjects} <= found.keys()
     assert fidelity.view_of(wise, "pretrained") is not None
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pairsynth.collapse_monitor import CollapseMonitor, spread, verdict
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan
 
 CPU = torch.device("cpu")
@@ -34,8 +34,8 @@ class Drawing(nn.Module):
 
 
 @pytest.fixture
-def watch(pictures: Pictures, embeddings: Embeddings) -> CollapseMonitor:
-    return CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
+def watch(examples: Examples, embeddings: Embeddings) -> CollapseMonitor:
+    return CollapseMonitor(examples, embeddings, 32, 6, 1, CPU)
 
 
 def flat(value: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def test_captions_and_noise_are_told_apart(watch: CollapseMonitor) -> None:
 
 
 def test_spreads_are_on_the_scale_of_the_real_one(
-    watch: CollapseMonitor, pictures: Pictures, gan: Gan
+    watch: CollapseMonitor, examples: Examples, gan: Gan
 ) -> None:
     """Black beside white differs by 1, from a network's range of [-1, 1] as from pixels."""
     signs = torch.ones(64).view(8, 8)
@@ -74,7 +74,7 @@ def test_spreads_are_on_the_scale_of_the_real_one(
     assert watch(gan.generator, 1) == watch(gan.generator, 2)
 
 
-def test_an_alarm_is_raised_once_where_pictures_cease_to_differ(
+def test_an_alarm_is_raised_once_where_images_cease_to_differ(
     watch: CollapseMonitor, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = watch.real_spread
@@ -94,7 +94,7 @@ def test_verdict() -> None:
 
 
 def test_the_sheet_has_a_row_for_epochs_twice_as_far_apart_each_time(
-    watch: CollapseMonitor, gan: Gan, pictures: Pictures, embeddings: Embeddings
+    watch: CollapseMonitor, gan: Gan, examples: Examples, embeddings: Embeddings
 ) -> None:
     for epoch in range(1, 12):
         watch(gan.generator, epoch)
@@ -102,11 +102,11 @@ def test_the_sheet_has_a_row_for_epochs_twice_as_far_apart_each_time(
     assert all(row.shape == (8, 3, 32, 32) for row in watch.rows.values())
     assert all(row.dtype == torch.uint8 for row in watch.rows.values())
     five = watch.sheet(gan.generator, 11)
-    resumed = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
+    resumed = CollapseMonitor(examples, embeddings, 32, 6, 1, CPU)
     resumed.load_state_dict(watch.state_dict())
     assert np.array_equal(np.asarray(resumed.sheet(gan.generator, 11)), np.asarray(five))
     assert list(watch.rows) == [1, 2, 4, 8]
     four = watch.sheet(gan.generator, 8)  # the last is one of those drawn
-    one = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU).sheet(gan.generator, 3)
+    one = CollapseMonitor(examples, embeddings, 32, 6, 1, CPU).sheet(gan.generator, 3)
     height = (five.height - one.height) / 4
     assert four.height - one.height == pytest.approx(3 * height, abs=2)

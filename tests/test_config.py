@@ -121,7 +121,7 @@ OUT_OF_RANGE = [
     ("download", "split", "both"),
     ("download", "broken", "ignore"),
     ("download", "garden_species", 5),
-    ("download", "garden_pictures", 0),
+    ("download", "garden_images", 0),
     ("embed", "text_encoder", "bert"),
     *[("embed", k, 0) for k in ("dimension", "hidden", "channels", "min_count", "epochs")],
     ("embed", "batch_size", 1),

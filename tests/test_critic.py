@@ -14,7 +14,7 @@ from pairsynth.batches import Batches
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.critic import ProjectedCritic, Projection
 from pairsynth.errors import InputError
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan_training import GanConfig, Step
 from tests.test_efficientnet import with_weights
 
@@ -73,18 +73,18 @@ def test_scores_depend_on_the_caption_and_on_the_image() -> None:
 
 @with_weights
 def test_a_step_moves_the_heads_and_nothing_that_is_frozen(
-    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
     config = replace(gan_config, critic="projected")
     torch.manual_seed(0)
-    gan = gan_training.build(config, pictures, embeddings, "")
+    gan = gan_training.build(config, examples, embeddings, "")
     second = gan_training.build_critic(config, gan, CPU)
     assert second is not None
     before = {name: value.clone() for name, value in second.state_dict().items()}
     step = Step(gan, config, torch.Generator().manual_seed(0), second)
     calls = []
     second.projection.register_forward_hook(lambda *_: calls.append(1))
-    for batch in Batches(pictures, embeddings, 8, 32, CPU).epoch(torch.Generator().manual_seed(0)):
+    for batch in Batches(examples, embeddings, 8, 32, CPU).epoch(torch.Generator().manual_seed(0)):
         step(batch)
     assert len(calls) == 2 * 3  # of each of three batches, the real images once, the fakes once
     moved = {name for name, value in second.state_dict().items() if not value.equal(before[name])}
@@ -99,7 +99,7 @@ def test_a_step_moves_the_heads_and_nothing_that_is_frozen(
 
 @with_weights
 def test_the_generator_learns_from_the_critic_too(
-    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
     """By hand: its loss is the mean of the two critics', the contrastive term aside."""
     config = replace(
@@ -107,10 +107,10 @@ def test_the_generator_learns_from_the_critic_too(
         discriminator_lr=1e-30,
     )  # fmt: skip
     torch.manual_seed(0)
-    gan = gan_training.build(config, pictures, embeddings, "")
+    gan = gan_training.build(config, examples, embeddings, "")
     second = gan_training.build_critic(config, gan, CPU)
     assert second is not None
-    batch = next(Batches(pictures, embeddings, 8, 32, CPU).epoch(torch.Generator().manual_seed(0)))
+    batch = next(Batches(examples, embeddings, 8, 32, CPU).epoch(torch.Generator().manual_seed(0)))
     noise = torch.randn(8, 6, generator=_after_interpolation(8))
     fake = gan.generator(noise, batch.psi)
     own = -gan.discriminator.score(gan.discriminator.phi(fake), batch.psi).mean()
@@ -128,15 +128,15 @@ def _after_interpolation(count: int) -> torch.Generator:
 @with_weights
 @pytest.mark.usefixtures("repeatable")
 def test_one_seed_gives_one_file_that_has_nothing_of_the_critic(
-    tmp_path: Path, gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    tmp_path: Path, gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
     told = []
     for name, kind in (("a", "projected"), ("b", "projected"), ("c", "none")):
         config = replace(gan_config, critic=kind)
         torch.manual_seed(seeds.digest(1, "train_gan"))
-        gan = gan_training.build(config, pictures, embeddings, "digest").to(CPU)
-        watch = CollapseMonitor(pictures, embeddings, 32, config.noise, 1, CPU)
-        training = gan_training.train(gan, pictures, embeddings, config, 1, CPU, watch)
+        gan = gan_training.build(config, examples, embeddings, "digest").to(CPU)
+        watch = CollapseMonitor(examples, embeddings, 32, config.noise, 1, CPU)
+        training = gan_training.train(gan, examples, embeddings, config, 1, CPU, watch)
         told.append([asdict(report) for report in training])
         gan.save(tmp_path / name)
     assert told[0] == told[1] != told[2]

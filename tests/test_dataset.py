@@ -14,12 +14,12 @@ from pairsynth.dataset import PAIRS, REFUSED, read_manifest, write_pairs
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode
 from pairsynth.pairs import PairDataset
-from tests.rows import FACTS, KINDS, STRATEGIES, picture, refusals, row
+from tests.rows import FACTS, KINDS, STRATEGIES, image, refusals, row
 
 # ---------------------------------------------------------------- everybody's tools
 
 
-def test_hugging_face_datasets_sees_pictures(
+def test_hugging_face_datasets_sees_images(
     pairs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -38,7 +38,7 @@ def test_hugging_face_datasets_sees_pictures(
     assert isinstance(loaded.features["image"], datasets.Image)
     for i in (0, 7, 19):
         item = loaded[i]
-        assert np.array_equal(np.asarray(item["image"]), picture(i).permute(1, 2, 0).numpy())
+        assert np.array_equal(np.asarray(item["image"]), image(i).permute(1, 2, 0).numpy())
         assert item["caption"] == row(i)["caption"]
         assert item["source_ids"] == row(i)["source_ids"]
         assert item["blend_weight"] == row(i)["blend_weight"]
@@ -112,7 +112,7 @@ def test_other_tools_read_the_folder(
     assert [one["blend_weight"] == 0.25 for one in found] == [i % 2 == 0 for i in range(20)]
     for i in (0, 19):
         pixels = np.asarray(decode(bytes(found[i]["image"]["bytes"])))
-        assert np.array_equal(pixels, picture(i).permute(1, 2, 0).numpy())
+        assert np.array_equal(pixels, image(i).permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -443,8 +443,8 @@ def test_a_changed_figure_of_the_manifest_is_found(pairs_folder: Path) -> None:
 
 def test_pairs_made_from_something_else_are_refused(pairs_folder: Path) -> None:
     assert read_manifest(pairs_folder, **FACTS["made_from"])
-    with pytest.raises(InputError, match="was made from another pictures; remake it"):
-        read_manifest(pairs_folder, pictures="another")
+    with pytest.raises(InputError, match="was made from another images; remake it"):
+        read_manifest(pairs_folder, examples="another")
     with pytest.raises(InputError, match="was made from another gan; remake it"):
         read_manifest(pairs_folder, gan="one that is not told of")
 

@@ -140,9 +140,9 @@ def test_classes_of_one_split_alone_are_not_measured_and_it_says_so(
 ) -> None:
     splits = {
         name: replace(one, class_ids=one.class_ids + 9 * (name != "train"))
-        for name, one in scene.pictures.items()
+        for name, one in scene.examples.items()
     }
-    found = list(downstream.use(replace(scene, pictures=splits), pairs))
+    found = list(downstream.use(replace(scene, examples=splits), pairs))
     assert [one.test["classes"] for one in found] == [None] * len(found)
     assert "classes: not measured, no class is in both splits" in recipes.verdict(found)
     told = {figure.key: figure for figure in recipes.figures(found)}

@@ -33,13 +33,13 @@ def photograph(name: str) -> Tensor:
 
 @with_weights
 @pytest.mark.parametrize(
-    ("name", "picture", "wanted"),
+    ("name", "image", "wanted"),
     [(TEACHER, "flower.jpg", DAISY), (TEACHER, "china.jpg", PALACE), (JUDGE, "china.jpg", PALACE)],
 )
-def test_it_knows_photographs(name: str, picture: str, wanted: int) -> None:
+def test_it_knows_photographs(name: str, image: str, wanted: int) -> None:
     classifier, bias = list(torch.load(weights(name), weights_only=True).values())[-2:]
     with torch.no_grad():
-        scores = EfficientNet(name).pooled(photograph(picture)) @ classifier.T + bias
+        scores = EfficientNet(name).pooled(photograph(image)) @ classifier.T + bias
     assert int(scores.argmax()) == wanted
 
 

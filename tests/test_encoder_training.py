@@ -1,4 +1,4 @@
-"""The loop that brings captions and pictures into one space."""
+"""The loop that brings captions and images into one space."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from pairsynth.artifacts import file_digest
 from pairsynth.encoder_training import EncoderConfig, EncoderReport, recall_at_1, verdict
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder
 from pairsynth.errors import InputError
-from pairsynth.examples import Pictures, read_embeddings
+from pairsynth.examples import Examples, read_embeddings
 from tests.options import ENCODER
 
 CPU = torch.device("cpu")
@@ -23,28 +23,28 @@ CONFIG = ENCODER
 
 
 def learn(
-    config: EncoderConfig, train: Pictures, val: Pictures, seed: int = 1
+    config: EncoderConfig, train: Examples, val: Examples, seed: int = 1
 ) -> tuple[JointEncoder, list[EncoderReport]]:
     torch.manual_seed(seeds.digest(seed, "embed"))
     encoder = encoder_training.build(config, train)
     return encoder, list(encoder_training.train(encoder, train, val, config, seed, CPU))
 
 
-def test_an_encoder_is_built_for_its_captions_and_pictures(pictures: Pictures) -> None:
-    encoder = encoder_training.build(CONFIG, pictures)
+def test_an_encoder_is_built_for_its_captions_and_images(examples: Examples) -> None:
+    encoder = encoder_training.build(CONFIG, examples)
     assert encoder.size == 32
     assert "petals" in encoder.vocabulary.tokens
-    wide = replace(pictures, pixels=torch.zeros(24, 3, 76, 76, dtype=torch.uint8))
+    wide = replace(examples, pixels=torch.zeros(24, 3, 76, 76, dtype=torch.uint8))
     assert encoder_training.build(CONFIG, wide).size == 64
-    rare = encoder_training.build(replace(CONFIG, min_count=10**6), pictures)
+    rare = encoder_training.build(replace(CONFIG, min_count=10**6), examples)
     assert len(rare.vocabulary) == 4
 
 
 @pytest.mark.parametrize("text_encoder", TEXT_ENCODERS)
 def test_reports_are_finite_and_one_an_epoch(
-    text_encoder: str, pictures: Pictures, val: Pictures
+    text_encoder: str, examples: Examples, val: Examples
 ) -> None:
-    _, reports = learn(replace(CONFIG, text_encoder=text_encoder), pictures, val)
+    _, reports = learn(replace(CONFIG, text_encoder=text_encoder), examples, val)
     assert [report.epoch for report in reports] == [1, 2]
     assert all(math.isfinite(report.loss) for report in reports)
     assert all(0 <= report.val_recall_at_1 <= 1 for report in reports)
@@ -52,10 +52,10 @@ def test_reports_are_finite_and_one_an_epoch(
 
 
 @pytest.mark.usefixtures("repeatable")
-def test_one_seed_gives_one_file(tmp_path: Path, pictures: Pictures, val: Pictures) -> None:
+def test_one_seed_gives_one_file(tmp_path: Path, examples: Examples, val: Examples) -> None:
     told = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        encoder, reports = learn(CONFIG, pictures, val, seed)
+        encoder, reports = learn(CONFIG, examples, val, seed)
         encoder.save(tmp_path / name)
         told.append(reports)
     assert told[0] == told[1] != told[2]
@@ -65,15 +65,15 @@ def test_one_seed_gives_one_file(tmp_path: Path, pictures: Pictures, val: Pictur
 
 
 def test_the_tower_looks_through_a_network_of_the_users(
-    tmp_path: Path, pictures: Pictures, val: Pictures
+    tmp_path: Path, examples: Examples, val: Examples
 ) -> None:
     path = tmp_path / "mobilenet_v3_small-1.pth"
     torch.manual_seed(0)
     torch.save(torchvision.models.mobilenet_v3_small().state_dict(), path)
     config = replace(CONFIG, image_weights=str(path))
-    encoder, _ = learn(config, pictures, val)
+    encoder, _ = learn(config, examples, val)
     torch.manual_seed(seeds.digest(1, "embed"))
-    first = encoder_training.build(config, pictures).image.out.weight
+    first = encoder_training.build(config, examples).image.out.weight
     assert not torch.equal(encoder.image.out.weight, first)
     given = torch.load(path)
     trunk = encoder.image.get_submodule("trunk.network")
@@ -86,11 +86,11 @@ def test_the_tower_looks_through_a_network_of_the_users(
     found = load_encoder(tmp_path / "encoder.pt", CPU).embed_images(val.pixels)
     assert torch.equal(found, encoder.embed_images(val.pixels))
     with pytest.raises(InputError, match=r"^embed.image_weights: there is no file .*mobilenet"):
-        encoder_training.build(replace(CONFIG, image_weights=str(path)), pictures)
+        encoder_training.build(replace(CONFIG, image_weights=str(path)), examples)
 
 
 @pytest.mark.parametrize("text_encoder", TEXT_ENCODERS)
-def test_four_pictures_find_their_own_captions(text_encoder: str, four: Pictures) -> None:
+def test_four_images_find_their_own_captions(text_encoder: str, four: Examples) -> None:
     config = replace(
         CONFIG, text_encoder=text_encoder, hidden=16, channels=8, epochs=160, batch_size=4
     )
@@ -99,30 +99,30 @@ def test_four_pictures_find_their_own_captions(text_encoder: str, four: Pictures
     assert recall_at_1(encoder, four) == 1.0
 
 
-def test_other_pictures_of_the_same_colours_find_captions_of_their_colour(
-    pictures: Pictures, val: Pictures
+def test_other_images_of_the_same_colours_find_captions_of_their_colour(
+    examples: Examples, val: Examples
 ) -> None:
     config = replace(CONFIG, hidden=16, channels=8, epochs=25, learning_rate=0.01)
-    encoder, _ = learn(config, pictures, val)
+    encoder, _ = learn(config, examples, val)
     asked = ["a red flower", "a blue flower", "a yellow flower", "a white flower"]
     found = (encoder.embed_images(val.pixels) @ encoder.embed_captions(asked).T).argmax(1)
     assert (found == val.class_ids).float().mean() >= 0.9
 
 
-def test_paraphrase_brings_captions_of_one_picture_together(
-    pictures: Pictures, val: Pictures
+def test_paraphrase_brings_captions_of_one_image_together(
+    examples: Examples, val: Examples
 ) -> None:
     told = [own for own in val.captions if len(own) > 1]
     distances = []
     for weight in (0.0, 0.5):
         config = replace(CONFIG, hidden=16, channels=8, epochs=20, paraphrase=weight)
-        encoder, _ = learn(config, pictures, val)
+        encoder, _ = learn(config, examples, val)
         one, other = (encoder.embed_captions([own[i] for own in told]) for i in range(2))
         distances.append((one - other).norm(dim=1).mean().item())
     assert distances[1] < 0.8 * distances[0]
 
 
-def test_any_batch_size_and_a_single_epoch_will_do(four: Pictures) -> None:
+def test_any_batch_size_and_a_single_epoch_will_do(four: Examples) -> None:
     for batch_size in (2, 3, 1000):
         _, reports = learn(replace(CONFIG, epochs=1, batch_size=batch_size), four, four)
         assert len(reports) == 1
@@ -130,18 +130,18 @@ def test_any_batch_size_and_a_single_epoch_will_do(four: Pictures) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_and_names_epoch_and_step(
-    pictures: Pictures, val: Pictures
+    examples: Examples, val: Examples
 ) -> None:
-    encoder = encoder_training.build(CONFIG, pictures)
+    encoder = encoder_training.build(CONFIG, examples)
     with torch.no_grad():
         encoder.text.out.bias[0] = torch.nan
     with pytest.raises(
         InputError, match=r"embed: loss and gradient are nan, nan in epoch 1, step 1; lower"
     ):
-        list(encoder_training.train(encoder, pictures, val, CONFIG, 1, CPU))
+        list(encoder_training.train(encoder, examples, val, CONFIG, 1, CPU))
 
 
-def test_recall_by_hand(encoder: JointEncoder, val: Pictures) -> None:
+def test_recall_by_hand(encoder: JointEncoder, val: Examples) -> None:
     joint = encoder.embed_images(val.pixels).double().numpy()
     psi = encoder.embed_captions([own[0] for own in val.captions]).double().numpy()
     for among in (3, 5, 100):
@@ -155,27 +155,27 @@ def test_recall_by_hand(encoder: JointEncoder, val: Pictures) -> None:
         assert recall_at_1(encoder, val, among) == pytest.approx(hits / 12)
 
 
-def test_ties_are_misses(encoder: JointEncoder, val: Pictures) -> None:
+def test_ties_are_misses(encoder: JointEncoder, val: Examples) -> None:
     same = replace(val, captions=[["the same"]] * 12)
     assert recall_at_1(encoder, same) == 0
 
 
-def test_figures_and_verdict(encoder: JointEncoder, pictures: Pictures, val: Pictures) -> None:
-    figures = encoder_training.figures(encoder, {"val": val, "test": pictures})
+def test_figures_and_verdict(encoder: JointEncoder, examples: Examples, val: Examples) -> None:
+    figures = encoder_training.figures(encoder, {"val": val, "test": examples})
     assert figures["vocabulary"] == len(encoder.vocabulary)
     assert figures["val_recall_at_1_of_100"] == recall_at_1(encoder, val)
-    assert figures["test_recall_at_1_of_100"] == recall_at_1(encoder, pictures)
+    assert figures["test_recall_at_1_of_100"] == recall_at_1(encoder, examples)
     json.dumps(figures, allow_nan=False)
     assert "warning" not in verdict({"val_recall_at_1_of_100": 0.5})
     assert "50.0%" in verdict({"val_recall_at_1_of_100": 0.5})
     chance = verdict({"val_recall_at_1_of_100": 0.01})
-    assert "no better than chance; do captions and pictures match?" in chance
+    assert "no better than chance; do captions and images match?" in chance
 
 
 def test_embeddings_written_are_those_of_the_encoder(
-    tmp_path: Path, encoder: JointEncoder, pictures: Pictures
+    tmp_path: Path, encoder: JointEncoder, examples: Examples
 ) -> None:
-    encoder_training.embed(encoder, pictures, tmp_path, "train", "digest")
-    found = read_embeddings(tmp_path, "train", pictures, "digest")
-    assert np.allclose(found.image, encoder.embed_images(pictures.pixels), atol=1e-6)
-    assert np.allclose(found.psi, encoder.embed_captions(pictures.flat_captions), atol=1e-6)
+    encoder_training.embed(encoder, examples, tmp_path, "train", "digest")
+    found = read_embeddings(tmp_path, "train", examples, "digest")
+    assert np.allclose(found.image, encoder.embed_images(examples.pixels), atol=1e-6)
+    assert np.allclose(found.psi, encoder.embed_captions(examples.flat_captions), atol=1e-6)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder, untrained
 from pairsynth.errors import InputError
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.image_files import SIZES
 from pairsynth.text import Vocabulary
 
@@ -122,11 +122,11 @@ def test_joint_vectors_have_unit_length_at_every_size(size: int) -> None:
 
 
 def test_joint_vectors_do_not_depend_on_the_batch(
-    encoder: JointEncoder, pictures: Pictures
+    encoder: JointEncoder, examples: Examples
 ) -> None:
-    together = encoder.embed_images(pictures.pixels)
-    assert torch.allclose(encoder.embed_images(pictures.pixels, 5), together, atol=1e-5)
-    assert torch.allclose(encoder.embed_images(pictures.pixels, 1), together, atol=1e-5)
+    together = encoder.embed_images(examples.pixels)
+    assert torch.allclose(encoder.embed_images(examples.pixels, 5), together, atol=1e-5)
+    assert torch.allclose(encoder.embed_images(examples.pixels, 1), together, atol=1e-5)
 
 
 @pytest.mark.parametrize("text_encoder", TEXT_ENCODERS)
@@ -150,7 +150,7 @@ def test_endless_and_unknown_captions_have_a_psi(text_encoder: str) -> None:
 
 @pytest.mark.parametrize("text_encoder", TEXT_ENCODERS)
 def test_a_checkpoint_gives_identical_vectors(
-    tmp_path: Path, text_encoder: str, pictures: Pictures
+    tmp_path: Path, text_encoder: str, examples: Examples
 ) -> None:
     encoder = build(text_encoder, CAPTIONS)
     encoder.save(tmp_path / "encoder.pt")
@@ -158,7 +158,7 @@ def test_a_checkpoint_gives_identical_vectors(
     assert not loaded.training
     assert loaded.vocabulary == encoder.vocabulary
     assert torch.equal(loaded.embed_captions(CAPTIONS), encoder.embed_captions(CAPTIONS))
-    pixels = pictures.pixels
+    pixels = examples.pixels
     assert torch.equal(loaded.embed_images(pixels), encoder.embed_images(pixels))
     loaded.save(tmp_path / "again.pt")
     assert (tmp_path / "again.pt").read_bytes() == (tmp_path / "encoder.pt").read_bytes()

@@ -27,7 +27,7 @@ from pairsynth.evaluation import (
 )
 from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.cycle_consistency import CyclePoint, Walk
-from pairsynth.examples import Pictures, read_pictures
+from pairsynth.examples import Examples, read_examples
 from pairsynth.mappings import Turn
 from pairsynth.metrics.captions import bleu, most_frequent
 from pairsynth.sources.garden_captions import WORDS
@@ -69,7 +69,7 @@ def test_bleu_of_the_captioner_is_that_of_its_captions(
 
 
 def test_a_persons_caption_is_measured_against_the_others(found: dict[str, Figure]) -> None:
-    """The tiny captions of a picture differ in their words: no person repeats another."""
+    """The tiny captions of an image differ in their words: no person repeats another."""
     value = found["captions_person_bleu_1"].value
     assert value is not None
     assert 0 < value < 100
@@ -84,7 +84,7 @@ def test_most_frequent_is_of_the_train_captions(scene: EvaluationContext) -> Non
 def test_psi_tells_classes_by_the_vectors_of_the_encoder(
     scene: EvaluationContext, found: dict[str, Figure]
 ) -> None:
-    """A picture's class is right where no other class's captions are nearer to it."""
+    """An image's class is right where no other class's captions are nearer to it."""
     test, vectors = scene.test, scene.embeddings["test"]
     owners = [int(one) for one, own in zip(test.class_ids, test.captions, strict=True) for _ in own]
     means = [vectors.psi[[o == one for o in owners]].mean(0) for one in range(4)]
@@ -92,18 +92,18 @@ def test_psi_tells_classes_by_the_vectors_of_the_encoder(
         max(range(4), key=lambda one: float(image @ means[one])) == int(class_id)
         for image, class_id in zip(vectors.image, test.class_ids, strict=True)
     )
-    assert found["psi_test_pictures_class_first"].value == pytest.approx(right / 16)
-    assert found["psi_shuffled_pictures_class_precision_at_50"].count == 4
+    assert found["psi_test_images_class_first"].value == pytest.approx(right / 16)
+    assert found["psi_shuffled_images_class_precision_at_50"].count == 4
 
 
-def test_attributes_of_the_judge_are_counted_on_all_test_pictures(
+def test_attributes_of_the_judge_are_counted_on_all_test_images(
     scene: EvaluationContext, found: dict[str, Figure]
 ) -> None:
     seen = scene.judge.look(scene.test.pixels).shown
     right = sum(
         one["petal_colour"] == name for one, name in zip(seen, scene.test.class_names, strict=True)
     )
-    figure = found["judge_real_pictures_petal_colour"]
+    figure = found["judge_real_images_petal_colour"]
     assert (figure.value, figure.count) == (right / 16, 16)
 
 
@@ -136,7 +136,7 @@ def test_without_attributes_nothing_is_said_of_them(scene: EvaluationContext, pa
     torch.manual_seed(0)
     blind = replace(
         scene,
-        pictures={**scene.pictures, "test": plain},
+        examples={**scene.examples, "test": plain},
         judge=judges.build(plain, 32).eval(),
     )
     measures = {figure.measure for figure in quality_of(blind, pairs)}
@@ -145,7 +145,7 @@ def test_without_attributes_nothing_is_said_of_them(scene: EvaluationContext, pa
 
 
 def test_retrieval_stands_beside_shuffled_and_real(found: dict[str, Figure]) -> None:
-    for subject in ("pairs", "pairs_shuffled", "drawn", "real_pictures"):
+    for subject in ("pairs", "pairs_shuffled", "drawn", "real_images"):
         for way in ("text_to_image", "image_to_text"):
             assert found[f"retrieval_{subject}_{way}_recall_at_5"].count == 12
 
@@ -155,7 +155,7 @@ def test_variety_is_measured_on_as_many_captions_of_each(found: dict[str, Figure
     assert found["variety_train_vocabulary_coverage"].value is not None
 
 
-def test_pictures_drawn_again_do_not_depend_on_the_batch(scene: EvaluationContext) -> None:
+def test_images_drawn_again_do_not_depend_on_the_batch(scene: EvaluationContext) -> None:
     drawn = context.draw_again(scene)
     psi = scene.mappings.psi(drawn.captions[3:4])
     alone = scene.mappings.draw(psi, scene.noise(12, "drawn")[3:4])
@@ -171,8 +171,8 @@ def test_spread_is_even_and_from_end_to_end(total: int, most: int, wanted: list[
 
 
 def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
-    folder, train = checkout / "data/synthetic", read_pictures(checkout / "data/pictures", "train")
-    pairs, digest = context.read_pairs(folder, 10, pictures=train.digest)
+    folder, train = checkout / "data/synthetic", read_examples(checkout / "data/pictures", "train")
+    pairs, digest = context.read_pairs(folder, 10, examples=train.digest)
     table = pd.read_parquet(folder / "data")
     rows = context.spread(64, 10)
     assert pairs.ids == table["pair_id"].iloc[rows].tolist()
@@ -191,14 +191,14 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same pairs backwards, in many shards, are read as the same pairs."""
-    folder, train = checkout / "data/synthetic", read_pictures(checkout / "data/pictures", "train")
+    folder, train = checkout / "data/synthetic", read_examples(checkout / "data/pictures", "train")
     rows = read_rows(folder).to_pylist()[::-1]
     monkeypatch.setattr("pairsynth.artifacts.ROWS_PER_GROUP", 5)
     for i in range(7):
         write_pairs_shard(tmp_path, i, 7, rows[10 * i : 10 * i + 10])
     complete(tmp_path, facts_of(folder), Refusals())
     (one, digest), (other, other_digest) = (
-        context.read_pairs(where, 20, pictures=train.digest) for where in (folder, tmp_path)
+        context.read_pairs(where, 20, examples=train.digest) for where in (folder, tmp_path)
     )
     assert one.ids == other.ids
     assert one.captions == other.captions
@@ -206,10 +206,10 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
     assert digest != other_digest
 
 
-def test_pairs_of_other_pictures_are_refused(checkout: Path) -> None:
-    other = read_pictures(checkout / "data/pictures", "val")
-    with pytest.raises(InputError, match="from another pictures; remake it: dvc repro --force"):
-        context.read_pairs(checkout / "data/synthetic", 10, pictures=other.digest)
+def test_pairs_of_other_images_are_refused(checkout: Path) -> None:
+    other = read_examples(checkout / "data/pictures", "val")
+    with pytest.raises(InputError, match="from another images; remake it: dvc repro --force"):
+        context.read_pairs(checkout / "data/synthetic", 10, examples=other.digest)
 
 
 def test_shards_that_the_manifest_does_not_tell_of_are_refused(
@@ -237,12 +237,12 @@ def test_a_missing_dataset_names_the_command(tmp_path: Path) -> None:
         context.read_pairs(tmp_path / "data/synthetic", 10)
 
 
-def test_a_split_of_one_picture_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_of_one_image_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = draw(1, 1)
-    alone = Pictures(
+    alone = Examples(
         one.ids[:1], one.class_ids[:1], one.class_names[:1], one.pixels[:1], one.captions[:1], None
     )
-    monkeypatch.setattr(context, "read_pictures", lambda *_: alone)
+    monkeypatch.setattr(context, "read_examples", lambda *_: alone)
     with pytest.raises(InputError, match=r"train has 1 and needs 4, val has 1 and needs 2"):
         context.read_splits(checkout / "data/pictures", checkout / "data/embeddings", "")
 
@@ -250,8 +250,8 @@ def test_a_split_of_one_picture_is_refused(checkout: Path, monkeypatch: pytest.M
 def test_numbers_say_what_they_were_measured_on(checkout: Path) -> None:
     told = json.loads((checkout / "metrics/evaluate.json").read_text())
     for split in ("train", "val", "test"):
-        digest = read_pictures(checkout / "data/pictures", split).digest
-        assert f"{split}:{digest}" in told["pictures_digest"]
+        digest = read_examples(checkout / "data/pictures", split).digest
+        assert f"{split}:{digest}" in told["images_digest"]
     assert told["pairs_digest"] == context.read_pairs(checkout / "data/synthetic", 2)[1]
     assert told["bleu_signature"].startswith("nrefs:")
     assert told["cycle_verdict"]
@@ -359,7 +359,7 @@ def test_half_life_by_hand(gaps: list[float], wanted: int | None) -> None:
     [
         ([0.99], ["stays close to 1", "and keeps more", "0.99 against 0.49"]),
         ([0.8, 0.6], ["after turn 2", "does not stay close to 1", "but keeps more"]),
-        ([-0.1], ["no nearer than that of unrelated pictures"]),
+        ([-0.1], ["no nearer than that of unrelated images"]),
     ],
 )
 def test_the_verdict_has_its_numbers(gaps: list[float], words: list[str]) -> None:

@@ -52,7 +52,7 @@ def test_planted_copies_are_found_at_every_share(found: dict[str, Figure]) -> No
         assert f"novelty_planted_{share}_shifted_found_by_hash" in found
 
 
-def test_false_alarms_are_of_the_real_pictures_left(found: dict[str, Figure]) -> None:
+def test_false_alarms_are_of_the_real_images_left(found: dict[str, Figure]) -> None:
     assert found["novelty_planted_1_seen_false_alarms"].count == 15
     figure = found["novelty_planted_100_seen_false_alarms"]
     assert (figure.value, figure.count) == (None, 0)

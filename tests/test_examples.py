@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from pairsynth.examples import Pictures
-from tests.workspace import ROOT, write_pictures, write_synthetic
+from pairsynth.examples import Examples
+from tests.workspace import ROOT, write_examples, write_synthetic
 
 SCRIPT = ROOT / "examples/train_with_pairs.py"
 COLUMNS = "task,share,arm,gain,recipe"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, pictures: Pictures) -> Path:
+def folder(tmp_path: Path, examples: Examples) -> Path:
     for split in ("train", "test"):
-        write_pictures(tmp_path / "data/pictures", pictures, split)
-    write_synthetic(tmp_path / "data/synthetic", pictures)
+        write_examples(tmp_path / "data/pictures", examples, split)
+    write_synthetic(tmp_path / "data/synthetic", examples)
     (tmp_path / "metrics").mkdir()
     return tmp_path
 

@@ -24,7 +24,7 @@ from pairsynth.export import EXPORTS, export
 from pairsynth.images import to_tensor
 from pairsynth.sources.contract import Account, DownloadConfig
 from pairsynth.sources.folder import folder as folder_source
-from tests.rows import FACTS, picture, row
+from tests.rows import FACTS, image, row
 
 
 def same(told: Mapping[str, Any], i: int) -> bool:
@@ -36,8 +36,8 @@ def same(told: Mapping[str, Any], i: int) -> bool:
     )
 
 
-def is_picture(image: Any, i: int) -> bool:
-    return bool(torch.equal(to_tensor(image), picture(i)))
+def is_image(found: Any, i: int) -> bool:
+    return bool(torch.equal(to_tensor(found), image(i)))
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset's own
@@ -52,7 +52,7 @@ def test_webdataset_reads_the_tars(pairs_folder: Path, tmp_path: Path) -> None:
     assert [one["__key__"] for one in samples] == [row(i)["pair_id"] for i in range(20)]
     for i, one in enumerate(samples):
         assert one["txt"] == row(i)["caption"]
-        assert is_picture(one["png"], i)
+        assert is_image(one["png"], i)
         assert same(one["json"], i)
 
 
@@ -79,7 +79,7 @@ def test_our_own_source_reads_the_same_pairs(pairs_folder: Path, tmp_path: Path,
         i = int(one.image_id.rpartition("pair-")[2].partition(".")[0])
         assert one.captions == (row(i)["caption"],)
         assert one.class_name == (row(i)["class_name"] or "")
-        assert is_picture(one.image, i)
+        assert is_image(one.image, i)
     assert len({one.image_id for one in found}) == 20
 
 
@@ -97,7 +97,7 @@ def test_a_folder_is_read_by_hugging_face_too(
     assert len(by_id) == 20
     for i in range(20):
         one = by_id[row(i)["pair_id"]]
-        assert is_picture(one["image"], i)
+        assert is_image(one["image"], i)
         assert one["caption"] == row(i)["caption"]
 
 
@@ -128,7 +128,7 @@ def test_croissant_is_valid_and_is_read(
         one = found[row(i)["pair_id"]]
         assert one["pairs/caption"].decode() == row(i)["caption"]
         assert one["pairs/blend_weight"] == row(i)["blend_weight"]
-        assert is_picture(one["pairs/image"], i)
+        assert is_image(one["pairs/image"], i)
 
 
 def test_croissant_names_each_file_by_its_digest(pairs_folder: Path, tmp_path: Path) -> None:

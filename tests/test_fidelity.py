@@ -14,7 +14,7 @@ from pairsynth.evaluation import fidelity, judges
 from pairsynth.evaluation.context import Drawn, EvaluationConfig, EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.fidelity import degrade, relative, variety
 from pairsynth.evaluation.made import Made
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.images import to_tensor
 from pairsynth.lexicon import Lexicon
 from pairsynth.mappings import Mappings
@@ -28,8 +28,8 @@ from tests.conftest import draw
 
 
 @pytest.fixture(scope="module")
-def scene(val: Pictures, encoder: JointEncoder, mappings: Mappings) -> EvaluationContext:
-    """Real pictures of two draws, 60 of each, and an untrained judge."""
+def scene(val: Examples, encoder: JointEncoder, mappings: Mappings) -> EvaluationContext:
+    """Real images of two draws, 60 of each, and an untrained judge."""
     splits = {"train": draw(11, 15), "val": val, "test": draw(12, 15)}
     vectors = {
         name: Embeddings(
@@ -90,12 +90,12 @@ def test_every_measure_is_told_in_every_view(found: dict[str, Figure], view: str
 
 
 @pytest.mark.parametrize("view", ["random", "judge"])
-def test_degraded_pictures_are_further_from_real_ones(found: dict[str, Figure], view: str) -> None:
+def test_degraded_images_are_further_from_real_ones(found: dict[str, Figure], view: str) -> None:
     real = value(found, f"images_{view}_real_test_and_train_kid")
     assert value(found, f"images_{view}_degraded_test_and_train_kid") > 2 * abs(real)
 
 
-def test_real_pictures_that_came_out_as_pairs_are_like_real_ones(found: dict[str, Figure]) -> None:
+def test_real_images_that_came_out_as_pairs_are_like_real_ones(found: dict[str, Figure]) -> None:
     pairs, real = (
         value(found, f"images_random_{one}_and_train_kid") for one in ("pairs", "real_test")
     )
@@ -106,7 +106,7 @@ def test_real_pictures_that_came_out_as_pairs_are_like_real_ones(found: dict[str
 
 
 def test_collapsed_pairs_are_seen(scene: EvaluationContext) -> None:
-    """One picture again and again: nothing is covered and there is one of a kind."""
+    """One image again and again: nothing is covered and there is one of a kind."""
     found = measured(scene, scene.train.pixels[:1].expand(60, -1, -1, -1))
     assert value(found, "images_random_pairs_and_train_vendi") == pytest.approx(1, abs=1e-3)
     assert value(found, "images_random_pairs_and_train_coverage") < 0.3
@@ -120,15 +120,15 @@ def test_vendi_is_of_the_features_of_the_view(
     assert value(found, "images_random_real_test_and_train_vendi") == pytest.approx(wanted)
 
 
-def test_few_pictures_leave_out_what_needs_many(scene: EvaluationContext) -> None:
-    small = {**scene.pictures, "test": draw(12, 1)}
-    few = replace(scene, pictures=small)
+def test_few_images_leave_out_what_needs_many(scene: EvaluationContext) -> None:
+    small = {**scene.examples, "test": draw(12, 1)}
+    few = replace(scene, examples=small)
     figures = in_every_view(few, draw(12, 1).pixels, draw(13, 1).pixels)
     measures = {figure.measure for figure in figures}
     assert measures - {"apart", "apart_share"} == {"kid", "vendi", "vendi_real"}
 
 
-def test_degraded_pictures_keep_size_and_mean(val: Pictures) -> None:
+def test_degraded_images_keep_size_and_mean(val: Examples) -> None:
     found = degrade(val.pixels)
     assert found.shape == val.pixels.shape
     assert found.dtype == torch.uint8
@@ -225,7 +225,7 @@ def test_without_two_images_of_one_known_class_variety_has_nothing_beside_it(
     scene: EvaluationContext,
 ) -> None:
     nobody = replace(scene.test, class_ids=torch.full((60,), -1))
-    alone = replace(scene, pictures={**scene.pictures, "test": nobody})
+    alone = replace(scene, examples={**scene.examples, "test": nobody})
     found = {figure.key: figure for figure in variety(alone, seen_by(scene, "pixels"))}
     assert found["images_imagenet_real_of_one_class_apart"].value is None
     assert found["images_imagenet_drawn_of_one_caption_apart_share"].value is None

@@ -1,4 +1,4 @@
-"""A gallery shows every picture and every word of its captions."""
+"""A gallery shows every image and every word of its captions."""
 
 import numpy as np
 import pytest
@@ -14,14 +14,14 @@ def ink(captions: list[str], columns: int = 3) -> "np.ndarray[tuple[int, int], n
     return np.asarray(gallery(WHITE[: len(captions)], captions, columns)).min(2) < 255
 
 
-def test_the_sheet_has_a_row_for_each_so_many_pictures() -> None:
+def test_the_sheet_has_a_row_for_each_so_many_images() -> None:
     one, two = (gallery(WHITE, ["a"] * 3, columns) for columns in (3, 2))
     assert one.mode == "RGB"
     assert two.height > one.height
     assert two.width < one.width
 
 
-def test_every_picture_stands_in_its_place() -> None:
+def test_every_image_stands_in_its_place() -> None:
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=torch.uint8)
     sheet = np.asarray(gallery(colours[:, :, None, None].expand(-1, -1, 16, 16), [""] * 3, 3))
     columns = [int(np.argwhere((sheet == c.numpy()).all(2))[:, 1].mean()) for c in colours]
@@ -37,6 +37,6 @@ def test_no_word_is_cut_off(words: int) -> None:
     assert found.sum() > 0.9 * words * ink(["flower"]).sum()
 
 
-def test_captions_and_pictures_of_unequal_number_are_refused() -> None:
+def test_captions_and_images_of_unequal_number_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         gallery(WHITE, ["a"], 3)

@@ -7,7 +7,7 @@ import torch
 
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.encoders import JointEncoder
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.filters import (
     FILTERS,
     FLAT,
@@ -26,14 +26,14 @@ from pairsynth.filters import (
 
 
 @pytest.fixture(scope="module")
-def thresholds(val: Pictures, encoder: JointEncoder) -> Thresholds:
+def thresholds(val: Examples, encoder: JointEncoder) -> Thresholds:
     vectors = Embeddings(
         encoder.embed_images(val.pixels), encoder.embed_captions(val.flat_captions)
     )
     return calibrate(val, vectors, 32)
 
 
-def looks(val: Pictures, **changes: object) -> Looks:
+def looks(val: Examples, **changes: object) -> Looks:
     """Twelve real pairs, sound in every way but for the changes."""
     told = {
         "pixels": val.pixels,
@@ -43,7 +43,7 @@ def looks(val: Pictures, **changes: object) -> Looks:
     return Looks(**{**told, **changes})  # type: ignore[arg-type]
 
 
-def odd(val: Pictures, name: str) -> Looks:
+def odd(val: Examples, name: str) -> Looks:
     """The first two as no image or caption should be, of the kind that the filter looks for."""
     pixels, captions = val.pixels.clone(), [own[0] for own in val.captions]
     consistency = torch.ones(12)
@@ -63,7 +63,7 @@ def odd(val: Pictures, name: str) -> Looks:
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_filter_refuses_its_own_fault_and_no_real_pair(
-    name: str, thresholds: Thresholds, val: Pictures
+    name: str, thresholds: Thresholds, val: Examples
 ) -> None:
     assert thresholds.faults(looks(val)) == [None] * 12
     found = thresholds.faults(odd(val, name))
@@ -94,19 +94,19 @@ def test_measures_by_hand() -> None:
     assert saturation(told).tolist() == pytest.approx([0.5, 12 / 16])
 
 
-def test_what_is_common_among_real_ones_is_no_fault(val: Pictures) -> None:
+def test_what_is_common_among_real_ones_is_no_fault(val: Examples) -> None:
     """Long captions, drawings of two tones, images of one colour."""
     vectors = Embeddings(torch.eye(12), torch.eye(len(val.flat_captions))[:, :12])
     long = [[" ".join(["so"] * 60)] for _ in range(12)]
     two_tones = torch.zeros_like(val.pixels)
     two_tones[:, :, 10:] = 255
-    drawn = Pictures(val.ids, val.class_ids, val.class_names, two_tones, long, None)
+    drawn = Examples(val.ids, val.class_ids, val.class_names, two_tones, long, None)
     found = calibrate(drawn, vectors, 32)
     assert found.values[UNFINISHED] == math.inf
     assert found.values[SATURATED] == 1
     assert found.values[REPEATING] > 0.9
     assert found.faults(looks(drawn, captions=[own[0] for own in long])) == [None] * 12
-    even = Pictures(val.ids, val.class_ids, val.class_names, two_tones * 0, val.captions, None)
+    even = Examples(val.ids, val.class_ids, val.class_names, two_tones * 0, val.captions, None)
     assert calibrate(even, vectors, 32).values[FLAT] == 0
     stated = {row["name"]: row for row in found.stated()}
     assert list(stated) == list(FILTERS)
@@ -120,7 +120,7 @@ def test_what_is_common_among_real_ones_is_no_fault(val: Pictures) -> None:
     }
 
 
-def test_agreement_is_measured_against_real_ones_thrown_together(val: Pictures) -> None:
+def test_agreement_is_measured_against_real_ones_thrown_together(val: Examples) -> None:
     """Each image is at 1 with its own caption, at 0 with any other: half are not under 0."""
     first = val.first_caption
     psi = torch.zeros(len(val.flat_captions), 12)

@@ -1,4 +1,4 @@
-"""The user's own pictures: every way to caption them, and everything that can be wrong."""
+"""The user's own images: every way to caption them, and everything that can be wrong."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from pairsynth.sources.contract import Account, DownloadConfig, Example
 from pairsynth.sources.folder import folder
 from pairsynth.sources.metadata import caption_of
 
-PICTURE = encode(Image.new("RGB", (20, 16), "red"))
+IMAGE = encode(Image.new("RGB", (20, 16), "red"))
 HALF = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
 
 
@@ -34,14 +34,14 @@ def read(root: Path, account: Account | None = None, seed: int = 0, **how: str) 
 def add(root: Path, name: str, text: str | bytes | None = "a red flower\n") -> None:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(PICTURE)
+    path.write_bytes(IMAGE)
     if text is not None:
         path.with_suffix(".txt").write_bytes(text.encode() if isinstance(text, str) else text)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Twelve captioned pictures in three subfolders."""
+    """Twelve captioned images in three subfolders."""
     for label in ("aster", "rose", "tulip"):
         for i in range(4):
             add(tmp_path / "mine", f"{label}/{i}.png", f"a red {label}\nflower number {i}\n")
@@ -164,7 +164,7 @@ def test_formats_hidden_files_and_others(root: Path) -> None:
     (root / "notes.md").write_text("mine")
     account = Account()
     assert len(read(root, account, broken="refuse")) == 17
-    assert account.refused == [("notes.md", "passed over: not a kind of picture that is read")]
+    assert account.refused == [("notes.md", "passed over: not a kind of image that is read")]
 
 
 TEXT_FAULTS: list[tuple[str, str | bytes | None, str, str]] = [
@@ -194,11 +194,11 @@ def test_faults_of_text_files(
     assert raised.value.message == f"{root / what}: {why}; mend it, or set download.broken=skip"
 
 
-def test_captions_without_a_picture(root: Path) -> None:
+def test_captions_without_an_image(root: Path) -> None:
     (root / "rose" / "3.png").unlink()
     account = Account()
     assert len(read(root, account)) == 11
-    assert account.refused == [("rose/3.txt", "captions without a picture of the same stem")]
+    assert account.refused == [("rose/3.txt", "captions without an image of the same stem")]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_caption(root: Path) -> None:
@@ -210,11 +210,11 @@ def test_a_byte_order_mark_is_no_part_of_the_caption(root: Path) -> None:
     ("data", "why"),
     [
         (b"", "the file is empty"),
-        (b"<html>", "not a readable picture"),
-        (HALF[: len(HALF) // 2], "not a readable picture"),
+        (b"<html>", "not a readable image"),
+        (HALF[: len(HALF) // 2], "not a readable image"),
     ],
 )
-def test_broken_pictures(root: Path, data: bytes, why: str) -> None:
+def test_broken_images(root: Path, data: bytes, why: str) -> None:
     (root / "rose" / "1.png").write_bytes(data)
     account = Account()
     assert len(read(root, account)) == 11
@@ -226,7 +226,7 @@ def test_broken_pictures(root: Path, data: bytes, why: str) -> None:
 def test_links_to_nowhere_and_odd_names(root: Path) -> None:
     (root / "lost.png").symlink_to("nowhere.png")
     with open(os.path.join(os.fsencode(root), b"caf\xe9.png"), "wb") as file:
-        file.write(PICTURE)
+        file.write(IMAGE)
     account = Account()
     assert len(read(root, account)) == 12
     assert sorted(why for _, why in account.refused) == [
@@ -241,11 +241,11 @@ ROSE = {"file_name": "rose/0.png", "caption": "again"}
 @pytest.mark.parametrize(
     ("row", "what", "why"),
     [
-        ({"caption": "x"}, "line 13", "names no picture (columns looked for: file_name, file"),
-        ({"file_name": "x.png"}, "line 13", "names 'x.png', which is no picture under this"),
-        ({"file_name": "../x.png"}, "line 13", "names '../x.png', which is no picture under"),
-        ({"file_name": "/x.png"}, "line 13", "names '/x.png', which is no picture under"),
-        ({"file_name": 7}, "line 13", "names no picture"),
+        ({"caption": "x"}, "line 13", "names no image (columns looked for: file_name, file"),
+        ({"file_name": "x.png"}, "line 13", "names 'x.png', which is no image under this"),
+        ({"file_name": "../x.png"}, "line 13", "names '../x.png', which is no image under"),
+        ({"file_name": "/x.png"}, "line 13", "names '/x.png', which is no image under"),
+        ({"file_name": 7}, "line 13", "names no image"),
         (ROSE | {"caption": None}, "line 13", "no caption (columns looked for: caption, captions"),
         (ROSE | {"caption": []}, "line 13", "no caption"),
         (ROSE | {"caption": ["fine", " "]}, "line 13", "empty caption"),
@@ -269,7 +269,7 @@ def test_faults_of_rows(root: Path, row: Any, what: str, why: str) -> None:
     assert any(item == what and reason.startswith(why) for item, reason in account.refused)
 
 
-def test_a_picture_that_no_row_names(root: Path) -> None:
+def test_an_image_that_no_row_names(root: Path) -> None:
     write_rows(root, "csv", rows_for(root)[:-1])
     account = Account()
     assert len(read(root, account)) == 11
@@ -316,8 +316,8 @@ def test_no_folder(root: Path, name: str) -> None:
         list(folder(config(path), 0, root, Account()))
 
 
-def test_no_pictures(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no pictures.*looked for .jpg, .png, .webp and"):
+def test_no_images(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no images.*looked for .jpg, .png, .webp and"):
         read(tmp_path)
 
 
@@ -329,7 +329,7 @@ def test_too_few_usable_images(root: Path, tmp_path: Path) -> None:
         read(root)
 
 
-def test_a_split_left_empty_by_broken_pictures(root: Path, tmp_path: Path) -> None:
+def test_a_split_left_empty_by_broken_images(root: Path, tmp_path: Path) -> None:
     lost = [e.image_id for e in read(root) if e.split == "test"]
     for name in lost:
         (root / name).write_bytes(b"")
@@ -368,7 +368,7 @@ TWELVE = [f"{i:02}.png" for i in range(12)]
 
 
 @pytest.mark.parametrize("ending", [".txt", ".caption", ".png.txt", ".TXT"])
-def test_texts_of_either_ending_beside_the_picture(tmp_path: Path, ending: str) -> None:
+def test_texts_of_either_ending_beside_the_image(tmp_path: Path, ending: str) -> None:
     bare(tmp_path, TWELVE)
     for name in TWELVE:
         (tmp_path / f"{name.removesuffix('.png')}{ending}").write_text(f"flower {name[:2]} is red")
@@ -454,17 +454,17 @@ def test_a_bare_name_is_that_of_the_only_file_of_it(tmp_path: Path) -> None:
     assert set(captions_of(read(tmp_path, account))) == {f"Images/{name}" for name in TWELVE[1:]}
     assert account.refused[0] == (
         "metadata.jsonl line 1",
-        "names '00.png', which is no picture under this folder",
+        "names '00.png', which is no image under this folder",
     )
 
 
-def test_letter_case_that_fits_two_pictures_is_refused(tmp_path: Path) -> None:
+def test_letter_case_that_fits_two_images_is_refused(tmp_path: Path) -> None:
     bare(tmp_path, [*TWELVE, "a/x.png", "A/x.png"])
     rows = [{"file_name": name, "caption": "red"} for name in [*TWELVE, "a/X.png"]]
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     account = Account()
     assert len(read(tmp_path, account)) == 12
-    assert ("metadata.jsonl line 13", "names 'a/X.png', which is no picture under this folder") in (
+    assert ("metadata.jsonl line 13", "names 'a/X.png', which is no image under this folder") in (
         account.refused
     )
 
@@ -502,7 +502,7 @@ def test_linked_folders_are_read_and_loops_are_not(root: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("sizes", [[60, 1, 1, 1, 1], [30, 20, 10, 10, 5, 5], [7] * 10, [40, 9, 9]])
-def test_a_split_by_class_weighs_pictures(tmp_path: Path, sizes: list[int], seed: int) -> None:
+def test_a_split_by_class_weighs_images(tmp_path: Path, sizes: list[int], seed: int) -> None:
     for label, size in enumerate(sizes):
         for i in range(size):
             add(tmp_path, f"{label}/{i}.png")

@@ -28,7 +28,7 @@ from pairsynth.captioner import load_captioner
 from pairsynth.dataset import read_manifest, read_rows
 from pairsynth.encoders import load_encoder
 from pairsynth.errors import InputError
-from pairsynth.examples import read_pictures
+from pairsynth.examples import read_examples
 from pairsynth.gan import load_gan
 from pairsynth.image_files import decode
 from pairsynth.report import curves, headlines, results
@@ -185,7 +185,7 @@ def table(kind: str, rows: list[dict[str, Any]]) -> bytes:
 
 @given(kind=st.sampled_from(("jsonl", "csv", "parquet")), rows=ROWS, data=st.data())
 def test_metadata(kind: str, rows: list[dict[str, Any]], data: st.DataObject, place: Path) -> None:
-    """A folder's table gives pictures with captions that can be used, or one line."""
+    """A folder's table gives images with captions that can be used, or one line."""
     own = place / "own"
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir()
@@ -288,14 +288,14 @@ def test_packs(kind: str, data: st.DataObject, place: Path) -> None:
 # ---------------------------------------------------------------- what comes from elsewhere
 
 
-def picture(kind: str, mode: str) -> bytes:
+def image(kind: str, mode: str) -> bytes:
     buffer = io.BytesIO()
     Image.linear_gradient("L").resize((7, 5)).convert(mode).save(buffer, kind)
     return buffer.getvalue()
 
 
-PICTURES = [
-    picture(kind, mode)
+IMAGES = [
+    image(kind, mode)
     for kind, modes in {
         "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
         "JPEG": ("L", "RGB", "CMYK"),
@@ -309,7 +309,7 @@ PICTURES = [
 ]
 
 
-@given(content=st.sampled_from(PICTURES).flatmap(damaged) | st.binary(max_size=99))
+@given(content=st.sampled_from(IMAGES).flatmap(damaged) | st.binary(max_size=99))
 def test_images(content: bytes) -> None:
     """An image is upright RGB, or there is a reason."""
     try:
@@ -381,7 +381,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "captioner.pt": lambda data: load_captioner(data / "captioner.pt", CPU),
     "gmm.npz": lambda data: mixture.load(data / "gmm.npz"),
     "pictures/val-00000-of-00001.parquet": lambda data: (
-        read_pictures(data / "pictures", "val").digests
+        read_examples(data / "pictures", "val").digests
     ),
     "embeddings/val-00000-of-00001.parquet": lambda data: read_shards(
         data / "embeddings", "val"

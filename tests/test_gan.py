@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pairsynth.errors import InputError
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.gan import (
     OBJECTIVES,
     Gan,
@@ -160,7 +160,7 @@ def test_inference_leaves_the_weights_alone(objective: str) -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_psi_and_noise_both_reach_the_picture_and_psi_the_score(objective: str) -> None:
+def test_psi_and_noise_both_reach_the_image_and_psi_the_score(objective: str) -> None:
     gan = build(objective)
     noise, psi = inputs(4)
     noise.requires_grad_()
@@ -210,14 +210,14 @@ def test_joint_vectors_of_phi_have_unit_length_in_psis_space(gan: Gan) -> None:
 # ---------------------------------------------------------------- phi and the checkpoint
 
 
-def test_phi_of_pictures_is_the_trunk_of_their_middle(gan: Gan, pictures: Pictures) -> None:
-    wide = nn.functional.pad(pictures.pixels, (3, 3, 3, 3), value=255)
+def test_phi_of_images_is_the_trunk_of_their_middle(gan: Gan, examples: Examples) -> None:
+    wide = nn.functional.pad(examples.pixels, (3, 3, 3, 3), value=255)
     phi = phi_of(gan, wide, CPU, batch=7)
     assert phi.shape == (24, gan.discriminator.phi_channels, 4, 4)
     assert phi.dtype == torch.float32
-    wanted = gan.discriminator.phi(to_network(pictures.pixels))
+    wanted = gan.discriminator.phi(to_network(examples.pixels))
     assert torch.allclose(phi, wanted, atol=1e-5)
-    assert torch.allclose(phi, phi_of(gan, pictures.pixels, CPU), atol=1e-5)
+    assert torch.allclose(phi, phi_of(gan, examples.pixels, CPU), atol=1e-5)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -249,7 +249,7 @@ def test_a_rectifier_takes_nothing_of_the_mean_square() -> None:
     assert ScaledLeakyReLU(0.2)(features).square().mean().item() == pytest.approx(1.04, abs=0.02)
 
 
-def test_text_of_unit_norm_does_not_outweigh_the_picture() -> None:
+def test_text_of_unit_norm_does_not_outweigh_the_image() -> None:
     """psi joins as it is: what the join takes of it is no more than its norm at each place."""
     discriminator = build("hinge").discriminator.eval()
     seen: list[Tensor] = []

@@ -19,7 +19,7 @@ from pairsynth.artifacts import file_digest
 from pairsynth.batches import Batch, Batches
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.errors import InputError
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import OBJECTIVES, Gan
 from pairsynth.gan_training import (
     EMA,
@@ -41,12 +41,12 @@ def chance(seed: int = 0) -> torch.Generator:
 
 
 def learn(
-    config: GanConfig, pictures: Pictures, embeddings: Embeddings, seed: int = 1
+    config: GanConfig, examples: Examples, embeddings: Embeddings, seed: int = 1
 ) -> tuple[Gan, list[GanReport]]:
     torch.manual_seed(seeds.digest(seed, "train_gan"))
-    gan = gan_training.build(config, pictures, embeddings, "digest").to(CPU)
-    watch = CollapseMonitor(pictures, embeddings, 32, config.noise, seed, CPU)
-    return gan, list(gan_training.train(gan, pictures, embeddings, config, seed, CPU, watch))
+    gan = gan_training.build(config, examples, embeddings, "digest").to(CPU)
+    watch = CollapseMonitor(examples, embeddings, 32, config.noise, seed, CPU)
+    return gan, list(gan_training.train(gan, examples, embeddings, config, seed, CPU, watch))
 
 
 # ---------------------------------------------------------------- what the networks see
@@ -74,26 +74,26 @@ def residuals(psi: np.ndarray, groups: list[list[int]]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def test_psi_strays_as_captions_of_one_image_do(pictures: Pictures, embeddings: Embeddings) -> None:
-    first = pictures.first_caption.tolist()
+def test_psi_strays_as_captions_of_one_image_do(examples: Examples, embeddings: Embeddings) -> None:
+    first = examples.first_caption.tolist()
     groups = [list(range(*ends)) for ends in itertools.pairwise(first)]
     left = residuals(embeddings.psi.double().numpy(), groups)
     values = np.linalg.svd(left, compute_uv=False) ** 2 / (len(left) - len(groups))
-    every = directions_left_open(pictures, embeddings, 8).double().numpy()
+    every = directions_left_open(examples, embeddings, 8).double().numpy()
     assert np.allclose(every @ every.T, left.T @ left / (len(left) - len(groups)), atol=1e-6)
-    few = directions_left_open(pictures, embeddings, 2).double().numpy()
+    few = directions_left_open(examples, embeddings, 2).double().numpy()
     assert np.allclose(np.sort((few**2).sum(0)), np.sort(values[:2]), atol=1e-6)
-    many = directions_left_open(pictures, embeddings, 11)
-    assert torch.equal(many[:, 3:], directions_left_open(pictures, embeddings, 8))
+    many = directions_left_open(examples, embeddings, 11)
+    assert torch.equal(many[:, 3:], directions_left_open(examples, embeddings, 8))
     assert not many[:, :3].any()
 
 
 def test_psi_strays_as_captions_of_one_class_do_where_each_image_has_one(
-    pictures: Pictures, embeddings: Embeddings
+    examples: Examples, embeddings: Embeddings
 ) -> None:
-    alone = replace(pictures, captions=[captions[:1] for captions in pictures.captions])
-    psi = embeddings.psi[pictures.first_caption[:-1]]
-    ids = pictures.class_ids.tolist()
+    alone = replace(examples, captions=[captions[:1] for captions in examples.captions])
+    psi = embeddings.psi[examples.first_caption[:-1]]
+    ids = examples.class_ids.tolist()
     groups = [[i for i, own in enumerate(ids) if own == one] for one in sorted(set(ids))]
     left = residuals(psi.double().numpy(), groups)
     every = directions_left_open(alone, Embeddings(psi, psi), 8).double().numpy()
@@ -103,17 +103,17 @@ def test_psi_strays_as_captions_of_one_class_do_where_each_image_has_one(
 
 
 def test_noise_changes_psi_where_captions_leave_it_open(
-    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
-    gan = gan_training.build(gan_config, pictures, embeddings, "digest")
+    gan = gan_training.build(gan_config, examples, embeddings, "digest")
     noise = torch.randn(400, 6, generator=chance())
     strayed = gan.generator.stray(noise, embeddings.psi[:1].expand(400, -1)) - embeddings.psi[:1]
     least, most = np.linalg.eigh(np.cov(strayed.numpy().T))[1].T[[0, -1]]
-    covariance = directions_left_open(pictures, embeddings, 6)
+    covariance = directions_left_open(examples, embeddings, 6)
     # It strays furthest where captions of one image differ most, and hardly where they agree.
     spread = [float((torch.tensor(one).float() @ covariance).norm()) for one in (least, most)]
     assert spread[1] > 3 * spread[0]
-    same = gan_training.build(replace(gan_config, psi_noise=0.0), pictures, embeddings, "digest")
+    same = gan_training.build(replace(gan_config, psi_noise=0.0), examples, embeddings, "digest")
     psi = embeddings.psi
     assert torch.allclose(same.generator.stray(noise[: len(psi)], psi), psi, atol=1e-6)
 
@@ -153,7 +153,7 @@ def test_translation_moves_every_eighth_of_the_images_by_a_shift_within_reach() 
 
 def test_rates_fall_in_the_last_epochs_alone(
     gan_config: GanConfig,
-    pictures: Pictures,
+    examples: Examples,
     embeddings: Embeddings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -169,7 +169,7 @@ def test_rates_fall_in_the_last_epochs_alone(
 
     monkeypatch.setattr(Step, "__call__", watched)
     config = replace(gan_config, epochs=4, cooldown=0.5, generator_lr=0.1, discriminator_lr=0.2)
-    learn(config, pictures, embeddings)
+    learn(config, examples, embeddings)
     steps = len(seen) // 4
     wanted = [(0.1, 0.2)] * 3 + [(0.05, 0.1)]
     assert seen == [rates for rates in wanted for _ in range(steps)]
@@ -177,10 +177,10 @@ def test_rates_fall_in_the_last_epochs_alone(
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_each_objective_trains_with_the_same_parameters(
-    objective: str, gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    objective: str, gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
     config = replace(gan_config, objective=objective)
-    gan, reports = learn(config, pictures, embeddings)
+    gan, reports = learn(config, examples, embeddings)
     assert [report.epoch for report in reports] == [1, 2]
     assert all(np.isfinite(list(asdict(report).values())).all() for report in reports)
     assert [report.images for report in reports] == [24, 24]
@@ -188,20 +188,20 @@ def test_each_objective_trains_with_the_same_parameters(
 
 
 def test_the_paper_trains_without_what_it_does_not_have(
-    plain_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    plain_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
     config = replace(plain_config, translation=0.0, cooldown=0.0)
-    _, reports = learn(config, pictures, embeddings)
+    _, reports = learn(config, examples, embeddings)
     assert all(np.isfinite(list(asdict(report).values())).all() for report in reports)
 
 
 @pytest.mark.usefixtures("repeatable")
 def test_one_seed_gives_one_file(
-    tmp_path: Path, gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    tmp_path: Path, gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
     told = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        gan, reports = learn(gan_config, pictures, embeddings, seed)
+        gan, reports = learn(gan_config, examples, embeddings, seed)
         gan.save(tmp_path / name)
         told.append(reports)
     assert told[0] == told[1] != told[2]
@@ -211,22 +211,22 @@ def test_one_seed_gives_one_file(
 
 
 def test_nan_in_psi_stops_and_names_epoch_and_step(
-    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
     bad = Embeddings(embeddings.image, torch.full_like(embeddings.psi, torch.nan))
     with pytest.raises(
         InputError, match=r"train_gan: losses, scores and gradients are .*nan.* epoch 1, step 1;"
     ):
-        learn(replace(gan_config, psi_noise=0.0), pictures, bad)
+        learn(replace(gan_config, psi_noise=0.0), examples, bad)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_rate_that_explodes_stops_and_names_epoch_and_step(
-    objective: str, plain_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    objective: str, plain_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
     config = replace(plain_config, objective=objective, generator_lr=1e36, discriminator_lr=1e36)
     with pytest.raises(InputError, match=r"in epoch \d+, step \d+; lower train_gan.generator_lr"):
-        learn(replace(config, epochs=4), pictures, embeddings)
+        learn(replace(config, epochs=4), examples, embeddings)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
@@ -243,13 +243,13 @@ def test_the_average_forgets_the_untrained_generator(share: float) -> None:
 
 
 def test_the_average_is_what_is_left_after_the_last_epoch(
-    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
-    now, _ = learn(replace(gan_config, ema_decay=0.0), pictures, embeddings)
-    late, _ = learn(replace(gan_config, ema_decay=0.999), pictures, embeddings)
+    now, _ = learn(replace(gan_config, ema_decay=0.0), examples, embeddings)
+    late, _ = learn(replace(gan_config, ema_decay=0.999), examples, embeddings)
     one, other = now.generator.seed.weight, late.generator.seed.weight
     torch.manual_seed(seeds.digest(1, "train_gan"))
-    start = gan_training.build(gan_config, pictures, embeddings, "").generator.seed.weight
+    start = gan_training.build(gan_config, examples, embeddings, "").generator.seed.weight
     assert float((other - start).detach().norm()) < float((one - start).detach().norm())
     trained = zip(
         now.discriminator.state_dict().values(),
@@ -259,7 +259,7 @@ def test_the_average_is_what_is_left_after_the_last_epoch(
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in trained)
 
 
-def test_four_pictures_are_learned(gan_config: GanConfig, four: Pictures) -> None:
+def test_four_images_are_learned(gan_config: GanConfig, four: Examples) -> None:
     psi = torch.eye(8)[:4]
     config = replace(
         gan_config,
@@ -298,7 +298,7 @@ def test_no_step_waits_for_the_device(
     objective: str,
     critic: str,
     gan_config: GanConfig,
-    pictures: Pictures,
+    examples: Examples,
     embeddings: Embeddings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -306,13 +306,13 @@ def test_no_step_waits_for_the_device(
     monkeypatch.setattr(gan_training, "autocast", lambda _: nullcontext())
     meta = torch.device("meta")
     config = replace(gan_config, objective=objective, critic=critic)
-    gan = gan_training.build(config, pictures, embeddings, "").to(meta)
+    gan = gan_training.build(config, examples, embeddings, "").to(meta)
     second = gan_training.build_critic(config, gan, meta)
     step, ema = Step(gan, config, chance(), second), EMA(gan.generator, 0.5)
     for optimizer in (step.generator_optimizer, step.discriminator_optimizer):
         optimizer.param_groups[0]["fused"] = None  # which meta does not have
     seen = 0
-    for batch in Batches(pictures, embeddings, 8, 32, meta).epoch(chance()):
+    for batch in Batches(examples, embeddings, 8, 32, meta).epoch(chance()):
         assert step(batch).device == meta
         ema.update(gan.generator)
         seen += 1
@@ -326,7 +326,7 @@ def test_compiled_networks_learn_the_same(
     critic: str,
     parts: int,
     gan_config: GanConfig,
-    pictures: Pictures,
+    examples: Examples,
     embeddings: Embeddings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -338,11 +338,11 @@ def test_compiled_networks_learn_the_same(
 
     compile_ = torch.compile
     config = replace(gan_config, critic=critic, generator_lr=1e-5, discriminator_lr=1e-5)
-    eager, told = learn(config, pictures, embeddings)
+    eager, told = learn(config, examples, embeddings)
     assert not compiled
     monkeypatch.setattr(torch, "compile", traced)
     monkeypatch.setattr(gan_training, "need_compiler", lambda _: None)
-    quick, said = learn(replace(config, compile=True), pictures, embeddings)
+    quick, said = learn(replace(config, compile=True), examples, embeddings)
     assert len(compiled) == parts
     for one, other in zip(told, said, strict=True):
         assert list(asdict(one).values()) == pytest.approx(list(asdict(other).values()), abs=0.02)
@@ -353,22 +353,22 @@ def test_compiled_networks_learn_the_same(
 # ---------------------------------------------------------------- what the stage tells
 
 
-def test_the_sheet_has_a_real_picture_and_seven_drawn_in_each_row(
-    gan: Gan, pictures: Pictures, embeddings: Embeddings
+def test_the_sheet_has_a_real_image_and_seven_drawn_in_each_row(
+    gan: Gan, examples: Examples, embeddings: Embeddings
 ) -> None:
-    sheet = gan_training.sample_sheet(gan, pictures, embeddings, 1, rows=3)
+    sheet = gan_training.sample_sheet(gan, examples, embeddings, 1, rows=3)
     assert sheet.size == ((8 * 34 - 2) * 2, (3 * 34 - 2) * 2)
     corner = np.asarray(sheet)[0:64:2, 0:64:2]
-    assert np.array_equal(corner, pictures.pixels[0].permute(1, 2, 0).numpy())
-    again = gan_training.sample_sheet(gan, pictures, embeddings, 1, rows=3)
+    assert np.array_equal(corner, examples.pixels[0].permute(1, 2, 0).numpy())
+    again = gan_training.sample_sheet(gan, examples, embeddings, 1, rows=3)
     assert np.array_equal(np.asarray(sheet), np.asarray(again))
 
 
 def test_figures_are_flat_and_finite(
-    gan_config: GanConfig, pictures: Pictures, embeddings: Embeddings
+    gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
-    _, reports = learn(gan_config, pictures, embeddings)
-    watch = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
+    _, reports = learn(gan_config, examples, embeddings)
+    watch = CollapseMonitor(examples, embeddings, 32, 6, 1, CPU)
     told = gan_training.figures(reports, watch)
     assert told["epoch"] == 2
     assert told["discriminator_loss"] == reports[-1].discriminator_loss

@@ -17,15 +17,15 @@ SIZE = 64
 
 
 def grown(
-    species: int = 6, pictures: int = 4, size: int = SIZE, split: str = "class", seed: int = 0
+    species: int = 6, examples: int = 4, size: int = SIZE, split: str = "class", seed: int = 0
 ) -> list[Example]:
-    config = DownloadConfig("garden", size, split, "refuse", species, pictures, "", "")
+    config = DownloadConfig("garden", size, split, "refuse", species, examples, "", "")
     return list(garden(config, seed, Path("unused"), Account()))
 
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    return grown(species=160, pictures=1)
+    return grown(species=160, examples=1)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def test_the_same_seed_grows_the_same_garden() -> None:
     assert first[0].image.tobytes() != grown(seed=1)[0].image.tobytes()
 
 
-def test_a_picture_does_not_depend_on_how_much_else_is_grown() -> None:
-    few = {e.image_id: e for e in grown(species=6, pictures=2)}
-    many = {e.image_id: e for e in grown(species=9, pictures=3)}
+def test_an_image_does_not_depend_on_how_much_else_is_grown() -> None:
+    few = {e.image_id: e for e in grown(species=6, examples=2)}
+    many = {e.image_id: e for e in grown(species=9, examples=3)}
     assert set(few) < set(many)
     for image_id, example in few.items():
         assert example.image.tobytes() == many[image_id].image.tobytes()
@@ -67,14 +67,14 @@ def test_a_picture_does_not_depend_on_how_much_else_is_grown() -> None:
 
 
 @pytest.mark.parametrize("size", [32, 64, 128])
-def test_pictures_have_the_size_asked_for(size: int) -> None:
-    pictures = [e.image for e in grown(pictures=1, size=size)]
-    assert {(p.mode, p.size) for p in pictures} == {("RGB", (size, size))}
-    assert all(np.asarray(p).std() > 20 for p in pictures)
+def test_images_have_the_size_asked_for(size: int) -> None:
+    examples = [e.image for e in grown(examples=1, size=size)]
+    assert {(p.mode, p.size) for p in examples} == {("RGB", (size, size))}
+    assert all(np.asarray(p).std() > 20 for p in examples)
 
 
 def test_the_flower_is_the_same_at_every_size() -> None:
-    for small, large in zip(grown(pictures=1, size=64), grown(pictures=1, size=128), strict=True):
+    for small, large in zip(grown(examples=1, size=64), grown(examples=1, size=128), strict=True):
         reduced = large.image.resize((64, 64), Image.Resampling.BOX)
         gap = np.abs(np.asarray(reduced, float) - np.asarray(small.image, float))
         assert gap.mean() < 8
@@ -99,7 +99,7 @@ def test_names_do_not_leak_into_captions(examples: list[Example]) -> None:
 
 @pytest.mark.parametrize("count", [6, 7, 20])
 def test_class_split_leaves_no_split_empty(count: int) -> None:
-    examples = grown(species=count, pictures=1, size=32)
+    examples = grown(species=count, examples=1, size=32)
     assert {e.split for e in examples} == set(SPLITS)
 
 
@@ -108,11 +108,11 @@ def test_class_split_has_reeds_shares(examples: list[Example]) -> None:
 
 
 def test_class_split_is_disjoint() -> None:
-    assert len({(e.class_id, e.split) for e in grown(pictures=5, size=32)}) == 6
+    assert len({(e.class_id, e.split) for e in grown(examples=5, size=32)}) == 6
 
 
 def test_image_split_puts_every_species_in_every_split() -> None:
-    examples = grown(pictures=8, size=32, split="image")
+    examples = grown(examples=8, size=32, split="image")
     assert len({(e.class_id, e.split) for e in examples}) == 6 * len(SPLITS)
     assert sum(e.split == "train" for e in examples) == 6 * 5
 
@@ -139,7 +139,7 @@ def test_every_value_occurs_in_training(examples: list[Example]) -> None:
         assert {truth(e)[name] for e in examples if e.split == "train"} == set(values)
 
 
-def test_each_picture_has_ten_different_captions(examples: list[Example]) -> None:
+def test_each_image_has_ten_different_captions(examples: list[Example]) -> None:
     assert all(len(set(e.captions)) == len(e.captions) == 10 for e in examples)
 
 
@@ -265,7 +265,7 @@ def seen_as(pixels: NDArray[np.uint8], colour: str) -> float:
 
 
 def test_the_petals_have_the_named_colour(examples: list[Example]) -> None:
-    """The petals' colour covers more of the picture than any other petal colour does.
+    """The petals' colour covers more of the image than any other petal colour does.
 
     Colours that the centre or the background has by right do not compete.
     """

@@ -18,9 +18,9 @@ from pairsynth.image_files import SIZES, decode, encode, fit, network_size, stor
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
 
 
-def file(picture: Image.Image, kind: str, **how: object) -> bytes:
+def file(image: Image.Image, kind: str, **how: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind, **how)
+    image.save(buffer, format=kind, **how)
     return buffer.getvalue()
 
 
@@ -80,16 +80,16 @@ def test_transparency_lies_on_white() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_transparent_palettes_lie_on_white(kind: str) -> None:
-    picture = Image.new("P", (4, 4), 1)
-    picture.putpalette([0, 0, 0, 10, 20, 30, 200, 100, 50])
-    picture.putpixel((0, 0), 2)
-    data = file(picture, kind, transparency=1)
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30, 200, 100, 50])
+    image.putpixel((0, 0), 2)
+    data = file(image, kind, transparency=1)
     assert pixel(data, 3, 3) == (255, 255, 255)
     assert pixel(data, 0, 0) == (200, 100, 50)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_stand_upright(orientation: int) -> None:
+def test_images_stand_upright(orientation: int) -> None:
     turned = Image.new("RGB", (30, 20), "white")
     turned.paste((255, 0, 0), (0, 0, 10, 10))  # a red corner, top left as it is stored
     exif = Image.Exif()
@@ -102,13 +102,13 @@ def test_pictures_stand_upright(orientation: int) -> None:
     assert {c for c in corners if found.getpixel(c) == (255, 0, 0)} == {(right, low)}
 
 
-def test_the_first_picture_of_an_animation_is_read() -> None:
+def test_the_first_image_of_an_animation_is_read() -> None:
     frames = [Image.new("RGB", (6, 6), colour) for colour in ("red", "lime", "blue")]
     data = file(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert pixel(data) == (255, 0, 0)
 
 
-def test_one_pixel_is_a_picture() -> None:
+def test_one_pixel_is_an_image() -> None:
     one = decode(file(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG"))
     assert (one.size, one.mode) == ((1, 1), "RGB")
     assert fit(one, 32).getpixel((31, 31)) == (1, 2, 3)
@@ -121,13 +121,13 @@ def test_one_pixel_is_a_picture() -> None:
     ("data", "reason"),
     [
         (b"", "the file is empty"),
-        (b"<!DOCTYPE html><html><body>404</body></html>", "not a readable picture"),
-        (b"\xff\xd8\xff\xe0", "not a readable picture"),
-        (b"\x89PNG\r\n\x1a\n", "not a readable picture"),
-        (bytes(1000), "not a readable picture"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "not a readable image"),
+        (b"\xff\xd8\xff\xe0", "not a readable image"),
+        (b"\x89PNG\r\n\x1a\n", "not a readable image"),
+        (bytes(1000), "not a readable image"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_a_reason(data: bytes, reason: str) -> None:
+def test_what_is_no_image_is_refused_with_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as told:
         decode(data)
     assert "0x" not in str(told.value), "a place in memory differs from run to run"
@@ -135,9 +135,9 @@ def test_what_is_no_picture_is_refused_with_a_reason(data: bytes, reason: str) -
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP"])
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
-def test_pictures_cut_short_are_refused(kind: str, share: float) -> None:
+def test_images_cut_short_are_refused(kind: str, share: float) -> None:
     data = file(noise(), kind)
-    with pytest.raises(ValueError, match="not a readable picture"):
+    with pytest.raises(ValueError, match="not a readable image"):
         decode(data[: int(len(data) * share)])
 
 
@@ -177,8 +177,8 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
-def test_damaged_files_are_pictures_or_reasons(kind: str) -> None:
-    """Whatever the damage: an RGB picture or a ValueError, nothing else."""
+def test_damaged_files_are_images_or_reasons(kind: str) -> None:
+    """Whatever the damage: an RGB image or a ValueError, nothing else."""
     data = SAMPLES[kind]()
     rng = np.random.default_rng(3)
     for _ in range(120):
@@ -212,11 +212,11 @@ def test_sizes_go_forth_and_back() -> None:
 
 @pytest.mark.parametrize("sides", [(100, 50), (50, 100), (64, 64), (40, 300), (20, 10)])
 def test_fit_takes_the_middle_square(sides: tuple[int, int]) -> None:
-    picture = Image.new("RGB", sides, "red")
+    image = Image.new("RGB", sides, "red")
     side = min(sides)
     left, top = (sides[0] - side) // 2, (sides[1] - side) // 2
-    picture.paste((0, 0, 255), (left, top, left + side, top + side))
-    found = np.asarray(fit(picture, 32)).astype(int)
+    image.paste((0, 0, 255), (left, top, left + side, top + side))
+    found = np.asarray(fit(image, 32)).astype(int)
     assert found.shape == (32, 32, 3)
     inner = found[2:-2, 2:-2]
     assert np.abs(inner - [0, 0, 255]).max() <= 8
@@ -238,7 +238,7 @@ def test_postscript_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
     data = file(Image.new("RGB", (16, 16)), "EPS")
     started: list[object] = []
     monkeypatch.setattr("subprocess.Popen", lambda *how, **_: started.append(how))
-    with pytest.raises(ValueError, match="not a readable picture"):
+    with pytest.raises(ValueError, match="not a readable image"):
         decode(data)
     assert started == []
 
@@ -266,7 +266,7 @@ def test_lacking_memory_is_no_fault_of_the_image(
 
     data = file(Image.fromarray(NOISE), "PNG")
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", fails)
-    with pytest.raises(ValueError, match=r"not a readable picture: .*(too much|reading)"):
+    with pytest.raises(ValueError, match=r"not a readable image: .*(too much|reading)"):
         decode(data)
     monkeypatch.setattr(image_files, "ROOM", 2**62)
     with pytest.raises(MemoryError, match="bytes left to read an image"):

@@ -11,8 +11,8 @@ from pairsynth.images import (
     center_crop,
     grid,
     random_crop_flip,
+    to_image,
     to_network,
-    to_picture,
     to_pixels,
     to_tensor,
 )
@@ -24,13 +24,13 @@ def noise() -> Image.Image:
     return Image.fromarray(NOISE)
 
 
-def test_tensors_and_pictures_are_inverse() -> None:
+def test_tensors_and_images_are_inverse() -> None:
     pixels = to_tensor(noise())
     assert pixels.shape == (3, 40, 30)
     assert pixels.dtype == torch.uint8
     assert pixels.is_contiguous()
     assert int(pixels[1, 5, 7]) == NOISE[5, 7, 1]
-    assert np.array_equal(np.asarray(to_picture(pixels)), NOISE)
+    assert np.array_equal(np.asarray(to_image(pixels)), NOISE)
     assert to_tensor(Image.new("L", (4, 4), 9)).shape == (3, 4, 4)
 
 
@@ -86,7 +86,7 @@ def test_every_window_and_both_sides_are_drawn() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5, 6])
-def test_a_grid_lays_pictures_out_row_by_row(count: int) -> None:
+def test_a_grid_lays_images_out_row_by_row(count: int) -> None:
     pixels = torch.randint(200, (count, 3, 4, 4), generator=torch.Generator().manual_seed(0))
     sheet = np.asarray(grid(pixels.to(torch.uint8), 3, scale=2, gap=1))
     rows = -(-count // 3)

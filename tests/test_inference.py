@@ -15,7 +15,7 @@ from pairsynth.decoding import decode, decode_beam
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.probes import Pupils
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan, phi_of
 from pairsynth.inference import inference
 from pairsynth.mappings import Mappings
@@ -43,13 +43,13 @@ USES: dict[str, Callable[..., tuple[list[nn.Module], Callable[[], Any]]]] = {
     "phi_of": lambda w: ([w.gan.discriminator], lambda: phi_of(w.gan, w.pixels, CPU)),
     "sample_sheet": lambda w: (
         [w.gan.generator],
-        lambda: gan_training.sample_sheet(w.gan, w.pictures, w.embeddings, 1),
+        lambda: gan_training.sample_sheet(w.gan, w.examples, w.embeddings, 1),
     ),
     "watch": lambda w: ([w.gan.generator], lambda: w.watch(w.gan.generator, 1)),
     "sheet": lambda w: ([w.gan.generator], lambda: w.watch.sheet(w.gan.generator, 1)),
     "val_loss": lambda w: (
         [w.captioner],
-        lambda: captioner_training.val_loss(w.captioner, w.gan, w.pictures, CPU),
+        lambda: captioner_training.val_loss(w.captioner, w.gan, w.examples, CPU),
     ),
     "decode": lambda w: ([w.captioner], lambda: decode(w.captioner, w.phi)),
     "decode_beam": lambda w: ([w.captioner], lambda: decode_beam(w.captioner, w.phi)),
@@ -67,25 +67,25 @@ USES: dict[str, Callable[..., tuple[list[nn.Module], Callable[[], Any]]]] = {
 class Networks:
     """One of each network, with dropout and batch norm that would show."""
 
-    def __init__(self, pictures: Pictures, embeddings: Embeddings) -> None:
+    def __init__(self, examples: Examples, embeddings: Embeddings) -> None:
         torch.manual_seed(0)
-        self.pictures, self.embeddings, self.pixels = pictures, embeddings, pictures.pixels
-        vocabulary = judges.build(pictures, 32).vocabulary
+        self.examples, self.embeddings, self.pixels = examples, embeddings, examples.pixels
+        vocabulary = judges.build(examples, 32).vocabulary
         self.encoder = JointEncoder("word-gru", vocabulary, 32, 8, 8, 4)
         self.gan = Gan.build("gan-cls", 32, 8, 6, 4, 4).to(CPU)
         channels = self.gan.discriminator.phi_channels
         self.captioner = Captioner(vocabulary, channels, 8)
         self.phi = torch.randn(4, channels, 4, 4)
         self.mappings = Mappings(self.encoder, self.gan, self.captioner, CPU)
-        self.watch = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
-        self.judge, self.pupils = judges.build(pictures, 32), Pupils([1], vocabulary, 6, 2, 3)
+        self.watch = CollapseMonitor(examples, embeddings, 32, 6, 1, CPU)
+        self.judge, self.pupils = judges.build(examples, 32), Pupils([1], vocabulary, 6, 2, 3)
 
 
 @pytest.mark.parametrize("use", USES)
 def test_a_use_does_not_depend_on_the_mode(
-    use: str, pictures: Pictures, embeddings: Embeddings
+    use: str, examples: Examples, embeddings: Embeddings
 ) -> None:
-    networks, work = USES[use](Networks(pictures, embeddings))
+    networks, work = USES[use](Networks(examples, embeddings))
 
     def found(training: bool) -> Any:
         for network in networks:

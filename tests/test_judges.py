@@ -1,4 +1,4 @@
-"""The judge learns what real pictures show, and its answers do not depend on the batch."""
+"""The judge learns what real images show, and its answers do not depend on the batch."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,20 +9,20 @@ import torch
 from pairsynth import seeds
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.judges import Judge
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from tests.workspace import undone
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def told(pictures: Pictures) -> Pictures:
-    """The 24 pictures with their colour as a known attribute."""
-    return replace(pictures, attributes=[{"colour": name} for name in pictures.class_names])
+def told(examples: Examples) -> Examples:
+    """The 24 images with their colour as a known attribute."""
+    return replace(examples, attributes=[{"colour": name} for name in examples.class_names])
 
 
 @pytest.fixture(scope="module")
-def judge(told: Pictures) -> Iterator[Judge]:
+def judge(told: Examples) -> Iterator[Judge]:
     with undone():
         seeds.fix(0, "judge")
         model = judges.build(told, 32)
@@ -30,13 +30,13 @@ def judge(told: Pictures) -> Iterator[Judge]:
         yield model
 
 
-def test_it_reads_the_attributes_of_pictures_it_never_saw(judge: Judge, val: Pictures) -> None:
+def test_it_reads_the_attributes_of_images_it_never_saw(judge: Judge, val: Examples) -> None:
     seen = [one["colour"] for one in judge.look(val.pixels).shown]
     right = sum(a == b for a, b in zip(seen, val.class_names, strict=True))
     assert right >= 10
 
 
-def test_it_finds_the_caption_of_pictures_it_never_saw(judge: Judge, val: Pictures) -> None:
+def test_it_finds_the_caption_of_images_it_never_saw(judge: Judge, val: Examples) -> None:
     captions = [f"this flower is {name}" for name in ("red", "blue", "yellow", "white")]
     found = (judge.image_vectors(val.pixels) @ judge.caption_vectors(captions).T).argmax(1)
     right = sum(
@@ -45,13 +45,13 @@ def test_it_finds_the_caption_of_pictures_it_never_saw(judge: Judge, val: Pictur
     assert right >= 10
 
 
-def test_vectors_are_of_unit_length(judge: Judge, val: Pictures) -> None:
+def test_vectors_are_of_unit_length(judge: Judge, val: Examples) -> None:
     for found in (judge.image_vectors(val.pixels), judge.caption_vectors(val.flat_captions)):
         assert torch.allclose(found.norm(dim=1), torch.ones(len(found)), atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-def test_the_batch_changes_nothing(judge: Judge, val: Pictures, batch: int) -> None:
+def test_the_batch_changes_nothing(judge: Judge, val: Examples, batch: int) -> None:
     whole, parts = judge.image_features(val.pixels), judge.image_features(val.pixels, batch)
     assert torch.allclose(whole, parts, atol=1e-5)
     captions = val.flat_captions
@@ -59,15 +59,15 @@ def test_the_batch_changes_nothing(judge: Judge, val: Pictures, batch: int) -> N
     assert torch.allclose(judge.caption_vectors(captions), one, atol=1e-5)
 
 
-def test_without_attributes_it_still_learns_to_match(pictures: Pictures) -> None:
-    model = judges.build(pictures, 32)
-    losses = [report.loss for report in judges.train(model, pictures, 12, 0, CPU, batch=12)]
+def test_without_attributes_it_still_learns_to_match(examples: Examples) -> None:
+    model = judges.build(examples, 32)
+    losses = [report.loss for report in judges.train(model, examples, 12, 0, CPU, batch=12)]
     assert losses[-1] < losses[0]
-    assert model.look(pictures.pixels[:2]).shown == [{}, {}]
+    assert model.look(examples.pixels[:2]).shown == [{}, {}]
 
 
-def test_pictures_without_a_margin_are_shaken_too(pictures: Pictures) -> None:
-    shaken = judges.shake(pictures.pixels, 32, torch.Generator().manual_seed(0))
-    assert shaken.shape == pictures.pixels.shape
+def test_images_without_a_margin_are_shaken_too(examples: Examples) -> None:
+    shaken = judges.shake(examples.pixels, 32, torch.Generator().manual_seed(0))
+    assert shaken.shape == examples.pixels.shape
     assert shaken.dtype == torch.uint8
-    assert not torch.equal(shaken, pictures.pixels)
+    assert not torch.equal(shaken, examples.pixels)

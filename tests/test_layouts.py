@@ -55,7 +55,7 @@ def read(root: Path, account: Account | None = None, **how: Any) -> dict[str, Ex
     options = DownloadConfig(
         **{
             **{"source": "folder", "image_size": 32, "split": "image", "broken": "skip"},
-            **{"garden_species": 6, "garden_pictures": 1, "mirror": "", "folder": str(root)},
+            **{"garden_species": 6, "garden_images": 1, "mirror": "", "folder": str(root)},
             **how,
         }
     )
@@ -128,7 +128,7 @@ def test_coco(tmp_path: Path) -> None:
         "annotations/instances_train2017.json",
         "annotations/instances_val2017.json",
     ]
-    with pytest.raises(InputError, match=r"no picture is given for test, .*split=image: then test"):
+    with pytest.raises(InputError, match=r"no image is given for test, .*split=image: then test"):
         read(tmp_path, split="class")
 
 
@@ -154,7 +154,7 @@ def test_one_bad_entry_of_coco_costs_that_entry(tmp_path: Path) -> None:
         ("captions.json image 25", "not a JSON object {...} with an id"),
         (
             "captions.json image 8000",
-            "names '../x.png', which is no picture under this folder",
+            "names '../x.png', which is no image under this folder",
         ),
         ("images/23.png", "no usable caption"),
     ]
@@ -476,7 +476,7 @@ def test_no_captions_at_all(tmp_path: Path) -> None:
 def test_no_images_at_all(tmp_path: Path) -> None:
     put(tmp_path / "about.csv", "id,width\n1,2\n")
     put(tmp_path / "set.tar.gz", b"")
-    with pytest.raises(InputError, match=r"holds no pictures.*there are: about.csv, set.tar.gz"):
+    with pytest.raises(InputError, match=r"holds no images.*there are: about.csv, set.tar.gz"):
         read(tmp_path)
 
 
@@ -669,7 +669,7 @@ def test_one_bad_member_costs_one_sample(tmp_path: Path) -> None:
     found = read(tmp_path, account)
     assert sorted(map(number_of, found.values())) == [0, 3, *range(5, COUNT)]
     refused = dict(account.refused)
-    assert refused["all.tar/0001"].startswith("not a readable picture")
+    assert refused["all.tar/0001"].startswith("not a readable image")
     assert refused["all.tar/0002.txt"].startswith("cannot be read: not UTF-8")
     assert refused["all.tar/0004.jpg"] == "a link, a device or a sparse file, not a plain one"
     assert refused["all.tar/0004"].startswith("0 images of this key; members: .txt")
@@ -846,7 +846,7 @@ def test_one_bad_cell_costs_one_row(tmp_path: Path) -> None:
     found = read(tmp_path, account)
     assert sorted(map(number_of, found.values())) == [0, 1, 2, *range(7, COUNT)]
     refused = dict(account.refused)
-    assert refused["0.parquet:4"].startswith("not a readable picture")
+    assert refused["0.parquet:4"].startswith("not a readable image")
     assert refused["0.parquet:5"] == "no bytes inside, the path 'x/4.png' alone"
     assert refused["0.parquet:6"] == "the file is empty"
     assert refused["0.parquet row 7"].startswith("no caption (columns looked for: caption,")
@@ -957,7 +957,7 @@ def test_an_ending_left_out_may_not_be_guessed(tmp_path: Path) -> None:
     put(tmp_path / "metadata.csv", "\n".join(["image,caption", *rows_of("{}")]))
     account = Account()
     assert 3 not in map(number_of, read(tmp_path, account).values())
-    assert ("metadata.csv line 5", "names '3', which is no picture under this folder") in (
+    assert ("metadata.csv line 5", "names '3', which is no image under this folder") in (
         account.refused
     )
 

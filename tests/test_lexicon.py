@@ -95,7 +95,7 @@ def test_missing_words_are_named_with_the_command(tmp_path: Path) -> None:
 def test_a_set_has_its_own_words_where_nobody_knows_any() -> None:
     """Those that tell its images apart: neither what all say nor what one says."""
     captions = [
-        [f"a picture of the {'harbour' if i % 2 else 'desert'}", f"image number{i}"]
+        [f"an image of the {'harbour' if i % 2 else 'desert'}", f"image number{i}"]
         for i in range(40)
     ]
     assert own_words(captions) == Lexicon(kinds={"words": ["desert", "harbour"]})

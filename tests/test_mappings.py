@@ -12,7 +12,7 @@ from pairsynth.captioner import Captioner
 from pairsynth.decoding import decode, decode_beam
 from pairsynth.encoders import JointEncoder
 from pairsynth.errors import InputError
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.gan import Gan, phi_of
 from pairsynth.mappings import Mappings, between, load_mappings
 
@@ -23,31 +23,31 @@ def noise(count: int) -> torch.Tensor:
     return torch.randn(count, 6, generator=torch.Generator().manual_seed(0))
 
 
-def test_draw_and_phi_and_describe(mappings: Mappings, pictures: Pictures) -> None:
+def test_draw_and_phi_and_describe(mappings: Mappings, examples: Examples) -> None:
     psi = mappings.psi(["a red flower", "a blue flower"])
     pixels = mappings.draw(psi, noise(2))
     assert pixels.shape == (2, 3, 32, 32)
     assert pixels.dtype == torch.uint8
-    phi = mappings.phi(pictures.pixels)
-    assert torch.allclose(phi, phi_of(mappings.gan, pictures.pixels, CPU), atol=1e-5)
+    phi = mappings.phi(examples.pixels)
+    assert torch.allclose(phi, phi_of(mappings.gan, examples.pixels, CPU), atol=1e-5)
     assert mappings.describe(phi[:4]) == decode_beam(mappings.captioner, phi[:4])
     draws = torch.rand(4, 40, generator=torch.Generator().manual_seed(1))
     freely = decode(mappings.captioner, phi[:4], "nucleus", draws)
     assert mappings.describe_freely(phi[:4], draws) == freely
 
 
-def test_consistency_is_a_cosine_row_by_row(mappings: Mappings, pictures: Pictures) -> None:
-    captions = [own[0] for own in pictures.captions]
-    scores = mappings.consistency(captions, pictures.pixels)
+def test_consistency_is_a_cosine_row_by_row(mappings: Mappings, examples: Examples) -> None:
+    captions = [own[0] for own in examples.captions]
+    scores = mappings.consistency(captions, examples.pixels)
     for i in (0, 7, 23):
         wanted = F.cosine_similarity(
             mappings.psi(captions[i : i + 1]),
-            mappings.encoder.embed_images(pictures.pixels[i : i + 1]),
+            mappings.encoder.embed_images(examples.pixels[i : i + 1]),
         )
         assert scores[i].item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
-def test_an_image_cycle_goes_through_text_and_back(mappings: Mappings, four: Pictures) -> None:
+def test_an_image_cycle_goes_through_text_and_back(mappings: Mappings, four: Examples) -> None:
     turns = list(islice(mappings.image_cycle(four.pixels, noise(4)), 3))
     pixels = four.pixels
     for turn in turns:
@@ -57,7 +57,7 @@ def test_an_image_cycle_goes_through_text_and_back(mappings: Mappings, four: Pic
         pixels = turn.pixels
 
 
-def test_a_text_cycle_goes_through_pictures_and_back(mappings: Mappings) -> None:
+def test_a_text_cycle_goes_through_images_and_back(mappings: Mappings) -> None:
     captions = ["a red flower", "a small white flower"]
     for turn in islice(mappings.text_cycle(captions, noise(2)), 3):
         assert torch.equal(turn.pixels, mappings.draw(mappings.psi(captions), noise(2)))
@@ -75,7 +75,7 @@ def test_between_ends_at_its_ends_and_stays_on_the_sphere() -> None:
     assert torch.allclose((middle * left).sum(1), (middle * right).sum(1), atol=1e-6)
 
 
-SOURCE = {"pictures": "digest of pictures"}
+SOURCE = {"pictures": "digest of images"}
 
 
 Three = tuple[Path, Path, Path]
@@ -116,12 +116,12 @@ def test_a_captioner_of_another_gan_is_refused(saved: Three) -> None:
         load_mappings(*saved, CPU)
 
 
-def test_networks_of_other_pictures_are_refused(saved: Three) -> None:
+def test_networks_of_other_images_are_refused(saved: Three) -> None:
     assert load_mappings(*saved, CPU, SOURCE["pictures"]).digests["gan"] == file_digest(saved[1])
-    with pytest.raises(InputError, match=r"encoder.pt was made from another pictures; .* embed"):
+    with pytest.raises(InputError, match=r"encoder.pt was made from another images; .* embed"):
         load_mappings(*saved, CPU, "of others")
     Gan.build("hinge", 32, 8, 6, 4, 4, {"encoder": file_digest(saved[0])}).save(saved[1])
-    with pytest.raises(InputError, match=r"gan.pt was made from another pictures; .* train_gan"):
+    with pytest.raises(InputError, match=r"gan.pt was made from another images; .* train_gan"):
         load_mappings(*saved, CPU)
 
 

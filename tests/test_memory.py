@@ -23,7 +23,7 @@ from pairsynth import (
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
-from pairsynth.examples import Embeddings, Pictures, read_pictures
+from pairsynth.examples import Embeddings, Examples, read_examples
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.memory import available, check_bytes, check_training
@@ -80,11 +80,11 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_an_encoder_too_large_is_refused(
-    config: EncoderConfig, told: str, pictures: Pictures
+    config: EncoderConfig, told: str, examples: Examples
 ) -> None:
-    assert encoder_training.build(ENCODER, pictures).size == 32
+    assert encoder_training.build(ENCODER, examples).size == 32
     with pytest.raises(InputError, match=rf"params.yaml: {told}"):
-        encoder_training.build(config, pictures)
+        encoder_training.build(config, examples)
 
 
 @pytest.mark.usefixtures("little")
@@ -103,31 +103,31 @@ def test_a_gan_too_large_is_refused(
     changes: dict[str, Any],
     told: str,
     gan_config: GanConfig,
-    pictures: Pictures,
+    examples: Examples,
     embeddings: Embeddings,
 ) -> None:
-    assert gan_training.build(replace(gan_config, batch_size=2), pictures, embeddings, "x").noise
+    assert gan_training.build(replace(gan_config, batch_size=2), examples, embeddings, "x").noise
     with pytest.raises(InputError, match=rf"params.yaml: train_gan: .* GB .*; {told}"):
-        gan_training.build(replace(gan_config, **changes), pictures, embeddings, "x")
+        gan_training.build(replace(gan_config, **changes), examples, embeddings, "x")
 
 
 @pytest.mark.usefixtures("little")
-def test_a_captioner_too_large_is_refused(pictures: Pictures, gan: Gan) -> None:
-    assert captioner_training.build(replace(CAPTIONER, batch_size=1), pictures, gan, "x").options
+def test_a_captioner_too_large_is_refused(examples: Examples, gan: Gan) -> None:
+    assert captioner_training.build(replace(CAPTIONER, batch_size=1), examples, gan, "x").options
     with pytest.raises(InputError, match=r"train_captioner: .*; lower train_captioner.hidden"):
-        captioner_training.build(replace(CAPTIONER, hidden=4096), pictures, gan, "x")
+        captioner_training.build(replace(CAPTIONER, hidden=4096), examples, gan, "x")
     wide = replace(CAPTIONER, hidden=64, batch_size=65_536)
     with pytest.raises(InputError, match=r"lower train_captioner.batch_size, or"):
-        captioner_training.build(wide, pictures, gan, "x")
+        captioner_training.build(wide, examples, gan, "x")
 
 
 def test_on_a_gpu_only_the_weights_are_asked_for(
-    pictures: Pictures, monkeypatch: pytest.MonkeyPatch, little: None
+    examples: Examples, monkeypatch: pytest.MonkeyPatch, little: None
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    encoder_training.build(replace(ENCODER, batch_size=24), pictures)
+    encoder_training.build(replace(ENCODER, batch_size=24), examples)
     with pytest.raises(InputError, match=r"lower embed.hidden"):
-        encoder_training.build(replace(ENCODER, hidden=4096), pictures)
+        encoder_training.build(replace(ENCODER, hidden=4096), examples)
 
 
 def test_mixtures_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,15 +140,15 @@ def test_mixtures_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
         mixture_fitting.fit("psi", vectors, 8, config, np.random.default_rng(0))
 
 
-def test_pictures_too_many_are_refused(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_too_many_are_refused(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All pixels and one shard as it is stored must have room."""
     [shard] = (whole / "pictures").glob("val-*")
     needed = 24 * 3 * 32 * 32 + shard.stat().st_size
     monkeypatch.setattr(memory, "available", lambda: needed - 1)
-    with pytest.raises(InputError, match=r"pictures: its 24 val pictures: .*image_size"):
-        read_pictures(whole / "pictures", "val")
+    with pytest.raises(InputError, match=r"images: its 24 val images: .*image_size"):
+        read_examples(whole / "pictures", "val")
     monkeypatch.setattr(memory, "available", lambda: needed)
-    assert len(read_pictures(whole / "pictures", "val")) == 24
+    assert len(read_examples(whole / "pictures", "val")) == 24
 
 
 @pytest.mark.parametrize(("told", "limit"), [("4096\n", 4096), ("max\n", None), (None, None)])
@@ -199,11 +199,11 @@ def limited(
 STAGES: dict[str, str] = {
     "download": "",
     "embed": "pictures",
-    "train_gan": "pictures embeddings encoder.pt",
-    "train_captioner": "pictures gan.pt",
-    "fit_gmm": "pictures embeddings gan.pt",
-    "synthesize": "pictures embeddings encoder.pt gan.pt captioner.pt gmm.npz",
-    "evaluate": "pictures embeddings encoder.pt gan.pt captioner.pt synthetic",
+    "train_gan": "images embeddings encoder.pt",
+    "train_captioner": "images gan.pt",
+    "fit_gmm": "images embeddings gan.pt",
+    "synthesize": "images embeddings encoder.pt gan.pt captioner.pt gmm.npz",
+    "evaluate": "images embeddings encoder.pt gan.pt captioner.pt synthetic",
     "report": ". metrics",
 }
 OUTPUTS = {

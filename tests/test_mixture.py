@@ -188,7 +188,7 @@ def test_any_share_may_be_held_out_of_the_fewest_vectors(held_out: float, count:
 
 
 def test_vectors_that_are_all_alike_do_not_crash() -> None:
-    """What a collapsed discriminator makes of every picture."""
+    """What a collapsed discriminator makes of every image."""
     try:
         found = fitted(np.ones((40, 6)))
     except InputError as error:

@@ -11,7 +11,7 @@ from scipy.fft import dctn
 from torch.nn import functional as F
 
 from pairsynth.encoders import JointEncoder
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.images import center_crop
 from pairsynth.metrics.nearest import Exact, Features
 from pairsynth.metrics.novelty import (
@@ -33,17 +33,17 @@ from tests.conftest import draw
 
 
 @pytest.fixture(scope="module")
-def index(pictures: Pictures, val: Pictures, embeddings: Embeddings) -> NoveltyIndex:
-    return NoveltyIndex(pictures, embeddings.psi, val, 32)
+def index(examples: Examples, val: Examples, embeddings: Embeddings) -> NoveltyIndex:
+    return NoveltyIndex(examples, embeddings.psi, val, 32)
 
 
-# ---------------------------------------------------------------- pictures
+# ---------------------------------------------------------------- images
 
 
-def test_thumbnails_are_means_over_a_raster(pictures: Pictures) -> None:
-    found = thumbnails(pictures.pixels)
+def test_thumbnails_are_means_over_a_raster(examples: Examples) -> None:
+    found = thumbnails(examples.pixels)
     assert found.shape == (24, 768)
-    blocks = pictures.pixels.double().numpy().reshape(24, 3, 16, 2, 16, 2).mean((3, 5)) / 255
+    blocks = examples.pixels.double().numpy().reshape(24, 3, 16, 2, 16, 2).mean((3, 5)) / 255
     assert np.allclose(found.numpy(), blocks.reshape(24, -1), atol=1e-6)
 
 
@@ -63,7 +63,7 @@ def test_the_nearest_two_against_brute_force(block: int) -> None:
 
 
 def test_a_copy_is_at_zero_beside_twins_that_are_nearly_it() -> None:
-    """Pictures that differ by one grey level in one pixel: nearest is exact all the same."""
+    """Images that differ by one grey level in one pixel: nearest is exact all the same."""
     pixels = torch.full((40, 3, 32, 32), 200, dtype=torch.uint8)
     for i in range(40):
         pixels[i, i % 3, i % 16, i // 3] += 1
@@ -73,7 +73,7 @@ def test_a_copy_is_at_zero_beside_twins_that_are_nearly_it() -> None:
     assert bool((small[found.row] == small).all())
 
 
-def test_a_copy_of_a_picture_that_is_there_twice_has_no_ratio_but_is_at_zero() -> None:
+def test_a_copy_of_an_image_that_is_there_twice_has_no_ratio_but_is_at_zero() -> None:
     pixels = torch.randint(256, (3, 3, 32, 32)).to(torch.uint8)
     small = thumbnails(pixels)
     found = Exact(thumbnails, pixels[[0, 0, 1, 2]]).two(small, small)
@@ -81,21 +81,21 @@ def test_a_copy_of_a_picture_that_is_there_twice_has_no_ratio_but_is_at_zero() -
     assert found.ratio.tolist() == [1, 0, 0]
 
 
-def test_planted_copies_are_found_mirrored_too(index: NoveltyIndex, pictures: Pictures) -> None:
-    for pixels in (pictures.pixels, pictures.pixels.flip(3)):
+def test_planted_copies_are_found_mirrored_too(index: NoveltyIndex, examples: Examples) -> None:
+    for pixels in (examples.pixels, examples.pixels.flip(3)):
         near, flags = index.alarms(pixels)
         assert near.row.tolist() == list(range(24))
         assert torch.allclose(near.distance, torch.zeros(24), atol=1e-7)
         assert torch.allclose(near.ratio, torch.zeros(24), atol=1e-6)
         assert bool(flags["distance"].all())
         assert bool(flags["ratio"].all())
-    near, _ = index.alarms(pictures.pixels.flip(2))
+    near, _ = index.alarms(examples.pixels.flip(2))
     assert float(near.distance.max()) > 0.01
 
 
-def test_copies_are_found_among_stored_margins(pictures: Pictures, val: Pictures) -> None:
-    wide = replace(pictures, pixels=F.pad(pictures.pixels, (3, 3, 3, 3), value=9))
-    psi = torch.eye(len(pictures.flat_captions))
+def test_copies_are_found_among_stored_margins(examples: Examples, val: Examples) -> None:
+    wide = replace(examples, pixels=F.pad(examples.pixels, (3, 3, 3, 3), value=9))
+    psi = torch.eye(len(examples.flat_captions))
     index = NoveltyIndex(wide, psi, val, 32)
     near, _ = index.alarms(center_crop(wide.pixels, 32))
     assert near.row.tolist() == list(range(24))
@@ -109,11 +109,11 @@ def flat(*colour: int) -> torch.Tensor:
     return torch.tensor(colour, dtype=torch.uint8)[None, :, None, None].expand(1, 3, 32, 32)
 
 
-def test_the_cosine_frequencies_are_scipys(pictures: Pictures) -> None:
-    grey = (pictures.pixels.double() / 255).mean(1).numpy()
+def test_the_cosine_frequencies_are_scipys(examples: Examples) -> None:
+    grey = (examples.pixels.double() / 255).mean(1).numpy()
     low = dctn(grey, axes=(1, 2))[:, :8, :8].reshape(24, -1)[:, 1:]
     median = np.sort(low, 1)[:, [31]]
-    found = hashes(pictures.pixels)[:, :63].numpy()
+    found = hashes(examples.pixels)[:, :63].numpy()
     unsure = abs(low - median) < 1e-3
     assert bool(((found == (low > median)) | unsure).all())
     assert unsure.mean() < 0.05
@@ -127,10 +127,10 @@ def test_the_colour_hash_tells_what_the_perceptual_one_cannot() -> None:
 
 @pytest.mark.parametrize("view", [thumbnails, hashes])
 def test_copies_that_were_changed_a_little_stay_near(
-    view: Features, pictures: Pictures, val: Pictures
+    view: Features, examples: Examples, val: Examples
 ) -> None:
-    near = Neighbours(view, pictures.pixels, val.pixels, FALSE_ALARMS)
-    changed = (pictures.pixels.int() + 2).clamp(0, 255).to(torch.uint8)
+    near = Neighbours(view, examples.pixels, val.pixels, FALSE_ALARMS)
+    changed = (examples.pixels.int() + 2).clamp(0, 255).to(torch.uint8)
     found = near.find(changed)
     assert (found.row == torch.arange(24)).float().mean() > 0.9
     assert float(found.distance.mean()) < float(near.find(val.pixels).distance.mean()) / 2
@@ -150,9 +150,9 @@ def test_an_alarm_is_true_of_no_more_than_the_rate() -> None:
 
 
 @pytest.mark.parametrize(("train", "held_out"), [(1, 5), (0, 5), (5, 0)])
-def test_too_few_pictures_are_refused(pictures: Pictures, train: int, held_out: int) -> None:
-    with pytest.raises(ValueError, match=f"{train} training and {held_out} held-out pictures"):
-        Neighbours(thumbnails, pictures.pixels[:train], pictures.pixels[:held_out], 0.01)
+def test_too_few_images_are_refused(examples: Examples, train: int, held_out: int) -> None:
+    with pytest.raises(ValueError, match=f"{train} training and {held_out} held-out images"):
+        Neighbours(thumbnails, examples.pixels[:train], examples.pixels[:held_out], 0.01)
 
 
 @given(st.permutations(range(12)), st.integers(1, 12))
@@ -181,10 +181,10 @@ def test_no_pairs_have_no_novelty(index: NoveltyIndex) -> None:
 def test_the_alarm_is_as_rare_as_it_claims() -> None:
     rng = torch.Generator().manual_seed(0)
 
-    def noise(count: int) -> Pictures:
+    def noise(count: int) -> Examples:
         pixels = torch.randint(256, (count, 3, 32, 32), generator=rng).to(torch.uint8)
         ids = [str(i) for i in range(count)]
-        return Pictures(ids, torch.zeros(count).long(), ids, pixels, [["a"]] * count, None)
+        return Examples(ids, torch.zeros(count).long(), ids, pixels, [["a"]] * count, None)
 
     train, held_out = noise(50), noise(1000)
     index = NoveltyIndex(train, torch.eye(50), held_out, 32)
@@ -208,17 +208,17 @@ def test_kind_of_by_hand() -> None:
 
 
 def test_all_five_kinds_are_told(
-    index: NoveltyIndex, pictures: Pictures, encoder: JointEncoder
+    index: NoveltyIndex, examples: Examples, encoder: JointEncoder
 ) -> None:
-    own, mirror = pictures.pixels[0], pictures.pixels[0].flip(2)
+    own, mirror = examples.pixels[0], examples.pixels[0].flip(2)
     fresh = torch.randint(256, (3, 32, 32), generator=torch.Generator().manual_seed(0))
     pixels = torch.stack([own, own, mirror, own, fresh.to(torch.uint8), fresh.to(torch.uint8)])
     captions = [
-        pictures.captions[0][0],  # its own
-        pictures.captions[0][0].upper() + " !",  # its own, written otherwise
-        pictures.captions[6][0],  # another's
+        examples.captions[0][0],  # its own
+        examples.captions[0][0].upper() + " !",  # its own, written otherwise
+        examples.captions[6][0],  # another's
         "something nobody wrote",
-        pictures.captions[6][0],
+        examples.captions[6][0],
         "something nobody wrote",
     ]
     found = index.judge(pixels, captions, encoder.embed_captions(captions))
@@ -232,41 +232,41 @@ def test_all_five_kinds_are_told(
     ]
     assert {one.kind for one in found} == set(KINDS)
     assert [one.caption_seen for one in found] == [True, True, True, False, True, False]
-    assert [one.nearest_image for one in found[:4]] == [pictures.ids[0]] * 4
+    assert [one.nearest_image for one in found[:4]] == [examples.ids[0]] * 4
     assert found[0].image_distance == pytest.approx(0, abs=1e-7)
     assert found[0].nearest_caption == captions[0]
     assert found[0].caption_similarity == pytest.approx(1, abs=1e-5)
 
 
-def test_a_caption_of_several_pictures_belongs_to_each(
-    val: Pictures, pictures: Pictures, encoder: JointEncoder
+def test_a_caption_of_several_images_belongs_to_each(
+    val: Examples, examples: Examples, encoder: JointEncoder
 ) -> None:
-    shared = replace(pictures, captions=[["the same words"]] * 24)
+    shared = replace(examples, captions=[["the same words"]] * 24)
     index = NoveltyIndex(shared, encoder.embed_captions(shared.flat_captions), val, 32)
     psi = encoder.embed_captions(["the same words"] * 24)
-    found = index.judge(pictures.pixels, ["The same words."] * 24, psi)
+    found = index.judge(examples.pixels, ["The same words."] * 24, psi)
     assert {one.kind for one in found} == {COPY}
 
 
 def test_the_nearest_caption_against_brute_force(
-    index: NoveltyIndex, pictures: Pictures, embeddings: Embeddings
+    index: NoveltyIndex, examples: Examples, embeddings: Embeddings
 ) -> None:
     queries = F.normalize(torch.randn(30, 8, generator=torch.Generator().manual_seed(0)), dim=1)
-    pixels = pictures.pixels[torch.arange(30) % 24]
+    pixels = examples.pixels[torch.arange(30) % 24]
     found = index.judge(pixels, ["x"] * 30, queries)
     cosines = queries.double().numpy() @ embeddings.psi.double().numpy().T
     for one, row in zip(found, cosines, strict=True):
         assert one.caption_similarity == pytest.approx(row.max(), abs=1e-5)
         owner, place = one.nearest_caption_id.split("#")
-        own = pictures.captions[pictures.ids.index(owner)]
+        own = examples.captions[examples.ids.index(owner)]
         assert own[int(place)] == one.nearest_caption
-        assert row[pictures.flat_captions.index(one.nearest_caption)] == pytest.approx(
+        assert row[examples.flat_captions.index(one.nearest_caption)] == pytest.approx(
             row.max(), abs=1e-5
         )
 
 
 def test_a_row_is_judged_the_same_alone(
-    index: NoveltyIndex, val: Pictures, encoder: JointEncoder
+    index: NoveltyIndex, val: Examples, encoder: JointEncoder
 ) -> None:
     captions = [own[0] for own in val.captions]
     psi = encoder.embed_captions(captions)

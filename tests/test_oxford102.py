@@ -33,7 +33,7 @@ def config(mirror: Path | str, split: str = "class", broken: str = "skip") -> Do
     return DownloadConfig("oxford102", 64, split, broken, 6, 1, str(mirror), "")
 
 
-def picture(number: int) -> bytes:
+def image(number: int) -> bytes:
     return encode(Image.new("RGB", (20, 16), (number * 40, 100, 0)))
 
 
@@ -61,7 +61,7 @@ class Mirror:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.labels, self.sums = folder, list(LABELS), True
-        self.pictures = {f"jpg/image_{i:05d}.jpg": picture(i) for i in range(1, 7)}
+        self.examples = {f"jpg/image_{i:05d}.jpg": image(i) for i in range(1, 7)}
         self.texts = {
             f"text_c10/class_{label:05d}/image_{i:05d}.txt": (
                 "".join(f"flower {i} petal {line}\n" for line in range(10)).encode()
@@ -75,7 +75,7 @@ class Mirror:
 
     def write(self) -> "Mirror":
         self.folder.mkdir(exist_ok=True)
-        archive(self.folder / "102flowers.tgz", {"README": b"", **self.pictures})
+        archive(self.folder / "102flowers.tgz", {"README": b"", **self.examples})
         archive(
             self.folder / "cvpr2016_flowers.tar.gz",
             {f"cvpr2016_flowers/{name}": content for name, content in self.texts.items()},
@@ -126,7 +126,7 @@ def read(
     return list(oxford102(config(mirror, **options), 0, tmp_path / "cache", account or Account()))
 
 
-def test_pictures_captions_labels_and_names(mirror: Mirror, tmp_path: Path) -> None:
+def test_images_captions_labels_and_names(mirror: Mirror, tmp_path: Path) -> None:
     examples = read(tmp_path, mirror.write().folder)
     assert [example.image_id for example in examples] == [f"image_{i:05d}" for i in range(1, 7)]
     assert [example.class_id for example in examples] == [label - 1 for label in LABELS]
@@ -145,7 +145,7 @@ def test_split_by_class_and_by_image(mirror: Mirror, tmp_path: Path) -> None:
 
 
 def test_a_consumer_may_stop_early(mirror: Mirror, tmp_path: Path) -> None:
-    mirror.pictures["jpg/image_00002.jpg"] = b"broken, and never looked at"
+    mirror.examples["jpg/image_00002.jpg"] = b"broken, and never looked at"
     source = oxford102(config(mirror.write().folder, broken="refuse"), 0, tmp_path, Account())
     assert next(source).image_id == "image_00001"
 
@@ -161,8 +161,8 @@ def test_captions_without_a_word_are_named_whatever_the_policy(
     assert account.refused == [(where, "no word in '{}'")]
 
 
-def spoil_picture(mirror: Mirror) -> None:
-    mirror.pictures["jpg/image_00002.jpg"] = picture(2)[:60]
+def spoil_image(mirror: Mirror) -> None:
+    mirror.examples["jpg/image_00002.jpg"] = image(2)[:60]
 
 
 def lose_captions(mirror: Mirror) -> None:
@@ -173,17 +173,17 @@ def empty_captions(mirror: Mirror) -> None:
     mirror.texts["text_c10/class_00003/image_00002.txt"] = b"{}\n--\n"
 
 
-def lose_picture(mirror: Mirror) -> None:
-    del mirror.pictures["jpg/image_00002.jpg"]
+def lose_image(mirror: Mirror) -> None:
+    del mirror.examples["jpg/image_00002.jpg"]
 
 
 @pytest.mark.parametrize(
     ("spoil", "what", "why"),
     [
-        (spoil_picture, "102flowers.tgz/jpg/image_00002.jpg", "not a readable picture"),
+        (spoil_image, "102flowers.tgz/jpg/image_00002.jpg", "not a readable image"),
         (lose_captions, "102flowers.tgz/jpg/image_00002.jpg", "no captions in cvpr2016"),
         (empty_captions, "102flowers.tgz/jpg/image_00002.jpg", "no usable caption"),
-        (lose_picture, "cvpr2016_flowers.tar.gz/image_00002.txt", "no picture in 102flowers.tgz"),
+        (lose_image, "cvpr2016_flowers.tar.gz/image_00002.txt", "no image in 102flowers.tgz"),
     ],
 )
 def test_unusable_items_are_listed_or_refused(

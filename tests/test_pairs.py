@@ -14,20 +14,20 @@ from pairsynth import dataset, pairs, whole_files
 from pairsynth.dataset import PAIRS, write_pairs
 from pairsynth.errors import InputError
 from pairsynth.pairs import PairDataset, collate
-from tests.rows import FACTS, picture, row
+from tests.rows import FACTS, image, row
 
 
 def assert_is_row(item: dict[str, Any], i: int) -> None:
     """`item` is row `i` of tests.rows."""
     assert list(item) == PAIRS.names
     assert item["image"].dtype == torch.float32
-    assert torch.allclose(item["image"], picture(i).float() / 127.5 - 1)
+    assert torch.allclose(item["image"], image(i).float() / 127.5 - 1)
     for key, value in row(i).items():
         if key != "image":
             assert item[key] == (pytest.approx(value) if isinstance(value, float) else value)
 
 
-def test_items_are_rows_with_the_picture_as_a_tensor(pairs_folder: Path) -> None:
+def test_items_are_rows_with_the_image_as_a_tensor(pairs_folder: Path) -> None:
     found = PairDataset(pairs_folder)
     assert len(found) == 20
     for i in (0, 2, 3, 11, 19):
@@ -58,7 +58,7 @@ def test_where_keeps_the_rows_it_is_true_of(pairs_folder: Path, choice: str) -> 
     assert len(found) == len(wanted)
     assert [item["pair_id"] for item in found] == wanted
     for item in found:
-        assert torch.allclose(item["image"], picture(int(item["pair_id"][5:])).float() / 127.5 - 1)
+        assert torch.allclose(item["image"], image(int(item["pair_id"][5:])).float() / 127.5 - 1)
 
 
 def test_a_data_loader_shuffles_and_batches(pairs_folder: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_data_loader_shuffles_and_batches(pairs_folder: Path) -> None:
     for batch in loader:
         assert batch["image"].shape[1:] == (3, 32, 32)
         assert len(batch["image"]) == len(batch["caption"]) == len(batch["blend_weight"])
-        for picture_, pair_id in zip(batch["image"], batch["pair_id"], strict=True):
-            assert torch.allclose(picture_, picture(int(pair_id[5:])).float() / 127.5 - 1)
+        for image_, pair_id in zip(batch["image"], batch["pair_id"], strict=True):
+            assert torch.allclose(image_, image(int(pair_id[5:])).float() / 127.5 - 1)
         seen += batch["pair_id"]
     assert seen != sorted(seen)
     assert sorted(seen) == [row(i)["pair_id"] for i in range(20)]
@@ -103,8 +103,8 @@ def test_many_workers_give_the_same_items(pairs_folder: Path, sent: bool) -> Non
     loader = DataLoader(rest, batch_size=4, num_workers=2, collate_fn=collate)
     seen = [pair for batch in loader for pair in zip(batch["pair_id"], batch["image"], strict=True)]
     assert [pair_id for pair_id, _ in seen] == [row(i)["pair_id"] for i in range(1, 20)]
-    for pair_id, image in seen:
-        assert torch.allclose(image, picture(int(pair_id[5:])).float() / 127.5 - 1)
+    for pair_id, pixels in seen:
+        assert torch.allclose(pixels, image(int(pair_id[5:])).float() / 127.5 - 1)
 
 
 def test_a_slice_is_a_dataset_of_those_rows(pairs_folder: Path) -> None:

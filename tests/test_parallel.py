@@ -119,7 +119,7 @@ def test_the_stage_itself_in_two_processes(whole: Path, tmp_path: Path) -> None:
     params.write_text(params.read_text().replace("processes: 1", "processes: 2"))
     done = train_gan(whole, out, params)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("drawn pictures of different captions") == 1
+    assert done.stdout.count("drawn images of different captions") == 1
     assert json.loads((out / "gan.json").read_text())["processes"] == 2
     names = {"gan.pt", "gan.json", "gan.csv", "samples.png", "progress.png"}
     assert {path.name for path in out.iterdir()} == names

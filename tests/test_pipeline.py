@@ -162,7 +162,7 @@ def test_plots_are_drawn_offline(checkout: Path) -> None:
     assert (checkout / "plots/index.html").stat().st_size > 10_000
 
 
-def test_a_change_in_the_folder_of_pictures_is_noticed(checkout: Path) -> None:
+def test_a_change_in_the_folder_of_images_is_noticed(checkout: Path) -> None:
     assert "up to date" in run(checkout, "dvc", "status", "download").stdout
     added = checkout / "data/own/rose.txt"
     added.write_text("a red flower")

@@ -233,7 +233,7 @@ def test_floats_that_tell_no_brightness_are_refused(values: list[float], why: st
         decode(tiff(np.array([values], np.float32)))
 
 
-def test_deep_pictures_stand_upright() -> None:
+def test_deep_images_stand_upright() -> None:
     values = np.array([[0, 65535]], np.uint16)
     found = np.asarray(decode(tiff(values, {0x0112: 6})))
     assert found[:, 0, 0].tolist() == [0, 255]

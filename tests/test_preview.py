@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pairsynth import config, preview
 from pairsynth.cli import app
-from pairsynth.examples import Pictures, read_pictures
+from pairsynth.examples import Examples, read_examples
 from pairsynth.text import tokenize
 from tests.workspace import smoke_params
 
@@ -42,7 +42,7 @@ def look(*words: str, code: int = 0) -> str:
 
 @pytest.mark.usefixtures("project")
 def test_it_shows_images_and_counts_what_is_there() -> None:
-    train = read_pictures(Path("data/pictures"), "train")
+    train = read_examples(Path("data/pictures"), "train")
     told = look("--no-time")
     assert told.startswith("look.png\n")
     classes = len(set(train.class_names))
@@ -92,14 +92,14 @@ def test_the_time_is_told_of_each_training_and_of_all() -> None:
 
 
 def test_the_seconds_are_all_epochs_at_the_pace_measured(
-    pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A clock on which each second epoch takes two seconds; the amounts of work are by hand."""
     params = smoke_params(tmp_path)
     monkeypatch.setattr(preview, "SAMPLE", 12)
     ticks = iter(range(0, 99, 2))
     monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
-    found = {pace.stage: pace for pace in preview.paces(pictures, params, 0, CPU)}
+    found = {pace.stage: pace for pace in preview.paces(examples, params, 0, CPU)}
     epochs = {
         stage: config.read(params)[stage]["epochs"]
         for stage in ("embed", "train_gan", "train_captioner")
@@ -108,11 +108,11 @@ def test_the_seconds_are_all_epochs_at_the_pace_measured(
     for stage in ("embed", "train_gan"):
         assert found[stage].seconds * found[stage].rate == pytest.approx(24 * epochs[stage])
     read = found["train_captioner"]
-    some = preview._some(pictures)
-    assert some.ids == [pictures.ids[i] for i in (0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 23)]
-    share = len(pictures.flat_captions) / len(some.flat_captions)
+    some = preview._some(examples)
+    assert some.ids == [examples.ids[i] for i in (0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 23)]
+    share = len(examples.flat_captions) / len(some.flat_captions)
     assert read.seconds == pytest.approx(2 * share * epochs["train_captioner"])
-    words = sum(len(tokenize(caption)) + 1 for caption in pictures.flat_captions)
+    words = sum(len(tokenize(caption)) + 1 for caption in examples.flat_captions)
     assert read.seconds * read.rate == pytest.approx(words * epochs["train_captioner"], rel=0.1)
 
 

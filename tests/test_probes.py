@@ -10,7 +10,7 @@ from pairsynth.contrastive import contrastive_loss
 from pairsynth.errors import InputError
 from pairsynth.evaluation import probes
 from pairsynth.evaluation.probes import CONTEXT, LENGTH, Lessons, Pupils, Share
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.metrics.feature_extractors import Features, random_features
 from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import PAD, SPECIALS, START, UNKNOWN, Vocabulary
@@ -21,20 +21,20 @@ ALL = torch.arange(24)
 
 
 @pytest.fixture(scope="module")
-def features(pictures: Pictures) -> Features:
-    return probes.reader(probes.eyes(CPU), pictures.pixels)
+def features(examples: Examples) -> Features:
+    return probes.reader(probes.eyes(CPU), examples.pixels)
 
 
 @pytest.fixture(scope="module")
-def vocabulary(pictures: Pictures) -> Vocabulary:
-    return probes.vocabulary_of(pictures.flat_captions)
+def vocabulary(examples: Examples) -> Vocabulary:
+    return probes.vocabulary_of(examples.flat_captions)
 
 
 @pytest.fixture(scope="module")
-def lessons(pictures: Pictures, features: Features, vocabulary: Vocabulary) -> Lessons:
-    seen = features(pictures.pixels)
+def lessons(examples: Examples, features: Features, vocabulary: Vocabulary) -> Lessons:
+    seen = features(examples.pixels)
     return probes.prepare(
-        seen, pictures.captions, pictures.class_ids, vocabulary, [0, 1, 2, 3], FLOWERS
+        seen, examples.captions, examples.class_ids, vocabulary, [0, 1, 2, 3], FLOWERS
     )
 
 
@@ -45,7 +45,7 @@ def taught(lessons: Lessons, vocabulary: Vocabulary, starts: list[int], steps: i
 
 
 def test_they_learn_all_four_tasks(
-    lessons: Lessons, vocabulary: Vocabulary, features: Features, val: Pictures
+    lessons: Lessons, vocabulary: Vocabulary, features: Features, val: Examples
 ) -> None:
     pupils = taught(lessons, vocabulary, [1, 2], 60)
     seen = features(val.pixels)[None]
@@ -119,7 +119,7 @@ def test_chances_of_words_by_hand(lessons: Lessons, vocabulary: Vocabulary) -> N
             assert chances[k, 0, t - 1].item() == pytest.approx(told[row[t]].item(), abs=1e-4)
 
 
-def test_contrasts_are_the_contrastive_loss_of_each(pictures: Pictures) -> None:
+def test_contrasts_are_the_contrastive_loss_of_each(examples: Examples) -> None:
     rng = torch.Generator().manual_seed(0)
     seen, read = (F.normalize(torch.randn(3, 6, 4, generator=rng), dim=2) for _ in range(2))
     groups = torch.tensor([[0, 1, 0, 2, 3, 4], [5, 6, 7, 8, 9, 10], [1, 1, 1, 1, 1, 2]])
@@ -129,28 +129,28 @@ def test_contrasts_are_the_contrastive_loss_of_each(pictures: Pictures) -> None:
         assert found[k].item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
-def test_words_named_are_the_lexicons(pictures: Pictures) -> None:
-    table = probes.named(pictures.flat_captions, FLOWERS)
-    for row, caption in zip(table, pictures.flat_captions, strict=True):
+def test_words_named_are_the_lexicons(examples: Examples) -> None:
+    table = probes.named(examples.flat_captions, FLOWERS)
+    for row, caption in zip(table, examples.flat_captions, strict=True):
         assert {WORDS[i] for i in row.nonzero()[:, 0]} == set().union(
             *FLOWERS.said(caption).values()
         )
 
 
-def test_lessons_keep_features_captions_and_classes(pictures: Pictures, lessons: Lessons) -> None:
-    assert lessons.first.tolist() == pictures.first_caption.tolist()
-    assert len(lessons.tokens) == len(lessons.named) == len(pictures.flat_captions)
+def test_lessons_keep_features_captions_and_classes(examples: Examples, lessons: Lessons) -> None:
+    assert lessons.first.tolist() == examples.first_caption.tolist()
+    assert len(lessons.tokens) == len(lessons.named) == len(examples.flat_captions)
     assert lessons.tokens.shape[1] == LENGTH
-    assert lessons.targets.tolist() == lessons.groups.tolist() == pictures.class_ids.tolist()
+    assert lessons.targets.tolist() == lessons.groups.tolist() == examples.class_ids.tolist()
 
 
 def test_classes_that_are_not_asked_for_have_no_target(
-    pictures: Pictures, vocabulary: Vocabulary
+    examples: Examples, vocabulary: Vocabulary
 ) -> None:
     """And an image of no known class is in a group of its own."""
-    class_ids = torch.where(pictures.class_ids == 1, -1, pictures.class_ids)
+    class_ids = torch.where(examples.class_ids == 1, -1, examples.class_ids)
     found = probes.prepare(
-        torch.zeros(24, 3), pictures.captions, class_ids, vocabulary, [0, 3], FLOWERS
+        torch.zeros(24, 3), examples.captions, class_ids, vocabulary, [0, 3], FLOWERS
     )
     assert found.targets.tolist() == [0] * 6 + [-1] * 12 + [1] * 6
     alone = found.groups[6:12].tolist()
@@ -158,23 +158,23 @@ def test_classes_that_are_not_asked_for_have_no_target(
     assert min(alone) > 3
 
 
-def test_features_are_principal_components(pictures: Pictures, features: Features) -> None:
-    seen = features(pictures.pixels)
+def test_features_are_principal_components(examples: Examples, features: Features) -> None:
+    seen = features(examples.pixels)
     assert seen.shape[1] <= min(probes.COMPONENTS, 24)
     spread = seen.T.cov()
     assert spread.diagonal().mean().item() == pytest.approx(1, abs=1e-3)
     assert float((spread - spread.diagonal().diag()).abs().max()) < 1e-2
-    assert torch.allclose(features(pictures.pixels[3:5]), seen[3:5], atol=1e-2)
+    assert torch.allclose(features(examples.pixels[3:5]), seen[3:5], atol=1e-2)
 
 
 def test_without_the_extra_eyes_have_learned_nothing_and_it_says_so(
-    pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+    examples: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert probes.features_name() == "EfficientNet-Lite0"
     monkeypatch.setattr(probes, "installed", lambda name: False)
     assert probes.features_name() == "a network that learned nothing"
-    seen = probes.eyes(CPU)(pictures.pixels)
-    assert torch.equal(seen, random_features()(pictures.pixels))
+    seen = probes.eyes(CPU)(examples.pixels)
+    assert torch.equal(seen, random_features()(examples.pixels))
 
 
 def test_pupils_know_the_most_frequent_words() -> None:

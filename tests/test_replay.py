@@ -16,7 +16,7 @@ from pairsynth.cli import app
 from pairsynth.dataset import INPUTS, read_rows, read_told, write_pairs
 from pairsynth.errors import InputError
 from pairsynth.image_files import encode
-from pairsynth.images import to_picture
+from pairsynth.images import to_image
 from pairsynth.replay import Workshop, compare, some
 from pairsynth.whole_files import new_folder
 from stages import synthesize
@@ -93,7 +93,7 @@ def test_a_row_that_is_another_is_told(own: Path) -> None:
     def alter(rows: list[dict[str, Any]]) -> None:
         rows[0]["caption"] += " indeed"
         grey = torch.full((3, 32, 32), 128, dtype=torch.uint8)
-        rows[1]["image"]["bytes"] = encode(to_picture(grey))
+        rows[1]["image"]["bytes"] = encode(to_image(grey))
         rows[2]["consistency"] = np.nextafter(np.float32(rows[2]["consistency"]), np.float32(2))
         rows[2]["component"] = -1
 
@@ -173,7 +173,7 @@ def test_rows_are_compared_whole(data: Path) -> None:
     stored = read_rows(data / "synthetic").slice(0, 1).to_pylist()[0]
     assert compare(stored, copy.deepcopy(stored)) == []
     assert compare(stored, None) == ["now no candidate of it is kept"]
-    small = to_picture(torch.zeros(3, 8, 8, dtype=torch.uint8))
+    small = to_image(torch.zeros(3, 8, 8, dtype=torch.uint8))
     other = {**stored, "image": {**stored["image"], "bytes": encode(small)}, "strategy": "none"}
     assert compare(stored, other) == [
         "the image differs, another size",

@@ -174,11 +174,11 @@ def test_hostile_words_are_escaped(html: str) -> None:
     assert "49" not in "".join(word for word in reader.words if "7 * 7" in word)
 
 
-def test_pictures_have_words_and_names_are_given_once(html: str) -> None:
+def test_images_have_words_and_names_are_given_once(html: str) -> None:
     reader = Reader(html)
-    pictures = [attributes for tag, attributes in reader.tags if tag == "img"]
-    assert len(pictures) > 100
-    assert all(attributes.get("alt") for attributes in pictures)
+    images = [attributes for tag, attributes in reader.tags if tag == "img"]
+    assert len(images) > 100
+    assert all(attributes.get("alt") for attributes in images)
     names = Counter(attributes["id"] for _, attributes in reader.tags if "id" in attributes)
     assert not [name for name, count in names.items() if count > 1]
     links = {a["href"] for tag, a in reader.tags if tag == "a"}
@@ -191,7 +191,7 @@ def test_what_was_refused_is_told_with_its_reason(html: str) -> None:
     assert "3 pairs were left out" in words
     assert f"copy of {HOSTILE[1]}" in words
     assert "<b>a.png" in words
-    assert "1 pictures or captions of the source could not be used" in words
+    assert "1 images or captions of the source could not be used" in words
 
 
 def test_all_that_may_be_measured_is_shown(html: str) -> None:
@@ -237,7 +237,7 @@ def test_the_gallery_holds_every_pair(hostile: Path, html: str) -> None:
         assert pair["caption"] == row["caption"]
         assert pair["nearest_caption"] == row["nearest_caption"]
         assert found["nearest"][row["nearest_image_id"]].startswith("data:image/webp;base64,")
-        own = Image.open(io.BytesIO(base64.b64decode(pair["picture"].partition(",")[2])))
+        own = Image.open(io.BytesIO(base64.b64decode(pair["image"].partition(",")[2])))
         wanted = Image.open(io.BytesIO(row["image"]["bytes"])).resize(own.size)
         difference = np.asarray(own, float) - np.asarray(wanted, float)
         assert np.abs(difference).mean() < 12
@@ -462,7 +462,7 @@ def test_it_can_be_looked_at_and_printed(plain: Path, tmp_path: Path) -> None:
 
 @NEEDS_BROWSER
 def test_plots_are_drawn_offline_and_ask_for_nothing(checkout: Path, tmp_path: Path) -> None:
-    """`dvc plots show` with the page of .dvc/plots.html: the curves are there as a picture."""
+    """`dvc plots show` with the page of .dvc/plots.html: the curves are there as an image."""
     run(checkout, "dvc", "plots", "show", "-o", "plots")
     index = checkout / "plots/index.html"
     probe = "return [...document.images].map((one) => [one.src, one.naturalWidth]);"
@@ -663,7 +663,7 @@ def test_the_gallery_has_the_best_the_worst_and_the_least_new() -> None:
     assert gallery.choose(scores[:5], distances[:5]) == np.argsort(-scores[:5]).tolist()
 
 
-def test_a_picture_comes_back_from_its_address() -> None:
+def test_an_image_comes_back_from_its_address() -> None:
     pixels = torch.full((1, 3, 64, 64), 200, dtype=torch.uint8)
     (address,) = gallery.addresses(pixels)
     assert address.startswith("data:image/webp;base64,")
@@ -766,13 +766,13 @@ def test_the_map_is_that_of_principal_components() -> None:
 
 def test_the_real_ends_stand_at_both_sides(checkout: Path) -> None:
     report = report_of(checkout / "data", checkout / "metrics", checkout / "params.yaml")
-    for strip in report.blends["Between two pictures"]:
-        assert [step.label == "real picture" for step in strip.steps] == [
+    for strip in report.blends["Between two images"]:
+        assert [step.label == "real image" for step in strip.steps] == [
             True,
             *[False] * drawn.STEPS,
             True,
         ]
     for strip in report.blends["Between two captions"]:
         assert len(strip.steps) == drawn.STEPS
-    assert {strip.steps[0].picture == "" for strip in report.cycles} == {True, False}
+    assert {strip.steps[0].image == "" for strip in report.cycles} == {True, False}
     assert set(report.components) == {"psi", "phi"}

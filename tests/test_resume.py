@@ -25,7 +25,7 @@ from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.errors import InputError
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.resume import Resume
@@ -51,8 +51,8 @@ Start = Callable[[Resume], Training]
 )
 def start(
     request: pytest.FixtureRequest,
-    pictures: Pictures,
-    val: Pictures,
+    examples: Examples,
+    val: Examples,
     embeddings: Embeddings,
     gan: Gan,
     gan_config: GanConfig,
@@ -62,22 +62,22 @@ def start(
 
     def embed(kept: Resume) -> Training:
         config = replace(ENCODER, epochs=5)
-        model = encoder_training.build(config, pictures)
-        return encoder_training.train(model, pictures, val, config, 1, CPU, kept), model.save
+        model = encoder_training.build(config, examples)
+        return encoder_training.train(model, examples, val, config, 1, CPU, kept), model.save
 
     def train_gan(kept: Resume, config: GanConfig = gan_config) -> Training:
         config = replace(config, epochs=5)
-        model = gan_training.build(config, pictures, embeddings, "digest").to(CPU)
-        watch = CollapseMonitor(pictures, embeddings, 32, config.noise, 1, CPU)
-        training = gan_training.train(model, pictures, embeddings, config, 1, CPU, watch, kept)
+        model = gan_training.build(config, examples, embeddings, "digest").to(CPU)
+        watch = CollapseMonitor(examples, embeddings, 32, config.noise, 1, CPU)
+        training = gan_training.train(model, examples, embeddings, config, 1, CPU, watch, kept)
         return training, model.save
 
     def train_captioner(kept: Resume) -> Training:
         config = CaptionerConfig(
             hidden=8, min_count=1, epochs=5, batch_size=10, learning_rate=0.003, weight_decay=0.01
         )
-        model = captioner_training.build(config, pictures, gan, "digest")
-        training = captioner_training.train(model, gan, pictures, val, config, 1, CPU, kept)
+        model = captioner_training.build(config, examples, gan, "digest")
+        training = captioner_training.train(model, gan, examples, val, config, 1, CPU, kept)
         return training, model.save
 
     def paper(kept: Resume) -> Training:
@@ -275,10 +275,10 @@ def test_the_sources_are_those_a_process_has_loaded() -> None:
 # ---------------------------------------------------------------- the real commands, really killed
 
 WORDS = {
-    "embed": "{data}/pictures {out}/encoder.pt {out}/embeddings {out}/a.json {out}/a.csv",
-    "train_gan": "{data}/pictures {data}/embeddings {data}/encoder.pt {out}/gan.pt {out}/a.json "
+    "embed": "{data}/images {out}/encoder.pt {out}/embeddings {out}/a.json {out}/a.csv",
+    "train_gan": "{data}/images {data}/embeddings {data}/encoder.pt {out}/gan.pt {out}/a.json "
     "{out}/a.csv {out}/samples.png {out}/progress.png",
-    "train_captioner": "{data}/pictures {data}/gan.pt {out}/captioner.pt {out}/a.json {out}/a.csv",
+    "train_captioner": "{data}/images {data}/gan.pt {out}/captioner.pt {out}/a.json {out}/a.csv",
 }
 # Long enough to be interrupted in the middle: more than a second.
 EPOCHS = {"embed": 120, "train_gan": 60, "train_captioner": 120}
@@ -367,9 +367,9 @@ def test_another_learning_rate_is_another_training(whole: Path, tmp_path: Path) 
 
 WRITES = {
     **WORDS,
-    "fit_gmm": "{data}/pictures {data}/embeddings {data}/gan.pt {out}/gmm.npz {out}/a.json "
+    "fit_gmm": "{data}/images {data}/embeddings {data}/gan.pt {out}/gmm.npz {out}/a.json "
     "{out}/a.csv",
-    "synthesize": "{data}/pictures {data}/embeddings {data}/encoder.pt {data}/gan.pt "
+    "synthesize": "{data}/images {data}/embeddings {data}/encoder.pt {data}/gan.pt "
     "{data}/captioner.pt {data}/gmm.npz {out}/synthetic {out}/a.json",
 }
 

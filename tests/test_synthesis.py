@@ -17,7 +17,7 @@ from pairsynth import latents, seeds, synthesis
 from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals, write_pairs_shard
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.filters import FILTERS, Thresholds
 from pairsynth.image_files import decode
 from pairsynth.images import to_network, to_tensor
@@ -94,12 +94,12 @@ def test_latents_are_well_formed(world: SynthesisInputs, strategy: str, classes:
 
 
 def rows_of(world: SynthesisInputs, latent: Latent) -> list[int]:
-    return [world.pictures.ids.index(source.split("#")[0]) for source in latent.sources]
+    return [world.examples.ids.index(source.split("#")[0]) for source in latent.sources]
 
 
 @pytest.mark.parametrize("strategy", ["text_prototype", "image_prototype"])
 def test_classes_of_prototypes(world: SynthesisInputs, strategy: str) -> None:
-    class_ids = world.pictures.class_ids
+    class_ids = world.examples.class_ids
     seen = {}
     for classes in CLASSES:
         chosen = only(world, strategy, classes=classes)
@@ -119,7 +119,7 @@ def test_classes_of_prototypes(world: SynthesisInputs, strategy: str) -> None:
 def test_partners_of_the_same_class_are_drawn_evenly(world: SynthesisInputs) -> None:
     chosen = only(world, "image_prototype", classes="same")
     pairs = Counter(
-        tuple(latents._two_pictures(chosen, seeds.stream(3, number))) for number in range(6000)
+        tuple(latents._two_images(chosen, seeds.stream(3, number))) for number in range(6000)
     )
     assert len(pairs) == 4 * 6 * 5
     assert all(20 < count < 90 for count in pairs.values())
@@ -136,7 +136,7 @@ def test_classes_fall_back_where_they_cannot_be_had(
         "all alone": torch.arange(24),
     }
     chosen = only(world, "text_prototype", classes=classes)
-    chosen = replace(chosen, pictures=replace(world.pictures, class_ids=ids[kind]))
+    chosen = replace(chosen, examples=replace(world.examples, class_ids=ids[kind]))
     for number in range(10):
         latent = STRATEGIES["text_prototype"](chosen, seeds.stream(1, number))
         left, right = rows_of(chosen, latent)
@@ -145,14 +145,14 @@ def test_classes_fall_back_where_they_cannot_be_had(
 
 
 def test_a_text_prototype_lies_where_its_sources_say(world: SynthesisInputs) -> None:
-    first = world.pictures.first_caption
+    first = world.examples.first_caption
     for number in range(20):
         latent = STRATEGIES["text_prototype"](world, seeds.stream(5, number))
         places = []
         for source in latent.sources:
             image_id, caption = source.split("#")
-            row = world.pictures.ids.index(image_id)
-            assert int(caption) < len(world.pictures.captions[row])
+            row = world.examples.ids.index(image_id)
+            assert int(caption) < len(world.examples.captions[row])
             places.append(int(first[row]) + int(caption))
         left, right = world.embeddings.psi[places]
         assert latent.share is not None
@@ -163,7 +163,7 @@ def test_a_text_prototype_lies_where_its_sources_say(world: SynthesisInputs) -> 
 def test_an_image_prototype_lies_where_its_sources_say(world: SynthesisInputs) -> None:
     for number in range(10):
         latent = drawn(world, "image_prototype", seeds.stream(5, number))
-        pixels = world.pictures.pixels[rows_of(world, latent)]
+        pixels = world.examples.pixels[rows_of(world, latent)]
         left, right = world.mappings.gan.discriminator.phi(to_network(pixels))
         assert latent.share is not None
         wanted = latent.share * left + (1 - latent.share) * right
@@ -186,27 +186,27 @@ def test_many_image_prototypes_are_settled_at_once_as_one_by_one(world: Synthesi
 
 @pytest.fixture(scope="module")
 def uneven(world: SynthesisInputs) -> SynthesisInputs:
-    """Classes of 17, 4, 2 and 1 pictures."""
+    """Classes of 17, 4, 2 and 1 images."""
     class_ids = torch.tensor([0] * 17 + [1] * 4 + [2] * 2 + [3])
-    return replace(world, pictures=replace(world.pictures, class_ids=class_ids))
+    return replace(world, examples=replace(world.examples, class_ids=class_ids))
 
 
 @pytest.mark.parametrize(("balance", "first"), [(0.0, 1 / 24), (0.5, 0.1171), (1.0, 0.25)])
 def test_balance_draws_rare_classes_more_often(
     uneven: SynthesisInputs, balance: float, first: float
 ) -> None:
-    """The share of the class of one picture: as the weights say, 1 / size^balance a picture."""
+    """The share of the class of one image: as the weights say, 1 / size^balance an image."""
     chosen = replace(uneven, config=replace(uneven.config, balance=balance))
     if balance == 0.5:
         assert first == pytest.approx(1 / sum(n**0.5 for n in (17, 4, 2, 1)), abs=1e-3)
-    found = [latents._first_picture(chosen, seeds.stream(4, i)) for i in range(4000)]
+    found = [latents._first_image(chosen, seeds.stream(4, i)) for i in range(4000)]
     assert set(found) == set(range(24))
     assert np.mean([row == 23 for row in found]) == pytest.approx(first, abs=0.02)
 
 
-def test_pairs_that_fill_classes_are_of_two_pictures_of_the_class(uneven: SynthesisInputs) -> None:
+def test_pairs_that_fill_classes_are_of_two_images_of_the_class(uneven: SynthesisInputs) -> None:
     """Class by class in turn, and only those in which there is something between."""
-    class_ids = uneven.pictures.class_ids
+    class_ids = uneven.examples.class_ids
     assert fillable(class_ids.tolist()) == [0, 1, 2]
     assert fillable([-1, -1, 5]) == []
     for i in range(30):
@@ -266,7 +266,7 @@ def test_consistency_is_that_of_the_finished_pair(
     assert torch.allclose(stated, (psi * joint).sum(1), atol=1e-5)
 
 
-def test_pictures_of_the_image_strategies_are_drawn_from_their_caption(
+def test_images_of_the_image_strategies_are_drawn_from_their_caption(
     world: SynthesisInputs, seventy: list[Pair]
 ) -> None:
     for pair in [pair for pair in seventy if pair.strategy.startswith("image")][:5]:
@@ -358,18 +358,18 @@ def test_no_pairs_are_no_pairs(world: SynthesisInputs) -> None:
     assert list(synthesize(replace(world, config=replace(world.config, pairs=0)))) == []
 
 
-def test_nothing_lies_between_one_picture(world: SynthesisInputs) -> None:
-    pictures = world.pictures
-    alone = Pictures(
-        pictures.ids[:1],
-        pictures.class_ids[:1],
-        pictures.class_names[:1],
-        pictures.pixels[:1],
-        pictures.captions[:1],
+def test_nothing_lies_between_one_image(world: SynthesisInputs) -> None:
+    examples = world.examples
+    alone = Examples(
+        examples.ids[:1],
+        examples.class_ids[:1],
+        examples.class_names[:1],
+        examples.pixels[:1],
+        examples.captions[:1],
         None,
     )
-    with pytest.raises(InputError, match="fewer than two train pictures"):
-        replace(world, pictures=alone)
+    with pytest.raises(InputError, match="fewer than two train images"):
+        replace(world, examples=alone)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -463,7 +463,7 @@ def test_every_candidate_is_kept_or_refused(world: SynthesisInputs, seventy: lis
 def test_a_pair_that_is_only_copies_is_left_out(
     world: SynthesisInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some pictures are called copies: the other pairs stay as they were, each by its number."""
+    """Some images are called copies: the other pairs stay as they were, each by its number."""
     judge = world.novelty.judge
 
     def odd(pixels: torch.Tensor) -> bool:
@@ -472,8 +472,8 @@ def test_a_pair_that_is_only_copies_is_left_out(
     def harsh(pixels: torch.Tensor, captions: list[str], psi: torch.Tensor) -> list[Novelty]:
         found = judge(pixels, captions, psi)
         return [
-            replace(new, kind=COPY if odd(picture) else NEW)
-            for new, picture in zip(found, pixels, strict=True)
+            replace(new, kind=COPY if odd(image) else NEW)
+            for new, image in zip(found, pixels, strict=True)
         ]
 
     one = replace(world, config=replace(world.config, candidates=1))
@@ -566,7 +566,7 @@ def test_rows_are_those_of_the_schema(world: SynthesisInputs, seventy: list[Pair
     table = pa.Table.from_pylist(found, schema=PAIRS)
     assert table.num_rows == 70
     assert table["pair_id"].to_pylist()[:2] == ["pair-0000000", "pair-0000001"]
-    names = dict(zip(world.pictures.class_ids.tolist(), world.pictures.class_names, strict=True))
+    names = dict(zip(world.examples.class_ids.tolist(), world.examples.class_names, strict=True))
     for row, pair in zip(found, seventy, strict=True):
         assert torch.equal(to_tensor(decode(row["image"]["bytes"])), pair.pixels)
         assert row["image"]["path"] == f"{row['pair_id']}.png"
@@ -574,8 +574,8 @@ def test_rows_are_those_of_the_schema(world: SynthesisInputs, seventy: list[Pair
         assert row["class_name"] == (None if row["class_id"] is None else names[row["class_id"]])
         assert (row["blend_weight"] is None) == row["strategy"].endswith("density")
         assert (row["component"] is None) == row["strategy"].endswith("prototype")
-        assert row["nearest_image_id"] in world.pictures.ids
-        assert row["nearest_caption"] in world.pictures.flat_captions
+        assert row["nearest_image_id"] in world.examples.ids
+        assert row["nearest_caption"] in world.examples.flat_captions
 
 
 def test_figures_count_what_the_shards_hold(
@@ -610,7 +610,7 @@ def test_figures_count_what_the_shards_hold(
 
 def test_facts_tell_where_the_pairs_come_from(world: SynthesisInputs) -> None:
     facts = synthesis.facts(world)
-    assert facts["source_pictures"] == 24
-    assert facts["made_from"] == {"pictures": world.pictures.digest}
+    assert facts["source_images"] == 24
+    assert facts["made_from"] == {"pictures": world.examples.digest}
     assert (facts["seed"], facts["size"]) == (7, 32)
     assert facts["distance"] == world.novelty.threshold

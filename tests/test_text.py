@@ -196,7 +196,7 @@ def test_the_digest_tells_vocabularies_apart() -> None:
 
 
 @given(counts=st.lists(st.integers(1, 10), min_size=1, max_size=20), seed=st.integers(0, 2**32))
-def test_one_caption_is_one_of_the_pictures_own(counts: list[int], seed: int) -> None:
+def test_one_caption_is_one_of_the_images_own(counts: list[int], seed: int) -> None:
     first = torch.tensor([0, *counts]).cumsum(0)
     rows = torch.arange(len(counts)).repeat(3)
     drawn = one_caption(rows, first, torch.Generator().manual_seed(seed))

@@ -1,6 +1,6 @@
 """What each of the processes of tests/test_parallel.py does: torchrun ... -m tests.two_processes
 
-Trains all networks on the same pictures and writes, for each process, what it ended with.
+Trains all networks on the same images and writes, for each process, what it ended with.
 """
 
 import sys
@@ -40,9 +40,9 @@ def embed() -> dict[str, Any]:
         weight_decay=0.01,
         paraphrase=0.25,
     )
-    pictures = draw(1, 12)
-    encoder = encoder_training.build(config, pictures)
-    reports = list(encoder_training.train(encoder, pictures, draw(2, 3), config, 1, CPU))
+    examples = draw(1, 12)
+    encoder = encoder_training.build(config, examples)
+    reports = list(encoder_training.train(encoder, examples, draw(2, 3), config, 1, CPU))
     return {"weights": encoder.state_dict(), "reports": [asdict(report) for report in reports]}
 
 
@@ -66,13 +66,13 @@ def train_gan(objective: str = "hinge", critic: str = "none", epochs: int = 20) 
         cooldown=0.25,
         compile=False,
     )
-    pictures = draw(1, 6)
-    told = torch.nn.functional.one_hot(pictures.class_ids, 8).float()
-    psi = told.repeat_interleave(pictures.first_caption.diff(), 0)
+    examples = draw(1, 6)
+    told = torch.nn.functional.one_hot(examples.class_ids, 8).float()
+    psi = told.repeat_interleave(examples.first_caption.diff(), 0)
     embeddings = Embeddings(told, psi)
-    gan = gan_training.build(config, pictures, embeddings, "")
-    watch = CollapseMonitor(pictures, embeddings, 32, 6, 1, CPU)
-    training = gan_training.train(gan.to(CPU), pictures, embeddings, config, 1, CPU, watch)
+    gan = gan_training.build(config, examples, embeddings, "")
+    watch = CollapseMonitor(examples, embeddings, 32, 6, 1, CPU)
+    training = gan_training.train(gan.to(CPU), examples, embeddings, config, 1, CPU, watch)
     reports = [asdict(report) for report in training]
     weights = {
         f"{name}.{key}": value
@@ -86,10 +86,10 @@ def train_captioner() -> dict[str, Any]:
     config = CaptionerConfig(
         hidden=16, min_count=1, epochs=20, batch_size=10, learning_rate=0.003, weight_decay=0.01
     )
-    pictures = draw(1, 6)
+    examples = draw(1, 6)
     gan = Gan.build("hinge", 32, 8, 6, 4, 4).to(CPU).eval()
-    model = captioner_training.build(config, pictures, gan, "")
-    training = captioner_training.train(model, gan, pictures, draw(2, 3), config, 1, CPU)
+    model = captioner_training.build(config, examples, gan, "")
+    training = captioner_training.train(model, gan, examples, draw(2, 3), config, 1, CPU)
     reports = [asdict(report) for report in training]
     return {"weights": model.state_dict(), "reports": reports}
 

@@ -1,4 +1,4 @@
-"""What tests of stages and commands work on: artifacts of tiny pictures, or a whole checkout."""
+"""What tests of stages and commands work on: artifacts of tiny images, or a whole checkout."""
 
 import os
 import shutil
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from pairsynth import profile
-from pairsynth.artifacts import PICTURES, ShardWriter
+from pairsynth.artifacts import IMAGES, ShardWriter
 from pairsynth.dataset import PAIRS, read_manifest, write_pairs
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.image_files import encode
-from pairsynth.images import to_picture
+from pairsynth.images import to_image
 
 ROOT = Path(__file__).parent.parent
 FACTS = {
-    "source_pictures": 24,
+    "source_images": 24,
     "made_from": {"pictures": "d"},
     "seed": 7,
     "size": 32,
@@ -79,29 +79,29 @@ def make_checkout(folder: Path) -> None:
     run(folder, "dvc", "repro")
 
 
-def write_pictures(
-    folder: Path, pictures: Pictures, split: str, attributes: list[str | None] | None = None
+def write_examples(
+    folder: Path, examples: Examples, split: str, attributes: list[str | None] | None = None
 ) -> None:
-    """A split of data/pictures that holds `pictures`."""
+    """A split of data/pictures that holds `images`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ShardWriter(folder, split, PICTURES) as writer:
-        for i, image_id in enumerate(pictures.ids):
-            picture = {"bytes": encode(to_picture(pictures.pixels[i])), "path": f"{image_id}.png"}
+    with ShardWriter(folder, split, IMAGES) as writer:
+        for i, image_id in enumerate(examples.ids):
+            image = {"bytes": encode(to_image(examples.pixels[i])), "path": f"{image_id}.png"}
             writer.write(
                 {
                     "image_id": image_id,
-                    "class_id": int(pictures.class_ids[i]),
-                    "class_name": pictures.class_names[i],
+                    "class_id": int(examples.class_ids[i]),
+                    "class_name": examples.class_names[i],
                     "split": split,
-                    "image": picture,
-                    "captions": pictures.captions[i],
+                    "image": image,
+                    "captions": examples.captions[i],
                     "attributes": attributes[i] if attributes else None,
                 }
             )
 
 
 def write_synthetic(
-    folder: Path, pictures: Pictures, made_from: Mapping[str, str] | None = None
+    folder: Path, examples: Examples, made_from: Mapping[str, str] | None = None
 ) -> None:
     """A data set of 24 pairs in data/synthetic."""
     folder.mkdir()
@@ -109,12 +109,12 @@ def write_synthetic(
         {
             **dict.fromkeys(PAIRS.names),
             "pair_id": f"pair-{i:07}",
-            "image": {"bytes": encode(to_picture(pictures.pixels[i])), "path": f"{i}.png"},
-            "caption": pictures.captions[i][0],
+            "image": {"bytes": encode(to_image(examples.pixels[i])), "path": f"{i}.png"},
+            "caption": examples.captions[i][0],
             "strategy": "text_density",
             "novelty": "whole",
         }
-        for i in range(len(pictures))
+        for i in range(len(examples))
     ]
     facts = {**FACTS, **({"made_from": made_from} if made_from else {})}
     write_pairs(folder, rows, len(rows), facts)

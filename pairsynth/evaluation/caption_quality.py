@@ -48,9 +48,9 @@ def by_batch(work: Callable[[list[int]], list[str]], count: int, batch: int = 12
 
 
 def captioned(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """BLEU of captions of test pictures, against nine references each, beside the baselines.
+    """BLEU of captions of test images, against nine references each, beside the baselines.
 
-    A person's caption is one of a picture's own, so all are measured against the others; the
+    A person's caption is one of an image's own, so all are measured against the others; the
     captioner against all of them besides. On the garden also how often a caption names the truth.
     """
     rows = spread(len(context.test), context.config.captioned)
@@ -87,7 +87,7 @@ def scores(
     cider: CiderD,
     lexicon: Lexicon,
 ) -> dict[str, float | None]:
-    """All that is measured of captions against references of their pictures."""
+    """All that is measured of captions against references of their images."""
     words = word_agreement(captions, references, lexicon)
     return {
         **bleu(captions, references),
@@ -118,7 +118,7 @@ def sentences(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 
     What people say is learned from val captions, which the captioner never saw.
     """
-    heard = context.pictures["val"].flat_captions
+    heard = context.examples["val"].flat_captions
     heard = [heard[i] for i in spread(len(heard), READ)]
     model, known = LanguageModel(heard), numbers(heard)
     size = min(len(made.pairs), len(context.test))

@@ -1,4 +1,4 @@
-"""What is measured, with what: test pictures, pairs, the judge, and how a figure is told."""
+"""What is measured, with what: test images, pairs, the judge, and how a figure is told."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from pairsynth.dataset import read_manifest, read_rows
 from pairsynth.errors import InputError
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.judges import Judge
-from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
+from pairsynth.examples import Embeddings, Examples, read_embeddings, read_examples
 from pairsynth.image_files import decode, network_size
 from pairsynth.images import to_tensor
 from pairsynth.lexicon import Lexicon
@@ -34,12 +34,12 @@ from pairsynth.seeds import torch_stream
 class EvaluationConfig:
     """Section `evaluate` of params.yaml.
 
-    captioned: test pictures captioned, and test captions drawn, at most.
+    captioned: test images captioned, and test captions drawn, at most.
     pairs: pairs judged at most, spread evenly.
-    cycled: test pictures, and test captions, that go through cycles at most.
+    cycled: test images, and test captions, that go through cycles at most.
     turns: turns of each cycle.
-    judge_epochs: passes of the judge over the val pictures.
-    judge_weights: what the user has of pretrained weights, for one more view of pictures: a
+    judge_epochs: passes of the judge over the val images.
+    judge_weights: what the user has of pretrained weights, for one more view of images: a
         torchvision state dict, named like resnet18-f37072fd.pth, or the folder of a CLIP, which
         then judges pairs as well; empty: none.
     use_steps: training steps of each pupil that tells whether pairs are of use; 0: not measured.
@@ -83,11 +83,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class EvaluationContext:
-    """What is measured, by whom, in which words; pictures are cut to the size of the networks."""
+    """What is measured, by whom, in which words; images are cut to the size of the networks."""
 
     mappings: Mappings
     judge: Judge
-    pictures: Mapping[str, Pictures]
+    examples: Mapping[str, Examples]
     embeddings: Mapping[str, Embeddings]
     novelty: NoveltyIndex
     config: EvaluationConfig
@@ -95,18 +95,18 @@ class EvaluationContext:
     lexicon: Lexicon
 
     @property
-    def train(self) -> Pictures:
+    def train(self) -> Examples:
         """What the networks learned from."""
-        return self.pictures["train"]
+        return self.examples["train"]
 
     @property
-    def test(self) -> Pictures:
+    def test(self) -> Examples:
         """What no network saw."""
-        return self.pictures["test"]
+        return self.examples["test"]
 
     @cached_property
     def rivals(self) -> Rivals:
-        """The first captions of the test pictures, as the judge reads them."""
+        """The first captions of the test images, as the judge reads them."""
         captions = [own[0] for own in self.test.captions]
         return Rivals(captions, self.judge.caption_vectors(captions))
 
@@ -126,7 +126,7 @@ class EvaluationContext:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Test pictures by row, the caption each was drawn anew from, uint8 (N, 3, S, S)."""
+    """Test images by row, the caption each was drawn anew from, uint8 (N, 3, S, S)."""
 
     rows: list[int]
     captions: list[str]
@@ -135,7 +135,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Synthetic pairs: ids, captions, uint8 pictures (N, 3, S, S), strategies, consistency.
+    """Synthetic pairs: ids, captions, uint8 images (N, 3, S, S), strategies, consistency.
 
     class_ids: int64 (N), -1 where a pair is of no one class.
     """
@@ -195,7 +195,7 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def draw_again(context: EvaluationContext) -> Drawn:
-    """Test pictures drawn from a caption each, at most `config.captioned`, evenly spread."""
+    """Test images drawn from a caption each, at most `config.captioned`, evenly spread."""
     rows = spread(len(context.test), context.config.captioned)
     captions = [context.test.captions[row][-1] for row in rows]
     psi, noise = context.mappings.psi(captions), context.noise(len(rows), "drawn")
@@ -209,29 +209,29 @@ def spread(total: int, most: int) -> list[int]:
 
 
 def read_splits(
-    pictures: Path, embeddings: Path, encoder: str
-) -> tuple[dict[str, Pictures], dict[str, Embeddings]]:
+    examples: Path, embeddings: Path, encoder: str
+) -> tuple[dict[str, Examples], dict[str, Embeddings]]:
     """All splits, cut to the size of the networks, and their embeddings by `encoder`, a digest.
 
     Raises:
         InputError: where one is missing, damaged or too small.
     """
-    found = {split: read_pictures(pictures, split) for split in SPLITS}
-    need_images(str(pictures), {split: len(one) for split, one in found.items()})
+    found = {split: read_examples(examples, split) for split in SPLITS}
+    need_images(str(examples), {split: len(one) for split, one in found.items()})
     vectors = {split: read_embeddings(embeddings, split, found[split], encoder) for split in SPLITS}
     size = network_size(found["train"].pixels.shape[-1])
     return {split: one.cut(size) for split, one in found.items()}, vectors
 
 
 def scene(
-    pictures: Path,
-    splits: Mapping[str, Pictures],
+    examples: Path,
+    splits: Mapping[str, Examples],
     vectors: Mapping[str, Embeddings],
     mappings: Mappings,
     config: EvaluationConfig,
     seed: int,
 ) -> EvaluationContext:
-    """What is measured, with a judge that is yet to learn, and the words of the set in `pictures`.
+    """What is measured, with a judge that is yet to learn, and the words of the set in `images`.
 
     Raises:
         InputError: where the lexicon of the set is missing or damaged.
@@ -245,14 +245,14 @@ def scene(
         NoveltyIndex(train, vectors["train"].psi, val, size),
         config,
         seed,
-        lexicon.read(pictures),
+        lexicon.read(examples),
     )
 
 
-def provenance(splits: Mapping[str, Pictures], pairs_digest: str) -> dict[str, str]:
-    """What was measured, for metrics/evaluate.json: fingerprints of pictures and of pairs."""
+def provenance(splits: Mapping[str, Examples], pairs_digest: str) -> dict[str, str]:
+    """What was measured, for metrics/evaluate.json: fingerprints of images and of pairs."""
     told = " ".join(f"{split}:{one.digest}" for split, one in splits.items())
-    return {"pictures_digest": told, "pairs_digest": pairs_digest}
+    return {"images_digest": told, "pairs_digest": pairs_digest}
 
 
 def share_figure(group: str, subject: str, measure: str, share: Share) -> Figure:

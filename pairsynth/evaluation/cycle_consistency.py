@@ -1,4 +1,4 @@
-"""Cycles between the domains: what of a picture, of a caption, is left after k turns."""
+"""Cycles between the domains: what of an image, of a caption, is left after k turns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Walk:
 
 
 def walk(context: EvaluationContext) -> Iterator[Walk]:
-    """`config.turns` turns from pictures, then as many from captions."""
+    """`config.turns` turns from images, then as many from captions."""
     yield from image_cycle(context)
     yield from text_cycle(context)
 
@@ -177,11 +177,11 @@ def _gap(point: CyclePoint) -> float | None:
 
 
 def verdict(walks: list[Walk]) -> str:
-    """The paper's claim in the light of the last turn from pictures.
+    """The paper's claim in the light of the last turn from images.
 
     "cos(phi(v), phi(v')) is close to 1 while the cosine of pixels need not be": close is
     `CLAIM_NEAR` or more; that meaning survives at all is a weaker claim, read from the centred
-    cosines above those of unrelated pictures.
+    cosines above those of unrelated images.
     """
     phi, pixel, phi_centred, pixel_centred = (
         _points(walks, "image", f"{name}_cosine{kind}")[-1]
@@ -191,15 +191,15 @@ def verdict(walks: list[Walk]) -> str:
     near = "stays close to 1" if (phi.value or 0.0) >= CLAIM_NEAR else "does not stay close to 1"
     kept, lost = _gap(phi_centred) or 0.0, _gap(pixel_centred) or 0.0
     if kept <= 0:
-        more = "and is no nearer than that of unrelated pictures"
+        more = "and is no nearer than that of unrelated images"
     elif kept > lost:
-        more = "but keeps more of its picture than pixels do"
+        more = "but keeps more of its image than pixels do"
     else:
-        more = "and keeps no more of its picture than pixels do"
+        more = "and keeps no more of its image than pixels do"
     if near == "stays close to 1":
         more = more.replace("but", "and")
     return (
-        f"after turn {phi.turn} the cosine of phi is {phi.value:.2f} (unrelated pictures "
+        f"after turn {phi.turn} the cosine of phi is {phi.value:.2f} (unrelated images "
         f"{phi.shuffled:.2f}), of pixels {pixel.value:.2f} ({pixel.shuffled:.2f}): phi {near}, "
         f"{more} (centred, above chance: {kept:.2f} against {lost:.2f})"
     )
@@ -210,8 +210,8 @@ def gallery(
 ) -> tuple[Tensor, list[str], int, str]:
     """The first cycles of each kind, a row each, for `figures.gallery`.
 
-    From pictures: each picture above the caption it got, which the next is drawn from. From
-    captions: the first caption under an empty frame, then each picture above the caption it got.
+    From images: each image above the caption it got, which the next is drawn from. From
+    captions: the first caption under an empty frame, then each image above the caption it got.
     """
     images = [one.turn for one in walks if one.start == "image"]
     texts = [one.turn for one in walks if one.start == "text"]
@@ -225,4 +225,4 @@ def gallery(
     captions += [[begun, *(turn.captions[:rows] for turn in texts)]]
     cells = torch.cat([torch.stack(kind, 1).flatten(0, 1) for kind in pixels])
     told = [c for kind in captions for row in zip(*kind, strict=True) for c in row]
-    return cells, told, len(images) + 1, "cycles: from pictures above, from captions below"
+    return cells, told, len(images) + 1, "cycles: from images above, from captions below"

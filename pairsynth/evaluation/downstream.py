@@ -32,7 +32,7 @@ from pairsynth.evaluation import probes
 from pairsynth.evaluation.context import EvaluationContext, Pairs, spread
 from pairsynth.evaluation.probes import Lessons, Pupils, Share
 from pairsynth.evaluation.recipes import ALONE, HALVES, REAL, SHARES, WAYS, Trial, Way, best_of
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.inference import inference
 from pairsynth.metrics.agreement import retrieval
 from pairsynth.metrics.feature_extractors import Features
@@ -90,7 +90,7 @@ class School:
     @cached_property
     def exams(self) -> tuple[Exam, Exam]:
         """Of val images and of test images."""
-        return self._exam(self.context.pictures["val"]), self._exam(self.context.test)
+        return self._exam(self.context.examples["val"]), self._exam(self.context.test)
 
     def _lessons(
         self, pixels: Tensor, captions: Sequence[Sequence[str]], class_ids: Tensor
@@ -100,7 +100,7 @@ class School:
         found = probes.prepare(features, captions, class_ids, *known)
         return found.to(self.context.mappings.device)
 
-    def _exam(self, images: Pictures) -> Exam:
+    def _exam(self, images: Examples) -> Exam:
         rows = spread(len(images), EXAMINED)
         place = {class_id: i for i, class_id in enumerate(self.classes)}
         references = [images.captions[row] for row in rows]

@@ -39,7 +39,7 @@ FRECHET_FEATURES, ROWS_FOR_FRECHET = 32, 16
 
 @dataclass(frozen=True)
 class Comparison:
-    """One set of pictures beside another that it should be like: uint8 (N, 3, S, S)."""
+    """One set of images beside another that it should be like: uint8 (N, 3, S, S)."""
 
     subject: str
     pixels: Tensor
@@ -98,7 +98,7 @@ def view_of(context: EvaluationContext, name: str) -> Features | None:
 
 
 def degrade(pixels: Tensor) -> Tensor:
-    """uint8 pictures (N, 3, S, S) with a quarter of their resolution."""
+    """uint8 images (N, 3, S, S) with a quarter of their resolution."""
     small = F.avg_pool2d(pixels.float(), DEGRADED)
     size = pixels.shape[-1]
     return F.interpolate(small, size=(size, size), mode="bilinear").round().to(torch.uint8)

@@ -1,7 +1,7 @@
-"""The judge: trained on real pictures that no generator saw, and asked about all others.
+"""The judge: trained on real images that no generator saw, and asked about all others.
 
-It has another architecture, another seed and other pictures than the encoder that makes psi, so
-it never marks its own homework: one trunk reads a picture's attributes where the truth is known
+It has another architecture, another seed and other images than the encoder that makes psi, so
+it never marks its own homework: one trunk reads an image's attributes where the truth is known
 and puts it into one space with its captions.
 
 Shapes: N batch, T words, D dimension, S side.
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.images import random_crop_flip, to_network
 from pairsynth.inference import inference
 from pairsynth.sampling import one_caption
@@ -29,13 +29,13 @@ LENGTH = 48
 
 @dataclass(frozen=True)
 class Look:
-    """What the judge sees in pictures: unit vectors (N, D), on the CPU, and attributes (N)."""
+    """What the judge sees in images: unit vectors (N, D), on the CPU, and attributes (N)."""
 
     vectors: Tensor
     shown: list[dict[str, str]]
 
     def take(self, rows: Sequence[int]) -> "Look":
-        """That of some of the pictures."""
+        """That of some of the images."""
         return Look(self.vectors[list(rows)], [self.shown[row] for row in rows])
 
 
@@ -77,14 +77,14 @@ class Judge(nn.Module):
         return F.normalize(self.text_out(self.words(tokens).sum(1) / kept.sqrt()), dim=1)
 
     def image_features(self, pixels: Tensor, batch: int = 64) -> Tensor:
-        """Features (N, F), on the CPU, of uint8 pictures (N, 3, S, S)."""
+        """Features (N, F), on the CPU, of uint8 images (N, 3, S, S)."""
         device = self.image_out.weight.device
         with inference(self):
             parts = [self.features(to_network(p.to(device))).cpu() for p in pixels.split(batch)]
         return torch.cat(parts)
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
-        """Unit vectors (N, D), on the CPU, of uint8 pictures (N, 3, S, S)."""
+        """Unit vectors (N, D), on the CPU, of uint8 images (N, 3, S, S)."""
         return self.look(pixels).vectors
 
     def caption_vectors(self, captions: Sequence[str], batch: int = 1024) -> Tensor:
@@ -95,7 +95,7 @@ class Judge(nn.Module):
             return torch.cat([self.read(part).cpu() for part in tokens.split(batch)])
 
     def look(self, pixels: Tensor) -> Look:
-        """What is seen in uint8 pictures (N, 3, S, S)."""
+        """What is seen in uint8 images (N, 3, S, S)."""
         features = self.image_features(pixels).to(self.image_out.weight.device)
         with inference(self):
             seen = self.see(features).cpu()
@@ -116,33 +116,33 @@ class JudgeReport:
     images: int
 
 
-def build(pictures: Pictures, size: int) -> Judge:
-    """An untrained judge for the attributes and words of `pictures`."""
+def build(examples: Examples, size: int) -> Judge:
+    """An untrained judge for the attributes and words of `images`."""
     values: dict[str, set[str]] = {}
-    for row in pictures.attributes or []:
+    for row in examples.attributes or []:
         for name, value in row.items():
             values.setdefault(name, set()).add(value)
     attributes = {name: sorted(found) for name, found in sorted(values.items())}
-    return Judge(Vocabulary.build(pictures.flat_captions, "word", 2), attributes, size)
+    return Judge(Vocabulary.build(examples.flat_captions, "word", 2), attributes, size)
 
 
 def train(
-    judge: Judge, pictures: Pictures, epochs: int, seed: int, device: torch.device, batch: int = 64
+    judge: Judge, examples: Examples, epochs: int, seed: int, device: torch.device, batch: int = 64
 ) -> Iterator[JudgeReport]:
     """Train `judge` in place; one report an epoch."""
     rng = torch_stream(seed, "judge")
-    tokens = judge.vocabulary.encode(pictures.flat_captions, LENGTH).to(device)
-    first, pixels = pictures.first_caption.to(device), pictures.pixels.to(device)
-    class_ids, targets = pictures.class_ids.to(device), _targets(judge, pictures).to(device)
-    batch = min(batch, len(pictures))
-    steps = len(pictures) // batch
+    tokens = judge.vocabulary.encode(examples.flat_captions, LENGTH).to(device)
+    first, pixels = examples.first_caption.to(device), examples.pixels.to(device)
+    class_ids, targets = examples.class_ids.to(device), _targets(judge, examples).to(device)
+    batch = min(batch, len(examples))
+    steps = len(examples) // batch
     optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps * epochs)
     scale = torch.tensor(10.0, device=device)
     for epoch in range(1, epochs + 1):
         judge.train()
         total = torch.zeros((), device=device)
-        order = torch.randperm(len(pictures), generator=rng).to(device)
+        order = torch.randperm(len(examples), generator=rng).to(device)
         for rows in order[: steps * batch].split(batch):
             images = to_network(shake(pixels[rows], judge.size, rng))
             with autocast(device):
@@ -163,15 +163,15 @@ def train(
 
 
 def shake(pixels: Tensor, size: int, rng: torch.Generator) -> Tensor:
-    """Random windows and mirror images; pictures without a margin get one of an eighth first."""
+    """Random windows and mirror images; images without a margin get one of an eighth first."""
     if pixels.shape[-1] == size:
         pixels = F.pad(pixels.float(), (size // 16,) * 4, mode="reflect").to(torch.uint8)
     return random_crop_flip(pixels, size, rng)
 
 
-def _targets(judge: Judge, pictures: Pictures) -> Tensor:
+def _targets(judge: Judge, examples: Examples) -> Tensor:
     rows = [
         [values.index(row[name]) for name, values in judge.attributes.items()]
-        for row in pictures.attributes or [{}] * len(pictures)
+        for row in examples.attributes or [{}] * len(examples)
     ]
-    return torch.tensor(rows, dtype=torch.long).reshape(len(pictures), -1)
+    return torch.tensor(rows, dtype=torch.long).reshape(len(examples), -1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from pairsynth.artifacts import write_picture
+from pairsynth.artifacts import write_image
 from pairsynth.evaluation import (
     caption_quality,
     context,
@@ -67,7 +67,7 @@ class Measured:
 
 def measure(scene: EvaluationContext, pairs: Pairs, track: Track) -> Measured:
     """Teach the judge; then every part of the table, cycles and use, one after the other."""
-    config, val = scene.config, scene.pictures["val"]
+    config, val = scene.config, scene.examples["val"]
     lessons = judges.train(scene.judge, val, config.judge_epochs, scene.seed, scene.mappings.device)
     list(track(lessons, config.judge_epochs, "judge", "epochs"))
     ours, parts, turns = made.look_at(scene, pairs), table.parts(TABLE), 2 * config.turns
@@ -88,7 +88,7 @@ def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dic
     return {
         **table.flat(measured.figures),
         **cycle_consistency.figures(measured.walks),
-        **context.provenance(scene.pictures, pairs_digest),
+        **context.provenance(scene.examples, pairs_digest),
         "bleu_signature": captions.signature(others),
         "cycle_verdict": cycle_consistency.verdict(measured.walks),
         "use_features": probes.features_name(),
@@ -124,4 +124,4 @@ def write(
     recipes.write_outcomes(folder / TABLES[-1], measured.trials)
     sheets = [context.gallery(pairs, 8), cycle_consistency.gallery(scene, measured.walks)]
     for name, sheet in zip(SHEETS, sheets, strict=True):
-        write_picture(folder / name, draw_sheet(*sheet))
+        write_image(folder / name, draw_sheet(*sheet))

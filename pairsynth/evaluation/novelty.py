@@ -29,7 +29,7 @@ from pairsynth.evaluation.table import (
     Measure,
     Part,
 )
-from pairsynth.images import to_picture, to_tensor
+from pairsynth.images import to_image, to_tensor
 from pairsynth.metrics import memorisation
 from pairsynth.metrics.agreement import Share
 from pairsynth.metrics.copying import closest_bleu, longest_copied
@@ -94,17 +94,17 @@ def _seen(index: NoveltyIndex, subject: str, captions: Sequence[str]) -> Figure:
 
 
 def as_jpeg(pixels: Tensor) -> Tensor:
-    """uint8 pictures (N, 3, S, S) after a JPEG file of quality 75."""
+    """uint8 images (N, 3, S, S) after a JPEG file of quality 75."""
     found = []
-    for picture in pixels:
+    for image in pixels:
         file = BytesIO()
-        to_picture(picture).save(file, "JPEG", quality=QUALITY)
+        to_image(image).save(file, "JPEG", quality=QUALITY)
         found.append(to_tensor(Image.open(file, formats=("JPEG",))))
     return torch.stack(found)
 
 
 def shifted(pixels: Tensor) -> Tensor:
-    """uint8 pictures (N, 3, S, S) moved right and down by 1/32 of their side, edges repeated."""
+    """uint8 images (N, 3, S, S) moved right and down by 1/32 of their side, edges repeated."""
     size, step = pixels.shape[-1], pixels.shape[-1] // SHIFT
     places = (torch.arange(size) - step).clamp(min=0)
     return pixels[..., places, :][..., places]
@@ -120,7 +120,7 @@ PLANTS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Detectors:
-    """Everything that tells copied pictures: the rule of `novelty`, and the judge's view."""
+    """Everything that tells copied images: the rule of `novelty`, and the judge's view."""
 
     index: NoveltyIndex
     judge: Neighbours
@@ -134,16 +134,16 @@ class Detectors:
 
 
 def detectors(context: EvaluationContext) -> Detectors:
-    """The judge's alarms are calibrated on val pictures too, half of them for the ratio."""
-    train, val = context.train.pixels, context.pictures["val"].pixels
+    """The judge's alarms are calibrated on val images too, half of them for the ratio."""
+    train, val = context.train.pixels, context.examples["val"].pixels
     view = fitted(context.judge.image_features, train)
     return Detectors(context.novelty, Neighbours(view, train, val, FALSE_ALARMS / 2))
 
 
 def planted(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Copies of training pictures among real test pictures: how many are found, and false alarms.
+    """Copies of training images among real test images: how many are found, and false alarms.
 
-    A detector's false alarms are those among the real pictures left; `seen` of pairs themselves
+    A detector's false alarms are those among the real images left; `seen` of pairs themselves
     stands beside them.
     """
     find, test = detectors(context), context.test.pixels
@@ -174,11 +174,11 @@ def _share(flags: Tensor) -> Share:
 def memorised(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """Authenticity, C_T and closest records, in thumbnails, of as many rows of every set.
 
-    Beside pairs stand real val pictures, and these with training pictures planted among them.
+    Beside pairs stand real val images, and these with training images planted among them.
     """
     sets = (
         made.pairs.pixels,
-        context.pictures["val"].pixels,
+        context.examples["val"].pixels,
         context.test.pixels,
         context.train.pixels,
     )

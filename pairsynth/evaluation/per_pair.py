@@ -11,9 +11,9 @@ class Row:
     """One pair.
 
     consistency: cosine by the encoder that made psi; judge_similarity: by the judge, which had no
-    part in the making. judge_rank: of its own caption among it and 99 captions of test pictures.
+    part in the making. judge_rank: of its own caption among it and 99 captions of test images.
     novelty: the kind, judged anew. nearest_image_id, nearest_image_distance: the nearest training
-    picture; image_ratio: that distance over the second nearest's. nearest_caption_id,
+    image; image_ratio: that distance over the second nearest's. nearest_caption_id,
     nearest_caption: the nearest training caption by psi. longest_copied: words of the longest run
     that stands in a training caption. closest_bleu: the best BLEU-4 against one, 0 to 1.
     """

@@ -37,24 +37,24 @@ from pairsynth.metrics.captions import shifted
 
 
 def judged(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """The judge's own accuracy on real test pictures, attribute by attribute."""
+    """The judge's own accuracy on real test images, attribute by attribute."""
     seen = context.judge.look(context.test.pixels).shown
     for name in context.judge.attributes:
         right = sum(
             s[name] == t[name] for s, t in zip(seen, context.test.attributes or [], strict=True)
         )
-        yield share_figure("judge", "real_pictures", name, Share(right, len(seen)))
+        yield share_figure("judge", "real_images", name, Share(right, len(seen)))
 
 
 def classes_told(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Whether psi tells classes of test apart by their captions, beside pictures of others.
+    """Whether psi tells classes of test apart by their captions, beside images of others.
 
     Under the class split no network saw these classes: zero-shot classification and retrieval.
     """
     test, vectors = context.test, context.embeddings["test"]
     captions = test.class_ids.repeat_interleave(test.first_caption.diff())
     moved = vectors.image.roll(len(test) // 2, 0)
-    for subject, images in (("test_pictures", vectors.image), ("shuffled_pictures", moved)):
+    for subject, images in (("test_images", vectors.image), ("shuffled_images", moved)):
         found = zero_shot(images, test.class_ids, vectors.psi, captions)
         if found is not None:
             yield share_figure("psi", subject, "class_first", found.first)
@@ -74,7 +74,7 @@ def agreement_of(context: EvaluationContext, drawn: Drawn) -> Iterator[Figure]:
     )
     others, nextdoor = shifted(drawn.captions), shifted(drawn.captions, 1)
     yield from _agree(context, "drawn", "from_test_captions", drawn.captions, seen)
-    yield from _agree(context, "drawn", "real_pictures", drawn.captions, real)
+    yield from _agree(context, "drawn", "real_images", drawn.captions, real)
     yield from _agree(context, "drawn", "shuffled_captions", others, seen)
     yield from _agree(context, "drawn", "shifted_captions", nextdoor, seen)
 
@@ -120,7 +120,7 @@ def _agree(
 
 
 def found_again(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """How well caption and picture find each other among as many others, by the judge."""
+    """How well caption and image find each other among as many others, by the judge."""
     drawn, pairs = made.drawn, made.pairs
     size = min(len(drawn.rows), len(pairs))
     some, few = spread(len(pairs.captions), size), spread(len(drawn.rows), size)
@@ -130,7 +130,7 @@ def found_again(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     yield from _find(context, "pairs_shuffled", shifted(captions), pairs.pixels[some])
     yield from _find(context, "pairs_shifted", shifted(captions, 1), pairs.pixels[some])
     yield from _find(context, "drawn", own, drawn.pixels[few])
-    yield from _find(context, "real_pictures", own, real)
+    yield from _find(context, "real_images", own, real)
 
 
 def _find(
@@ -159,7 +159,7 @@ def seen_by_clip(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     rivals = Rivals(first, context.clip.caption_vectors(first))
     for subject, captions, pixels in (
         ("drawn", drawn.captions, drawn.pixels),
-        ("real_pictures", drawn.captions, context.test.pixels[drawn.rows]),
+        ("real_images", drawn.captions, context.test.pixels[drawn.rows]),
         ("pairs", pairs.captions, pairs.pixels),
         ("pairs_shuffled", shifted(pairs.captions), pairs.pixels),
     ):
@@ -182,9 +182,9 @@ PAIRS: tuple[Part, list[End], list[End]] = (
 DRAWN: tuple[Part, list[End], list[End]] = (
     drawn_agree,
     [End(says="other captions", subject="shuffled_captions")],
-    [End(says="real images", subject="real_pictures")],
+    [End(says="real images", subject="real_images")],
 )
-JUDGE = End(says="the judge on real images", group="judge", subject="real_pictures")
+JUDGE = End(says="the judge on real images", group="judge", subject="real_images")
 
 
 def _agrees(name: str, claim: Claim, of: tuple[Part, list[End], list[End]], *more: End) -> Measure:
@@ -217,13 +217,13 @@ MEASURES = [
         section="alike",
         claims=[
             Claim(
-                subject="test_pictures",
+                subject="test_images",
                 says="Of all test classes an image's own is nearest by its captions, "
                 "in the space of psi",
                 headline="psi_classes",
             )
         ],
-        floors=[End(says="images of others", subject="shuffled_pictures")],
+        floors=[End(says="images of others", subject="shuffled_images")],
     ),
     _plain("psi", "class_precision_at_50", SHARE, MORE, classes_told),
     _agrees(
@@ -278,7 +278,7 @@ MEASURES = [
         section="agree",
         claims=[Claim(subject="pairs", says="A pair's own caption is among the first 10 of all")],
         floors=[End(says="pairs shuffled", subject="pairs_shuffled")],
-        ceilings=[End(says="real images", subject="real_pictures")],
+        ceilings=[End(says="real images", subject="real_images")],
     ),
     _plain("retrieval", "*_recall_at_*", SHARE, MORE, found_again),
     _plain("retrieval", "*_median_rank", RANK, LESS, found_again),

@@ -1,4 +1,4 @@
-"""Do caption and picture agree: on attributes, and by finding each other among others."""
+"""Do caption and image agree: on attributes, and by finding each other among others."""
 
 import bisect
 import hashlib
@@ -38,7 +38,7 @@ class Share:
 def attribute_agreement(
     captions: Sequence[str], seen: Sequence[Mapping[str, str]], named: Reader
 ) -> dict[str, Share]:
-    """For each attribute, how often what a caption names of it is what is seen in its picture.
+    """For each attribute, how often what a caption names of it is what is seen in its image.
 
     Captions that do not name the attribute do not count.
     """
@@ -52,7 +52,7 @@ def attribute_agreement(
 
 
 class Rivals:
-    """Captions that a picture's own caption is ranked among: vectors (M, D), of each wording one.
+    """Captions that an image's own caption is ranked among: vectors (M, D), of each wording one.
 
     They stand in a circle in the order of a stable digest of their words, and a row meets those
     that come after its own words in that circle: who meets whom depends on words alone, on no
@@ -74,9 +74,9 @@ class Rivals:
     def ranks(
         self, images: Tensor, psi: Tensor, captions: Sequence[str], block: int = 512
     ) -> list[int]:
-        """The rank, 1 to 100, of each picture's own caption among it and 99 rivals.
+        """The rank, 1 to 100, of each image's own caption among it and 99 rivals.
 
-        images, psi: unit vectors (N, D) of pictures and of their captions. Ties count as misses.
+        images, psi: unit vectors (N, D) of images and of their captions. Ties count as misses.
         Of fewer than 99 rivals, all are met.
         """
         met = min(RIVALS, len(self.places))
@@ -107,7 +107,7 @@ def _place(caption: str) -> bytes:
 
 
 def r_precision(ranks: Sequence[int]) -> Share:
-    """How often a picture is nearer to its own caption than to all of its rivals."""
+    """How often an image is nearer to its own caption than to all of its rivals."""
     return Share(sum(rank == 1 for rank in ranks), len(ranks))
 
 
@@ -149,8 +149,8 @@ def retrieval(queries: Tensor, answers: Tensor, ranks: Sequence[int] = (1, 5, 10
 class ZeroShot:
     """How well classes are told by their captions alone.
 
-    first: pictures whose class is, of all, the nearest. precision: mean over classes of the share
-    of its own among the 50 pictures nearest to it, or as many as it has; classes counts them.
+    first: images whose class is, of all, the nearest. precision: mean over classes of the share
+    of its own among the 50 images nearest to it, or as many as it has; classes counts them.
     """
 
     first: Share
@@ -161,7 +161,7 @@ class ZeroShot:
 def zero_shot(
     images: Tensor, image_classes: Tensor, psi: Tensor, caption_classes: Tensor, most: int = 50
 ) -> ZeroShot | None:
-    """Vectors (N, D) of pictures and (M, D) of captions, and their classes (N) and (M).
+    """Vectors (N, D) of images and (M, D) of captions, and their classes (N) and (M).
 
     The mean psi of its captions stands for a class (Reed et al., arXiv 1605.05395). Class -1 is
     unknown and left out; None where fewer than two classes are left.

@@ -1,4 +1,4 @@
-"""CIDEr-D: what captions say of a picture, rare words counting more than common ones."""
+"""CIDEr-D: what captions say of an image, rare words counting more than common ones."""
 
 import math
 from collections import Counter
@@ -29,12 +29,12 @@ class Vector:
 class CiderD:
     """CIDEr-D (Vedantam et al., arXiv 1411.5726): cosine of clipped tf-idf n-grams, times 10.
 
-    Document frequencies come from the captions of the train pictures, so that a score depends
+    Document frequencies come from the captions of the train images, so that a score depends
     neither on the other captions measured nor on their number.
     """
 
     def __init__(self, documents: Sequence[Sequence[str]]) -> None:
-        """documents: the captions of each train picture; a picture is one document.
+        """documents: the captions of each train image; an image is one document.
 
         Raises:
             ValueError: where there are none.

@@ -1,7 +1,7 @@
 """A CLIP that the user has in a folder, as one more judge: none of it is ours or fetched.
 
-It was trained on other pictures and captions (Radford et al., arXiv 2103.00020), so it sees what a
-judge of a few hundred pictures cannot, and had no part in the making of any pair.
+It was trained on other images and captions (Radford et al., arXiv 2103.00020), so it sees what a
+judge of a few hundred images cannot, and had no part in the making of any pair.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Clip:
 
     @torch.no_grad()
     def image_vectors(self, pixels: Tensor, batch: int = 64) -> Tensor:
-        """Unit vectors (N, D) of uint8 pictures (N, 3, S, S)."""
+        """Unit vectors (N, D) of uint8 images (N, 3, S, S)."""
         any_words = self._read(["a"])
         parts = [
             self.model(**any_words, pixel_values=self._ready(part)).image_embeds.float().cpu()
@@ -40,9 +40,9 @@ class Clip:
     @torch.no_grad()
     def caption_vectors(self, captions: Sequence[str], batch: int = 256) -> Tensor:
         """Unit vectors (N, D) of captions."""
-        any_picture = self._ready(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+        any_image = self._ready(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
         parts = [
-            self.model(**self._read(captions[i : i + batch]), pixel_values=any_picture)
+            self.model(**self._read(captions[i : i + batch]), pixel_values=any_image)
             .text_embeds.float()
             .cpu()
             for i in range(0, len(captions), batch)
@@ -50,7 +50,7 @@ class Clip:
         return torch.cat(parts)
 
     def _ready(self, pixels: Tensor) -> Tensor:
-        """Pictures as CLIP was shown them: its own size, mean and deviation."""
+        """Images as CLIP was shown them: its own size, mean and deviation."""
         side = self.model.config.vision_config.image_size
         large = F.interpolate(pixels.float() / 255, (side, side), mode="bicubic", antialias=True)
         mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))

@@ -1,4 +1,4 @@
-"""Are drawn pictures like real ones, as sets: KID, Fréchet, precision and coverage, Vendi.
+"""Are drawn images like real ones, as sets: KID, Fréchet, precision and coverage, Vendi.
 
 Every measure takes features, whatever made them: (N, F) and (M, F), float. Sets are compared at
 the same number of rows, for most of these change with it. What draws rows by chance draws from
@@ -195,5 +195,5 @@ def _enough(features: Tensor, least: int) -> int:
         raise ValueError(f"{len(features)} rows; this measure needs {least} or more")
     odd = (~features.isfinite().all(1)).nonzero()[:, 0]
     if len(odd):
-        raise ValueError(f"features of row {int(odd[0])} are not finite; look at its picture")
+        raise ValueError(f"features of row {int(odd[0])} are not finite; look at its image")
     return len(features)

@@ -1,9 +1,9 @@
-"""What to compare pictures by: several views, since each is blind to something.
+"""What to compare images by: several views, since each is blind to something.
 
 Trained features see missing classes, pixels see noise, a random network stands between; weights
-pretrained on other pictures see more, where the user has a file of them. A view
-is a function from uint8 pictures (N, 3, S, S) to features (N, F), scaled so that each feature
-of the real pictures it was fitted on has mean 0 and deviation 1, or is 0 throughout.
+pretrained on other images see more, where the user has a file of them. A view
+is a function from uint8 images (N, 3, S, S) to features (N, F), scaled so that each feature
+of the real images it was fitted on has mean 0 and deviation 1, or is 0 throughout.
 """
 
 import math
@@ -31,22 +31,22 @@ Features = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """Features, standardised on real pictures."""
+    """Features, standardised on real images."""
 
     features: Features
     mean: Tensor
     deviation: Tensor
 
     def __call__(self, pixels: Tensor, batch: int = 256) -> Tensor:
-        """uint8 pictures (N, 3, S, S) to features (N, F), float32 on the CPU."""
+        """uint8 images (N, 3, S, S) to features (N, F), float32 on the CPU."""
         parts = [self.features(part).cpu() for part in pixels.split(batch)]
         return (torch.cat(parts) - self.mean) / self.deviation
 
 
 def fitted(features: Features, real: Tensor) -> View:
-    """A view whose features are standardised on `real` pictures; what they share is left out.
+    """A view whose features are standardised on `real` images; what they share is left out.
 
-    A feature in which real pictures do not differ, but for rounding, would be all noise.
+    A feature in which real images do not differ, but for rounding, would be all noise.
     """
     raw = View(features, torch.zeros(1), torch.ones(1))(real)
     deviation = raw.std(0)

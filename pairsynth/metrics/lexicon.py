@@ -27,7 +27,7 @@ def word_agreement(
 ) -> dict[str, Agreement]:
     """For each kind of words, how well captions match what references say.
 
-    Precision counts a word as right where any reference of the picture has it; recall asks only
+    Precision counts a word as right where any reference of the image has it; recall asks only
     for words that at least half of the references agree on.
     """
     counts = {kind: [0, 0, 0, 0] for kind in lexicon.kinds}

@@ -51,5 +51,5 @@ def _checked(apart: Tensor) -> Tensor:
     if not apart.numel():
         raise ValueError("no rows; this measure needs one or more of each set")
     if apart.isnan().any():
-        raise ValueError("features are not finite; look at the pictures that gave them")
+        raise ValueError("features are not finite; look at the images that gave them")
     return apart

@@ -33,7 +33,7 @@ Features = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Near:
-    """The nearest training picture of each row: distance (N), ratio to the second (N), row (N)."""
+    """The nearest training image of each row: distance (N), ratio to the second (N), row (N)."""
 
     distance: Tensor
     ratio: Tensor
@@ -120,7 +120,7 @@ def faiss() -> Any:
         library = importlib.import_module("faiss")
     except ImportError as error:
         raise InputError(
-            f"more than {EXACT:,} train pictures need an index to be compared with; "
+            f"more than {EXACT:,} train images need an index to be compared with; "
             "pip install 'pairsynth[large]'"
         ) from error
     library.omp_set_num_threads(1)

@@ -1,6 +1,6 @@
-"""Is a pair new? Per row: the nearest training picture and caption, and what kind of pair it is.
+"""Is a pair new? Per row: the nearest training image and caption, and what kind of pair it is.
 
-Shapes: N rows, M training pictures, F features.
+Shapes: N rows, M training images, F features.
 """
 
 import math
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.images import center_crop
 from pairsynth.metrics.nearest import (
     EXACT,
@@ -41,9 +41,9 @@ KINDS = (NEW, NEW_IMAGE, NEW_CAPTION, RECOMBINATION, COPY)
 class Novelty:
     """One row. kind: NEW, NEW_IMAGE, NEW_CAPTION, RECOMBINATION or COPY.
 
-    nearest_image: id of the nearest training picture. image_distance: root mean square difference
+    nearest_image: id of the nearest training image. image_distance: root mean square difference
     of the two thumbnails, 0 to 1. image_ratio: that distance as a share of the distance to the
-    second nearest; near 0 where one training picture alone was copied. nearest_caption: the
+    second nearest; near 0 where one training image alone was copied. nearest_caption: the
     nearest training caption by psi, nearest_caption_id: `image_id#place` of it.
     caption_similarity: the cosine of the two. caption_seen: word for word in train.
     """
@@ -59,9 +59,9 @@ class Novelty:
 
 
 class Neighbours:
-    """One view of the training pictures: how near others come, and how near is alarming.
+    """One view of the training images: how near others come, and how near is alarming.
 
-    The alarms are calibrated on real held-out pictures: no more than `false_alarms` of them are
+    The alarms are calibrated on real held-out images: no more than `false_alarms` of them are
     nearer than `distance`, and no more have a smaller ratio than `ratio`.
     """
 
@@ -73,15 +73,15 @@ class Neighbours:
         false_alarms: float,
         search: Callable[[Features, Tensor], Search] = Exact,
     ) -> None:
-        """train, held_out: uint8 pictures (M, 3, S, S) and (N, 3, S, S). search: among train's.
+        """train, held_out: uint8 images (M, 3, S, S) and (N, 3, S, S). search: among train's.
 
         Raises:
-            ValueError: for fewer than two training pictures or no held-out one.
+            ValueError: for fewer than two training images or no held-out one.
         """
         if len(train) < 2 or not len(held_out):
             raise ValueError(
-                f"{len(train)} training and {len(held_out)} held-out pictures; novelty needs two "
-                "to be near to, and one or more to tell how near real pictures come"
+                f"{len(train)} training and {len(held_out)} held-out images; novelty needs two "
+                "to be near to, and one or more to tell how near real images come"
             )
         self.search = search(features, train)
         near = self.find(held_out)
@@ -89,28 +89,28 @@ class Neighbours:
         self.ratio = alarm(near.ratio, false_alarms)
 
     def find(self, pixels: Tensor) -> Near:
-        """The nearest training picture of each of uint8 (N, 3, S, S), or of its mirror image."""
+        """The nearest training image of each of uint8 (N, 3, S, S), or of its mirror image."""
         return self.search.find(pixels)
 
     def alarming(self, near: Near) -> Tensor:
-        """Which rows (N) come too near; the same picture always does."""
+        """Which rows (N) come too near; the same image always does."""
         return (near.distance < self.distance) | (near.distance == 0)
 
     def lonely(self, near: Near) -> Tensor:
-        """Which rows (N) are far nearer to one training picture than to all others."""
+        """Which rows (N) are far nearer to one training image than to all others."""
         return near.ratio < self.ratio
 
 
 class NoveltyIndex:
-    """Train pictures and captions to compare with.
+    """Train images and captions to compare with.
 
-    A picture counts as seen where, of real held-out pictures, all but `FALSE_ALARMS` are further
-    from the training pictures and their mirror images: in thumbnails, in the ratio of the first
+    An image counts as seen where, of real held-out images, all but `FALSE_ALARMS` are further
+    from the training images and their mirror images: in thumbnails, in the ratio of the first
     distance to the second, or in hashes. The three share the false alarms evenly.
     """
 
-    def __init__(self, train: Pictures, psi: Tensor, held_out: Pictures, size: int) -> None:
-        """psi (captions, D) of the train captions; pictures are compared at `size` pixels."""
+    def __init__(self, train: Examples, psi: Tensor, held_out: Examples, size: int) -> None:
+        """psi (captions, D) of the train captions; images are compared at `size` pixels."""
         self.train, self.captions = train, train.flat_captions
         real, others = center_crop(train.pixels, size), center_crop(held_out.pixels, size)
         view = partial(
@@ -127,12 +127,12 @@ class NoveltyIndex:
 
     @property
     def recall(self) -> float:
-        """The share of nearest pictures that the search by thumbnails finds; 1: it is exact."""
+        """The share of nearest images that the search by thumbnails finds; 1: it is exact."""
         return self.thumbnails.search.recall
 
     @property
     def threshold(self) -> float:
-        """The distance of thumbnails below which a picture counts as seen."""
+        """The distance of thumbnails below which an image counts as seen."""
         return self.thumbnails.distance
 
     def is_twin(self, apart: float) -> bool:
@@ -151,16 +151,16 @@ class NoveltyIndex:
         return near, dict(zip(DETECTORS, flags, strict=True))
 
     def judge(self, pixels: Tensor, captions: Sequence[str], psi: Tensor) -> list[Novelty]:
-        """One `Novelty` for each picture, caption and psi (N, D) of the caption."""
+        """One `Novelty` for each image, caption and psi (N, D) of the caption."""
         if not captions:
             return []
         near, flags = self.alarms(pixels)
         seen = torch.stack(list(flags.values())).any(0)
         similarity, place = self.directions.find(psi)
-        pictures = (near.row, near.distance, near.ratio, seen, similarity, place)
+        columns = (near.row, near.distance, near.ratio, seen, similarity, place)
         return [
             self._row(*row)
-            for row in zip(captions, *(column.tolist() for column in pictures), strict=True)
+            for row in zip(captions, *(column.tolist() for column in columns), strict=True)
         ]
 
     def _row(
@@ -189,7 +189,7 @@ class NoveltyIndex:
 
 
 def kind_of(image_seen: bool, caption_seen: bool, together: bool) -> str:
-    """What the parts of a pair say of the whole; `together`: the caption is the seen picture's."""
+    """What the parts of a pair say of the whole; `together`: the caption is the seen image's."""
     if not image_seen:
         return NEW_IMAGE if caption_seen else NEW
     if not caption_seen:

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from pairsynth.figures import as_picture
+from pairsynth.figures import as_image
 
 # Stands for the page's own ink in an SVG: `currentColor` follows light and dark.
 INK = "#010203"
@@ -103,7 +103,7 @@ def _embeddable(svg: str, name: str) -> str:
 def sheet_of(charts: Sequence[Chart], columns: int = 3) -> Image.Image:
     """All the charts on one white sheet."""
     with matplotlib.rc_context({**STYLE, "text.color": "#222222"}):
-        return as_picture(laid_out(charts, columns))
+        return as_image(laid_out(charts, columns))
 
 
 def laid_out(charts: Sequence[Chart], columns: int = 3) -> Sheet:
@@ -142,7 +142,7 @@ def lines(
     """Lines over x, each named at its end where there is more than one.
 
     unit: from 0 to 1, whatever the numbers (less, where one is below 0). doublings: x goes 1, 2, 4.
-    lowest: what lies lower is out of the picture.
+    lowest: what lies lower is out of the image.
     """
     places = sorted({x for one in series for x in one.xs})
     few = len(places) < 6 and not doublings  # then each has a place of its own, one as wide as all
@@ -267,7 +267,7 @@ def histogram(
             axis.hist(numbers, bins, weights=weights, histtype="step", lw=1.6, **look)
         if line is not None:
             axis.axvline(line[1], color=INK, lw=1.2, ls=":")
-        _finish(axis, x, "% of pictures")
+        _finish(axis, x, "% of images")
         names = [(label, COLOURS[colour]) for label, _, colour in sets]
         _list(axis, [*names, *([(f"dotted: {line[0]}", INK)] if line else [])])
 

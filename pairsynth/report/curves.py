@@ -114,7 +114,7 @@ def name_of(measure: str) -> str:
 
 
 def cycles(results: Results) -> Iterator[Chart]:
-    """What is left of pictures and captions after each turn; dashed: of those of another start."""
+    """What is left of images and captions after each turn; dashed: of those of another start."""
     groups: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in results.curves.get("cycles", []):
         groups[row["start"], unit_of(row["measure"])][row["measure"]].append(row)
@@ -125,7 +125,7 @@ def cycles(results: Results) -> Iterator[Chart]:
             series.append(Series(what, turns, column(rows, "value"), colour))
             chance = column(rows, "shuffled")
             series.append(Series(f"{what}, by chance", turns, chance, colour, control=True))
-        source = {"image": "From pictures", "text": "From captions"}.get(start, start)
+        source = {"image": "From images", "text": "From captions"}.get(start, start)
         title, name = f"{source}: {UNITS[unit]}", f"cycle-{start}-{unit}"
         bounded = unit not in ("bleu", "rank")
         yield lines(name, title, _ends(series), series, "turn", UNITS[unit], unit=bounded)

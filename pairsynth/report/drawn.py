@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pairsynth import exploration
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.images import center_crop
 from pairsynth.mappings import Mappings, Turn
 from pairsynth.metrics.novelty import NoveltyIndex
@@ -27,9 +27,9 @@ POINTS = 400
 
 @dataclass(frozen=True)
 class Step:
-    """One picture of a strip (a data address, or none), what it is, and its caption."""
+    """One image of a strip (a data address, or none), what it is, and its caption."""
 
-    picture: str
+    image: str
     label: str
     caption: str = ""
 
@@ -44,46 +44,46 @@ class Strip:
 
 @dataclass(frozen=True)
 class Scene:
-    """What there is to draw with: pictures and vectors by split, the networks, the mixtures."""
+    """What there is to draw with: images and vectors by split, the networks, the mixtures."""
 
-    pictures: Mapping[str, Pictures]
+    examples: Mapping[str, Examples]
     embeddings: Mapping[str, Embeddings]
     mappings: Mappings
     mixtures: Mapping[str, Mixture]
     seed: int
 
     def starts(self, count: int) -> list[int]:
-        """Rows of test pictures, evenly spread."""
+        """Rows of test images, evenly spread."""
         rows: list[int] = (
-            np.linspace(0, len(self.pictures["test"]) - 1, count).round().astype(int).tolist()
+            np.linspace(0, len(self.examples["test"]) - 1, count).round().astype(int).tolist()
         )
         return rows
 
     def start(self, row: int) -> Tensor:
-        """One test picture, uint8 (1, 3, S, S), as the networks see it."""
-        test = self.pictures["test"].pixels[row : row + 1]
+        """One test image, uint8 (1, 3, S, S), as the networks see it."""
+        test = self.examples["test"].pixels[row : row + 1]
         return center_crop(test, self.mappings.gan.size)
 
 
 def between_captions(scene: Scene) -> Iterator[Strip]:
-    """Pictures drawn from psi between two test captions, and what the captioner says of each."""
-    captions = [scene.pictures["test"].captions[row][0] for row in scene.starts(4)]
+    """Images drawn from psi between two test captions, and what the captioner says of each."""
+    captions = [scene.examples["test"].captions[row][0] for row in scene.starts(4)]
     shares, noise = _shares(), exploration.noise_rows(scene.mappings, 1, scene.seed)
     for ends in (captions[::2], captions[1::2]):
         told, pixels = exploration.blend_sentences(scene.mappings, ends, shares, noise)
         yield Strip(f"“{ends[0]}” to “{ends[1]}”", _blended(told, pixels, shares))
 
 
-def between_pictures(scene: Scene) -> Iterator[Strip]:
-    """Captions of phi between two test pictures, and pictures drawn from them."""
+def between_images(scene: Scene) -> Iterator[Strip]:
+    """Captions of phi between two test images, and images drawn from them."""
     rows = scene.starts(4)
     shares, noise = _shares(), exploration.noise_rows(scene.mappings, 1, scene.seed)
     for left, right in (rows[::2], rows[1::2]):
         ends = [scene.start(left), scene.start(right)]
-        told, pixels = exploration.blend_pictures(scene.mappings, ends, shares, noise)
-        real = [Step(addresses(end)[0], "real picture") for end in ends]
+        told, pixels = exploration.blend_images(scene.mappings, ends, shares, noise)
+        real = [Step(addresses(end)[0], "real image") for end in ends]
         steps = [real[0], *_blended(told, pixels, shares), real[1]]
-        yield Strip("From the picture on the left to the one on the right", steps)
+        yield Strip("From the image on the left to the one on the right", steps)
 
 
 def _shares() -> Tensor:
@@ -96,7 +96,7 @@ def _blended(captions: list[str], pixels: Tensor, shares: Tensor) -> list[Step]:
 
 
 def components(scene: Scene, over: str) -> Iterator[Strip]:
-    """Pictures drawn from the heaviest components of the mixture over psi or over phi."""
+    """Images drawn from the heaviest components of the mixture over psi or over phi."""
     mappings, mixture = scene.mappings, scene.mixtures[over]
     noise = exploration.noise_rows(mappings, EACH, scene.seed)
     for component in exploration.heaviest(mixture, COMPONENTS):
@@ -105,22 +105,22 @@ def components(scene: Scene, over: str) -> Iterator[Strip]:
         captions = mappings.describe(mappings.phi(pixels))
         drawn = zip(addresses(pixels), captions, strict=True)
         title = f"Component {component}, weight {100 * mixture.weights[component]:.1f} %"
-        yield Strip(title, [Step(picture, "", caption) for picture, caption in drawn])
+        yield Strip(title, [Step(image, "", caption) for image, caption in drawn])
 
 
 def cycles(scene: Scene) -> Iterator[Strip]:
-    """Picture to caption to picture, and caption to picture to caption, a few turns of each."""
+    """Image to caption to image, and caption to image to caption, a few turns of each."""
     noise = exploration.noise_rows(scene.mappings, 1, scene.seed)
     for row in scene.starts(STARTS):
         start = scene.start(row)
-        turns, cosines = exploration.picture_cycle(scene.mappings, start, TURNS, noise)
-        first = Step(addresses(start)[0], "real picture")
-        yield Strip("Picture to caption to picture", [first, *_turned(turns, cosines, "phi")])
+        turns, cosines = exploration.image_cycle(scene.mappings, start, TURNS, noise)
+        first = Step(addresses(start)[0], "real image")
+        yield Strip("Image to caption to image", [first, *_turned(turns, cosines, "phi")])
     for row in scene.starts(STARTS):
-        caption = scene.pictures["test"].captions[row][0]
+        caption = scene.examples["test"].captions[row][0]
         turns, cosines = exploration.sentence_cycle(scene.mappings, caption, TURNS, noise)
         first = Step("", "a person's caption", caption)
-        yield Strip("Caption to picture to caption", [first, *_turned(turns, cosines, "psi")])
+        yield Strip("Caption to image to caption", [first, *_turned(turns, cosines, "psi")])
 
 
 def _turned(turns: list[Turn], cosines: Tensor, of: str) -> list[Step]:
@@ -134,7 +134,7 @@ def _turned(turns: list[Turn], cosines: Tensor, of: str) -> list[Step]:
 
 
 def maps(scene: Scene, pixels: Tensor, captions: list[str]) -> Iterator[Chart]:
-    """Real and synthetic pictures, and captions, on the two main directions of the real ones."""
+    """Real and synthetic images, and captions, on the two main directions of the real ones."""
     train, mappings = scene.embeddings["train"], scene.mappings
     sets = {
         "pictures": (train.image, mappings.encoder.embed_images(pixels)),
@@ -177,17 +177,17 @@ def _some(rows: Array) -> Array:
 
 
 def nearness(scene: Scene, distances: list[float]) -> Chart:
-    """How near pictures of pairs come to a training picture, beside real ones held out."""
-    train, val = scene.pictures["train"], scene.pictures["val"]
+    """How near images of pairs come to a training image, beside real ones held out."""
+    train, val = scene.examples["train"], scene.examples["val"]
     size = scene.mappings.gan.size
     index = NoveltyIndex(train, scene.embeddings["train"].psi, val, size)
     held_out = index.thumbnails.find(center_crop(val.pixels, size)).distance.tolist()
     medians = [float(np.median(numbers)) for numbers in (distances, held_out)]
     return histogram(
         "nearness",
-        "Distance to the nearest training picture",
-        f"Median {medians[0]:.3f} for pairs and {medians[1]:.3f} for real pictures held out; "
-        f"below {index.threshold:.3f} a picture counts as seen.",
+        "Distance to the nearest training image",
+        f"Median {medians[0]:.3f} for pairs and {medians[1]:.3f} for real images held out; "
+        f"below {index.threshold:.3f} an image counts as seen.",
         [("real, held out", held_out, 0), ("pairs", distances, 1)],
         "root mean square difference of thumbnails",
         ("counts as seen", index.threshold),

@@ -1,4 +1,4 @@
-"""What was made: pairs beside the nearest training picture; what was refused, with the reason."""
+"""What was made: pairs beside the nearest training image; what was refused, with the reason."""
 
 import base64
 import csv
@@ -17,7 +17,7 @@ from pairsynth.artifacts import read_shards
 from pairsynth.dataset import read_refused, read_rows
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode, fit
-from pairsynth.images import to_picture
+from pairsynth.images import to_image
 from pairsynth.report.results import Results, Row, number
 
 SIDE = 64
@@ -39,7 +39,7 @@ REFUSED = ["image", "caption", "strategy", "reason", "why", "consistency", "near
 
 @dataclass(frozen=True)
 class Card:
-    """One pair, or one candidate refused, as the page shows it; pictures are data addresses.
+    """One pair, or one candidate refused, as the page shows it; images are data addresses.
 
     facts: (what, how much) to stand below. why: the reason of a refusal.
     """
@@ -50,7 +50,7 @@ class Card:
     novelty: str
     score: float
     distance: float
-    picture: str
+    image: str
     nearest: str
     nearest_id: str
     nearest_caption: str
@@ -63,7 +63,7 @@ class Made:
     """The pairs shown, of how many; the candidates refused; what `download` refused, of how many.
 
     findings: what `download` found odd, each with examples (item, what).
-    distances: from each pair's picture to its nearest training picture.
+    distances: from each pair's image to its nearest training image.
     """
 
     pairs: list[Card]
@@ -87,7 +87,7 @@ class Made:
 
     @property
     def records(self) -> dict[str, Any]:
-        """The pairs for the page's script: each nearest training picture once, by its id."""
+        """The pairs for the page's script: each nearest training image once, by its id."""
         cards = [{**vars(card), "nearest": ""} for card in self.pairs]
         return {
             "page": PAGE,
@@ -96,8 +96,8 @@ class Made:
         }
 
 
-def made(pictures: Path, synthetic: Path, results: Results) -> Made:
-    """Read the data set and the training pictures that its pairs come nearest to.
+def made(examples: Path, synthetic: Path, results: Results) -> Made:
+    """Read the data set and the training images that its pairs come nearest to.
 
     Raises:
         InputError: where a part is missing or damaged, or there is no pair.
@@ -112,9 +112,9 @@ def made(pictures: Path, synthetic: Path, results: Results) -> Made:
     refused = read_refused(synthetic, REFUSED).to_pylist()
     often = Counter(row["reason"] for row in refused)
     refused.sort(key=lambda row: often[row["reason"]])  # the rarest reason first
-    near = _nearest(pictures, {row["nearest_image_id"] for row in (*shown, *refused)})
+    near = _nearest(examples, {row["nearest_image_id"] for row in (*shown, *refused)})
     judged = {row["pair_id"]: row for row in results.curves.get("pairs", [])}
-    with (pictures / "refused.csv").open(encoding="utf-8", newline="") as file:
+    with (examples / "refused.csv").open(encoding="utf-8", newline="") as file:
         inputs = [(row["item"], row["reason"]) for row in csv.DictReader(file)]
     return Made(
         [_pair(row, near, judged.get(row["pair_id"], {})) for row in shown],
@@ -122,14 +122,14 @@ def made(pictures: Path, synthetic: Path, results: Results) -> Made:
         [_refusal(row, near) for row in refused],
         inputs[:REFUSED_INPUTS],
         len(inputs),
-        _findings(pictures),
+        _findings(examples),
         distances.tolist(),
     )
 
 
-def _findings(pictures: Path) -> dict[str, list[tuple[str, str]]]:
+def _findings(examples: Path) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
-    with (pictures / "survey.csv").open(encoding="utf-8", newline="") as file:
+    with (examples / "survey.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             found.setdefault(row["finding"], []).append((row["item"], row["what"]))
     return found
@@ -148,8 +148,8 @@ def choose(scores: Sequence[float] | Any, distances: Sequence[float] | Any) -> l
     return order
 
 
-def _nearest(pictures: Path, wanted: set[str]) -> dict[str, str]:
-    table = read_shards(pictures, "train", ["image_id", "image"])
+def _nearest(examples: Path, wanted: set[str]) -> dict[str, str]:
+    table = read_shards(examples, "train", ["image_id", "image"])
     ids = table["image_id"].to_pylist()
     rows = [row for row, image_id in enumerate(ids) if image_id in wanted]
     images = table["image"].take(rows).to_pylist()
@@ -211,21 +211,21 @@ def _refusal(row: Mapping[str, Any], near: Mapping[str, str]) -> Card:
     )
 
 
-# ---------------------------------------------------------------- pictures in the page
+# ---------------------------------------------------------------- images in the page
 
 
 def small(data: bytes) -> str:
-    """A picture file as a small WebP picture in a data address."""
+    """An image file as a small WebP image in a data address."""
     return address(fit(decode(data), SIDE))
 
 
 def addresses(pixels: Tensor | Iterable[Tensor]) -> list[str]:
-    """uint8 pictures (N, 3, S, S) as data addresses."""
-    return [address(to_picture(one)) for one in pixels]
+    """uint8 images (N, 3, S, S) as data addresses."""
+    return [address(to_image(one)) for one in pixels]
 
 
-def address(picture: Image.Image, quality: int = 88) -> str:
-    """A picture as WebP in a data address; the same pixels, the same address."""
+def address(image: Image.Image, quality: int = 88) -> str:
+    """An image as WebP in a data address; the same pixels, the same address."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="WEBP", quality=quality, method=4)
+    image.save(buffer, format="WEBP", quality=quality, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

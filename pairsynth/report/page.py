@@ -17,7 +17,7 @@ from PIL import Image
 from pairsynth import mixture
 from pairsynth.artifacts import SPLITS
 from pairsynth.dataset import read_manifest, read_rows
-from pairsynth.examples import read_embeddings, read_pictures
+from pairsynth.examples import read_embeddings, read_examples
 from pairsynth.image_files import decode
 from pairsynth.images import to_tensor
 from pairsynth.latents import STRATEGIES
@@ -64,21 +64,21 @@ def gather(
         InputError: where something is missing or damaged, or there is no pair.
     """
     found = results.read(metrics)
-    pictures = {split: read_pictures(data / "pictures", split) for split in SPLITS}
+    examples = {split: read_examples(data / "pictures", split) for split in SPLITS}
     encoder, gan, captioner = (data / name for name in ("encoder.pt", "gan.pt", "captioner.pt"))
-    mappings = load_mappings(encoder, gan, captioner, device, pictures["train"].digest)
-    digest, source = mappings.digests["encoder"], {"pictures": pictures["train"].digest}
-    vectors = {s: read_embeddings(data / "embeddings", s, pictures[s], digest) for s in SPLITS}
+    mappings = load_mappings(encoder, gan, captioner, device, examples["train"].digest)
+    digest, source = mappings.digests["encoder"], {"pictures": examples["train"].digest}
+    vectors = {s: read_embeddings(data / "embeddings", s, examples[s], digest) for s in SPLITS}
     known = {"encoder": digest, "gan": mappings.digests["gan"], **source}
     fitted = mixture.load(data / "gmm.npz", mappings.sizes, **known)
-    scene = Scene(pictures, vectors, mappings, fitted, seed)
+    scene = Scene(examples, vectors, mappings, fitted, seed)
     pairs = made(data / "pictures", data / "synthetic", found)
     return Report(
         found,
         pairs,
         {
             "Between two captions": list(drawn.between_captions(scene)),
-            "Between two pictures": list(drawn.between_pictures(scene)),
+            "Between two images": list(drawn.between_images(scene)),
         },
         {over: list(drawn.components(scene, over)) for over in ("psi", "phi")},
         drawn.nearness(scene, pairs.distances),
@@ -162,9 +162,9 @@ def _plain(name: str) -> str:
 
 
 def _sheet(data: bytes) -> str:
-    """A sheet of pictures, no wider than a page has use for."""
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-        sheet = picture.convert("RGB")
+    """A sheet of images, no wider than a page has use for."""
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        sheet = image.convert("RGB")
     if sheet.width > WIDEST:
         sheet = sheet.resize((WIDEST, round(sheet.height * WIDEST / sheet.width)))
     return address(sheet, quality=80)

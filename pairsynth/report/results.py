@@ -74,7 +74,7 @@ class Results:
     """All of it.
 
     told: the JSON file of each stage. curves: the rows of each CSV file. figures: those of
-    evaluate.csv by (group, subject, measure). sheets: PNG pictures by name.
+    evaluate.csv by (group, subject, measure). sheets: PNG images by name.
     """
 
     told: Mapping[str, Mapping[str, Any]]

@@ -1,1 +1,1 @@
-"""Where captioned pictures come from; the table is `pairsynth.sources.table.SOURCES`."""
+"""Where captioned images come from; the table is `pairsynth.sources.table.SOURCES`."""

@@ -1,4 +1,4 @@
-"""From a source to checked, split, resized pictures in shards."""
+"""From a source to checked, split, resized images in shards."""
 
 import json
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from pairsynth import lexicon
-from pairsynth.artifacts import PICTURES, ShardWriter
+from pairsynth.artifacts import IMAGES, ShardWriter
 from pairsynth.config import check
 from pairsynth.errors import InputError
 from pairsynth.image_files import encode, fit, stored_size
@@ -47,14 +47,14 @@ class Acquisition:
 
     @property
     def kept(self) -> int:
-        """Pictures written."""
-        return sum(self.figures[f"{split}_pictures"] for split in SPLITS)
+        """Images written."""
+        return sum(self.figures[f"{split}_images"] for split in SPLITS)
 
     def lines(self) -> list[str]:
         """What was read and what was refused, in words."""
         refused = self.account.refused
         lines = [*self.account.said]
-        lines.append(f"kept {self.kept:,} pictures, refused {len(refused):,} items")
+        lines.append(f"kept {self.kept:,} images, refused {len(refused):,} items")
         lines += [f"  refused {what}: {why}" for what, why in refused[:SHOWN]]
         if len(refused) > SHOWN:
             lines.append(f"  ... and {len(refused) - SHOWN:,} more, in refused.csv")
@@ -65,7 +65,7 @@ class Acquisition:
 
 
 def examples(config: DownloadConfig, seed: int, cache: Path, account: Account) -> Iterator[Example]:
-    """The captioned pictures of the source that `config` names.
+    """The captioned images of the source that `config` names.
 
     Raises:
         InputError: for a source that is not in the table, and the source's own.
@@ -90,13 +90,13 @@ def acquire(
     """
     size = config.image_size
     side = size if config.source in DRAWN_TO_SIZE else stored_size(size)
-    pictures: Counter[str] = Counter()
+    examples: Counter[str] = Counter()
     captions: Counter[str] = Counter()
     classes: dict[str, set[int]] = {split: set() for split in SPLITS}
     survey = Survey(size)
     told: list[Sequence[str]] = []
     with ExitStack() as stack:
-        writers = {s: stack.enter_context(ShardWriter(target, s, PICTURES)) for s in SPLITS}
+        writers = {s: stack.enter_context(ShardWriter(target, s, IMAGES)) for s in SPLITS}
         for example in found:
             image = fit(example.image, side)
             if twin := survey.note(example, image):
@@ -104,12 +104,12 @@ def acquire(
                 account.refuse_by(config.broken, name, why, f"download: {name}", "remove one")
                 continue
             writers[example.split].write(_row(example, image))
-            pictures[example.split] += 1
+            examples[example.split] += 1
             captions[example.split] += len(example.captions)
             classes[example.split].add(example.class_id)
             if example.split == "train" and config.source not in LEXICONS:
                 told.append(example.captions)
-    need_images("download", pictures, account.refused)
+    need_images("download", examples, account.refused)
     lexicon.write(target, LEXICONS.get(config.source) or own_words(told))
     write_csv(target / "refused.csv", ("item", "reason"), account.refused)
     findings = survey.findings()
@@ -123,7 +123,7 @@ def acquire(
         **{one.kind: one.count for one in findings},
     }
     for split in SPLITS:
-        figures[f"{split}_pictures"] = pictures[split]
+        figures[f"{split}_images"] = examples[split]
         figures[f"{split}_captions"] = captions[split]
         figures[f"{split}_classes"] = len(classes[split])
     return Acquisition(figures, account, findings)

@@ -1,4 +1,4 @@
-"""What every source of captioned pictures is given and what it gives."""
+"""What every source of captioned images is given and what it gives."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ __all__ = ["SPLITS", "Account", "DownloadConfig", "Example", "Source"]
 class DownloadConfig:
     """Section `download` of params.yaml.
 
-    source: where captioned pictures come from: garden, oxford102 or folder.
-    image_size: side in pixels of the square picture that every network sees: 32, 64 or 128.
+    source: where captioned images come from: garden, oxford102 or folder.
+    image_size: side in pixels of the square image that every network sees: 32, 64 or 128.
     split: class (classes of train, val and test are disjoint) or image (every class in each).
-    broken: what to do with unusable pictures or captions: skip (and list them) or refuse.
+    broken: what to do with unusable images or captions: skip (and list them) or refuse.
     garden_species: flower species that the garden grows.
-    garden_pictures: pictures drawn of each species.
+    garden_images: images drawn of each species.
     mirror: folder or URL laid out like the official Oxford-102 files; empty: the official sites.
-    folder: the user's own pictures and captions.
+    folder: the user's own images and captions.
     image_column: column of the user's tables that names, or holds, the image; empty: by its name.
     caption_column: column that holds the captions; empty: by its name.
     """
@@ -36,7 +36,7 @@ class DownloadConfig:
     split: str
     broken: str
     garden_species: int
-    garden_pictures: int
+    garden_images: int
     mirror: str
     folder: str
     image_column: str = ""
@@ -46,14 +46,14 @@ class DownloadConfig:
         check(self.image_size in SIZES, "image_size", self.image_size, f"one of {SIZES}")
         check(self.split in ("class", "image"), "split", self.split, "class or image")
         check(self.broken in ("skip", "refuse"), "broken", self.broken, "skip or refuse")
-        species, each = self.garden_species, self.garden_pictures
+        species, each = self.garden_species, self.garden_images
         check(6 <= species <= 20_000, "garden_species", species, "6 to 20,000")
-        check(1 <= each <= 1000, "garden_pictures", each, "1 to 1,000")
+        check(1 <= each <= 1000, "garden_images", each, "1 to 1,000")
 
 
 @dataclass(frozen=True)
 class Example:
-    """One captioned picture, before it is resized.
+    """One captioned image, before it is resized.
 
     image_id: unique in its source. class_id: 0 or more, -1 where classes are unknown.
     attributes: what the garden drew (attribute -> value); None where the truth is not known.

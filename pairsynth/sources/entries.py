@@ -173,7 +173,7 @@ def from_texts(desk: Desk, images: list[str], stems: dict[str, str]) -> dict[str
     for name in images:
         owners[stem_of(name)].append(name)
     for stem in sorted(set(stems) - set(owners)):
-        desk.refuse(stems[stem], "captions without a picture of the same stem")
+        desk.refuse(stems[stem], "captions without an image of the same stem")
     entries = {}
     for stem, names in owners.items():
         if stem not in stems:
@@ -269,11 +269,11 @@ def _image_of(desk: Desk, where: str, table: str, row: Row, known: metadata.Name
     if not isinstance(given, str):
         there = ", ".join(row)[:200]
         looked = ", ".join(desk.columns.images)
-        desk.refuse(where, f"names no picture (columns looked for: {looked}; there are: {there})")
+        desk.refuse(where, f"names no image (columns looked for: {looked}; there are: {there})")
         return None
     name = known.find(given, "" if "/" not in table else table.rpartition("/")[0])
     if name is None:
-        desk.refuse(where, f"names {given[:200]!r}, which is no picture under this folder")
+        desk.refuse(where, f"names {given[:200]!r}, which is no image under this folder")
     return name
 
 
@@ -375,7 +375,7 @@ def complete_splits(desk: Desk, entries: dict[str, Entry], seed: int, by_class: 
     (missing,) = set(SPLITS) - given
     if by_class:
         raise InputError(
-            f"{desk.root}: no picture is given for {missing}, and classes are to be kept together; "
+            f"{desk.root}: no image is given for {missing}, and classes are to be kept together; "
             f"give some, or set download.split=image: then {missing} is drawn from train"
         )
     train = [name for name, entry in entries.items() if entry.splits == {"train"}]

@@ -1,4 +1,4 @@
-"""The words that people say of flowers: what captions of flower pictures are measured by."""
+"""The words that people say of flowers: what captions of flower images are measured by."""
 
 from pairsynth.lexicon import Lexicon
 

@@ -35,7 +35,7 @@ def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> 
     if not config.folder or not Path(config.folder).is_dir():
         raise InputError(
             f"download.folder is {config.folder!r}: no such folder (looked for "
-            f"{Path(config.folder).resolve()}); name the folder of your pictures"
+            f"{Path(config.folder).resolve()}); name the folder of your images"
         )
     columns = Columns(config.image_column, config.caption_column)
     desk = Desk(Path(config.folder), config.broken, account, columns)
@@ -48,7 +48,7 @@ def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> 
     classes = sorted({_class_of(entry) for entry in entries.values()} - {""})
     for name, split in splits.items():
         try:
-            picture = decode(entries[name].read())
+            image = decode(entries[name].read())
         except (OSError, ValueError) as error:
             desk.refuse(name, str(error))
             continue
@@ -58,7 +58,7 @@ def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> 
             classes.index(class_name) if class_name else -1,
             class_name,
             split,
-            picture,
+            image,
             tuple(entries[name].captions),
         )
 
@@ -80,7 +80,7 @@ def _usable(desk: Desk, name: str, entry: Entry) -> bool:
 def _assign(
     config: DownloadConfig, seed: int, desk: Desk, entries: dict[str, Entry]
 ) -> dict[str, str]:
-    """The split of each picture: given by the metadata, by its class, or drawn within it."""
+    """The split of each image: given by the metadata, by its class, or drawn within it."""
     members = defaultdict(list)
     for name, entry in entries.items():
         members[_class_of(entry)].append(name)
@@ -100,10 +100,10 @@ def _assign(
 
 
 def _draw_classes(seed: int, desk: Desk, members: dict[str, list[str]]) -> dict[str, str]:
-    """Classes by split so that about 70, 15 and 15 % of the pictures are in each, and one class."""
+    """Classes by split so that about 70, 15 and 15 % of the images are in each, and one class."""
     if members.get(""):
         raise InputError(
-            f"{desk.root}: {members[''][0]} and {len(members['']) - 1} more pictures "
+            f"{desk.root}: {members[''][0]} and {len(members['']) - 1} more images "
             "have no class; put each class in a subfolder, or set "
             "download.split=image"
         )
@@ -139,7 +139,7 @@ def _draw_classes(seed: int, desk: Desk, members: dict[str, list[str]]) -> dict[
     ):
         sizes = ", ".join(f"{label}: {len(members[label])}" for label in sorted(members)[:10])
         raise InputError(
-            f"{desk.root}: a split by class would leave {total - held} of {total} pictures to "
+            f"{desk.root}: a split by class would leave {total - held} of {total} images to "
             f"learn from, the classes are so unequal ({sizes}); set download.split=image"
         )
     return {label: splits.get(label, "train") for label in order}
@@ -153,13 +153,13 @@ def _check_given(
         if not split:
             raise InputError(
                 f"{desk.root}: {name} has no split in the metadata, others have; "
-                "give every picture one, or none"
+                "give every image one, or none"
             )
     for label in sorted(set(members) - {""}) if config.split == "class" else []:
         found = sorted({splits[name] for name in members[label]})
         if len(found) > 1:
             raise InputError(
-                f"{desk.root}: pictures of class {label!r} are in {found[0]} and in "
+                f"{desk.root}: images of class {label!r} are in {found[0]} and in "
                 f"{found[1]}; a split by class keeps them together: mend the "
                 "metadata, or set download.split=image"
             )

@@ -1,8 +1,8 @@
 """The embedded default source: flowers drawn from a seed, nothing to download.
 
-A species is a set of attributes, balanced over the garden; its pictures vary in pose, light and
+A species is a set of attributes, balanced over the garden; its images vary in pose, light and
 clutter. What is drawn is known, so `Example.attributes` holds the truth that captions are judged
-by. Every species and every picture has a stream of rng of its own: growing more of either
+by. Every species and every image has a stream of rng of its own: growing more of either
 does not change the ones there were.
 """
 
@@ -19,7 +19,7 @@ from pairsynth.sources.garden_drawing import Look, draw, look
 
 __all__ = ["ATTRIBUTES", "CLASHES", "Species", "garden", "grow"]
 
-VAL, TEST = 0.25, 0.13  # of the species or of each species' pictures; the rest is for training
+VAL, TEST = 0.25, 0.13  # of the species or of each species' images; the rest is for training
 # Centre colours that are hard to tell from the petals around them.
 CLASHES: dict[str, tuple[str, ...]] = {
     "yellow": ("yellow",),
@@ -52,23 +52,23 @@ class Species:
 
 
 def garden(config: DownloadConfig, seed: int, cache: Path, account: Account) -> Iterator[Example]:
-    """`garden_species` x `garden_pictures` examples, species by species; see `Source`.
+    """`garden_species` x `garden_images` examples, species by species; see `Source`.
 
-    The pictures are drawn at `image_size`; `cache` stays empty and nothing is refused.
+    The images are drawn at `image_size`; `cache` stays empty and nothing is refused.
     """
     species = grow(config.garden_species, seed)
     of_species = _splits(len(species), seed, "species")
     for kind in species:
-        of_pictures = _splits(config.garden_pictures, seed, "pictures", kind.number)
-        for i in range(config.garden_pictures):
-            split = of_species[kind.number] if config.split == "class" else of_pictures[i]
+        of_images = _splits(config.garden_images, seed, "pictures", kind.number)
+        for i in range(config.garden_images):
+            split = of_species[kind.number] if config.split == "class" else of_images[i]
             yield _example(kind, i, split, config.image_size, seed)
 
 
-def _example(kind: Species, picture: int, split: str, size: int, seed: int) -> Example:
-    path = ("garden", kind.number, picture)
+def _example(kind: Species, image: int, split: str, size: int, seed: int) -> Example:
+    path = ("garden", kind.number, image)
     return Example(
-        image_id=f"garden-{kind.number:04d}-{picture:03d}",
+        image_id=f"garden-{kind.number:04d}-{image:03d}",
         class_id=kind.number,
         class_name=kind.name,
         split=split,

@@ -12,7 +12,7 @@ import numpy as np
 
 from pairsynth.sources.flower_words import FLOWERS
 
-CAPTIONS = 10  # of each picture
+CAPTIONS = 10  # of each image
 PLAIN = 0.6  # share of the plainest wording of a value where there are several
 
 COLOURS: dict[str, tuple[str, ...]] = {
@@ -114,7 +114,7 @@ SHAPED -> '<petal_shape>' 'with' '<edge>' 'edges' [0.12] | '<edge>' 'along the e
 
 LOOSE -> A_FLOWER 'that is' '<petal_colour>' 'with' QUALITY 'petals' MORE [0.28]
 LOOSE -> A_FLOWER 'with petals that are' PREDICATE AFTER [0.18]
-LOOSE -> 'this picture shows' A_FLOWER 'with' PETALS MORE [0.10]
+LOOSE -> 'this image shows' A_FLOWER 'with' PETALS MORE [0.10]
 LOOSE -> 'there are' PETALS 'on this flower' AFTER [0.20]
 LOOSE -> '<petal_colour>' 'flower with' QUALITY 'petals' MORE [0.24]
 

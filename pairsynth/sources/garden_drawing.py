@@ -1,7 +1,7 @@
 """How a garden flower is drawn: textures of its parts, coloured, turned and laid on one another.
 
-The canvas is at least twice as large as the picture and is reduced at the end: soft edges. What
-varies from picture to picture (pose, light, clutter) never changes a named attribute.
+The canvas is at least twice as large as the image and is reduced at the end: soft edges. What
+varies from image to image (pose, light, clutter) never changes a named attribute.
 """
 
 import colorsys
@@ -45,7 +45,7 @@ BACKGROUNDS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "dark": ((46, 56, 64), (14, 18, 26), (116, 126, 122)),
 }
 COUNTS = {"four": 4, "five": 5, "six": 6, "eight": 8, "ten": 10}
-# Radii over the picture's side.
+# Radii over the image's side.
 RADIUS = {"small": 0.37, "large": 0.46}
 # Rings of petals from the back to the front: reach over the radius, turn in petals, brightness.
 RINGS = {
@@ -58,7 +58,7 @@ CENTRE_RADIUS = {"small": 0.086, "large": 0.13}
 
 @dataclass(frozen=True)
 class Look:
-    """What all pictures of one species share beyond its named attributes.
+    """What all images of one species share beyond its named attributes.
 
     body, throat, centre, leaf: RGB (3,) in 0..255. width: petal width over its shape's usual one.
     throat_reach: how far the throat colour runs up the petal. tuft: stamens instead of florets.
@@ -75,7 +75,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Pose:
-    """How one picture's flower stands: origin and radius in canvas pixels.
+    """How one image's flower stands: origin and radius in canvas pixels.
 
     tilt: foreshortening (2, 2). light: the direction it comes from, in radians.
     """
@@ -88,13 +88,13 @@ class Pose:
 
 @dataclass
 class Canvas:
-    """The picture in the making; `size` is its side in pixels."""
+    """The image in the making; `size` is its side in pixels."""
 
-    picture: Image.Image
+    image: Image.Image
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.size = self.picture.width
+        self.size = self.image.width
 
     def lay(
         self,
@@ -116,7 +116,7 @@ class Canvas:
         data = (back[0, 0], back[0, 1], shift[0], back[1, 0], back[1, 1], shift[1])
         extent = (int(high[0] - low[0]), int(high[1] - low[1]))
         turned = part.transform(extent, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
-        self.picture.alpha_composite(turned, (int(low[0]), int(low[1])))
+        self.image.alpha_composite(turned, (int(low[0]), int(low[1])))
 
 
 def colour(ranges: Ranges, rng: np.random.Generator) -> Colour:
@@ -127,7 +127,7 @@ def colour(ranges: Ranges, rng: np.random.Generator) -> Colour:
 
 
 def look(attributes: dict[str, str], rng: np.random.Generator) -> Look:
-    """Draw what a species with `attributes` looks like in all its pictures."""
+    """Draw what a species with `attributes` looks like in all its images."""
     body = colour(PETAL_COLOURS[attributes["petal_colour"]], rng)
     pale = rng.random() < 0.45
     throat = body * 0.5 + 122 if pale else body * np.float32(rng.uniform(0.62, 0.8))
@@ -145,7 +145,7 @@ def look(attributes: dict[str, str], rng: np.random.Generator) -> Look:
 def draw(
     attributes: dict[str, str], species: Look, size: int, rng: np.random.Generator
 ) -> Image.Image:
-    """One RGB picture (size, size) of a flower in its own pose, light and clutter."""
+    """One RGB image (size, size) of a flower in its own pose, light and clutter."""
     side = size * max(2, 128 // size)
     canvas = Canvas(_background(attributes["background"], side, rng))
     pose = _pose(attributes["size"], side, rng)
@@ -154,7 +154,7 @@ def draw(
         _leaves(canvas, attributes["leaves"], species, pose, rng)
     _petals(canvas, attributes, species, pose, rng)
     _centre(canvas, attributes["centre_size"], species, pose, rng)
-    small = canvas.picture.convert("RGB").resize((size, size), Image.Resampling.BOX)
+    small = canvas.image.convert("RGB").resize((size, size), Image.Resampling.BOX)
     return _exposed(small, rng)
 
 
@@ -239,8 +239,8 @@ def _background(kind: str, side: int, rng: np.random.Generator) -> Image.Image:
     clouds = Image.fromarray(rng.normal(0, 0.22, (7, 7)).astype(np.float32))
     mix = slope + np.asarray(clouds.resize((coarse, coarse), Image.Resampling.BICUBIC))
     ground = second + (first - second) * np.clip(mix, 0, 1)[..., None].astype(np.float32)
-    picture = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
-    pen = ImageDraw.Draw(picture, "RGBA")
+    image = Image.fromarray(np.clip(ground, 0, 255).astype(np.uint8))
+    pen = ImageDraw.Draw(image, "RGBA")
     for _ in range(int(rng.integers(5, 11))):
         _blob(pen, coarse, spot, int(rng.integers(24, 80)), rng)
     names = list(PETAL_COLOURS)
@@ -248,7 +248,7 @@ def _background(kind: str, side: int, rng: np.random.Generator) -> Image.Image:
         other = colour(PETAL_COLOURS[names[int(rng.integers(len(names)))]], rng)
         dim = (0.4 * other + 0.25 * (first + second)).astype(np.float32)
         _blob(pen, coarse, dim, 150, rng)
-    soft = picture.filter(ImageFilter.GaussianBlur(0.9))
+    soft = image.filter(ImageFilter.GaussianBlur(0.9))
     return soft.resize((side, side), Image.Resampling.BICUBIC).convert("RGBA")
 
 
@@ -260,8 +260,8 @@ def _blob(
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), (red, green, blue, alpha))
 
 
-def _exposed(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+def _exposed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """The day's light: a little brighter or darker, warmer or cooler."""
     warmth = rng.uniform(-0.03, 0.03)
     gain = rng.uniform(0.93, 1.06) * np.array([1 + warmth, 1, 1 - warmth], np.float32)
-    return Image.fromarray(np.minimum(np.asarray(picture) * gain, 255).astype(np.uint8))
+    return Image.fromarray(np.minimum(np.asarray(image) * gain, 255).astype(np.uint8))

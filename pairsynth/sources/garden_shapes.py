@@ -1,4 +1,4 @@
-"""The parts of a garden flower as small textures, made once per shape and coloured per picture.
+"""The parts of a garden flower as small textures, made once per shape and coloured per image.
 
 A texture knows how opaque, how light and how much of which colour each of its pixels is, but no
 colour yet. `petal` also makes leaves and stems; `centre` makes what sits in the middle.
@@ -154,13 +154,13 @@ def _mask(outline: Points, width: int, height: int) -> Array:
 
 
 def _blurred(mask: Array, radius: float) -> Array:
-    picture = Image.fromarray((mask * 255).astype(np.uint8))
-    return _shares(picture.filter(ImageFilter.GaussianBlur(radius)))
+    image = Image.fromarray((mask * 255).astype(np.uint8))
+    return _shares(image.filter(ImageFilter.GaussianBlur(radius)))
 
 
-def _shares(picture: Image.Image) -> Array:
+def _shares(image: Image.Image) -> Array:
     """Bytes to 0..1."""
-    shares: Array = np.asarray(picture).astype(np.float32) / np.float32(255)
+    shares: Array = np.asarray(image).astype(np.float32) / np.float32(255)
     return shares
 
 

@@ -108,7 +108,7 @@ def _scan(desk: Desk) -> Found:
         there = [*found.tables, *found.lists, *found.texts]
         there += [what for what, _ in desk.account.refused]
         raise InputError(
-            f"{desk.root}: holds no pictures, in no subfolder either (looked for .jpg, .png, .webp "
+            f"{desk.root}: holds no images, in no subfolder either (looked for .jpg, .png, .webp "
             f"and {len(known) - 3} more endings, .tar, and .parquet with bytes of images); there "
             f"are: {', '.join(there[:10])[:500] or 'no files'}"
         )
@@ -136,7 +136,7 @@ def _sort_in(desk: Desk, found: Found, path: Path, name: str, known: frozenset[s
     elif ending in documents.ENDINGS:
         found.lists.append(name)
     else:
-        desk.pass_over(name, "not a kind of picture that is read")
+        desk.pass_over(name, "not a kind of image that is read")
 
 
 def _holds_images(path: Path) -> bool:

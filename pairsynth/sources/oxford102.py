@@ -17,9 +17,9 @@ from pairsynth.sources.archives import archive_members
 from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
 from pairsynth.sources.fetching import Check, Missing, checksum, fetch, read_checksums
 
-PICTURES, LABELS, SETID = "102flowers.tgz", "imagelabels.mat", "setid.mat"
+IMAGES, LABELS, SETID = "102flowers.tgz", "imagelabels.mat", "setid.mat"
 CAPTIONS = "cvpr2016_flowers.tar.gz"
-FILES = (PICTURES, LABELS, SETID, CAPTIONS)
+FILES = (IMAGES, LABELS, SETID, CAPTIONS)
 SUMS, SUMS_BYTES = "SHA256SUMS", 1 << 20  # which may have so many
 DRIVE_FILE, DRIVE_KEY = "0B0ywwgffWnLLcms2WWJQRFNSWXM", "0-Av8zFbeDDvNcF1sSjDR32w"
 # confirm=t answers the page that asks whether a large file may come unscanned; not by way of
@@ -29,7 +29,7 @@ DRIVE = (
     "&export=download&confirm=t"
 )
 DRIVE_PAGE = f"https://drive.google.com/file/d/{DRIVE_FILE}/view?resourcekey={DRIVE_KEY}"
-COUNT, LINES = 8189, 10  # pictures, captions of each; Reed's archive has no published checksum
+COUNT, LINES = 8189, 10  # images, captions of each; Reed's archive has no published checksum
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Reed:
 def oxford102(
     config: DownloadConfig, seed: int, cache: Path, account: Account
 ) -> Iterator[Example]:
-    """Oxford-102 in the order of its picture archive; `seed` changes nothing.
+    """Oxford-102 in the order of its image archive; `seed` changes nothing.
 
     Captions without a letter (`{}`) are left out and named in `account` whatever the policy: the
     official files have thirteen.
 
     Raises:
-        InputError: files that cannot be fetched or do not belong together; unusable pictures
+        InputError: files that cannot be fetched or do not belong together; unusable images
             where `config.broken` is refuse.
     """
     paths = locate(named(config.mirror), cache)
@@ -61,7 +61,7 @@ def oxford102(
         else (_split_by_image(paths[SETID], len(labels)))
     )
     seen = set()
-    for name, data in archive_members(paths[PICTURES]):
+    for name, data in archive_members(paths[IMAGES]):
         match = re.fullmatch(r"jpg/(image_(\d{5}))\.jpg", name)
         if match is None:
             continue
@@ -70,17 +70,17 @@ def oxford102(
         if not 1 <= number <= len(labels):
             raise InputError(
                 f"{paths[LABELS]}: has {len(labels)} labels and none for {name} of "
-                f"{PICTURES}; fetch both files anew"
+                f"{IMAGES}; fetch both files anew"
             )
         label = labels[number - 1]
         try:
             captions = _captions_of(image_id, label, paths[CAPTIONS], reed, account)
-            picture = decode(data)
+            image = decode(data)
         except ValueError as error:
-            _refuse(config, account, f"{PICTURES}/{name}", str(error))
+            _refuse(config, account, f"{IMAGES}/{name}", str(error))
             continue
         yield Example(
-            image_id, label - 1, _flowers102().classes[label - 1], splits[number], picture, captions
+            image_id, label - 1, _flowers102().classes[label - 1], splits[number], image, captions
         )
     _expect_all(config, account, paths, reed, seen)
 
@@ -172,7 +172,7 @@ def _check_captions(path: Path) -> None:
     except InputError as error:
         raise ValueError(error.message) from error
     if len(captions) != COUNT:
-        raise ValueError(f"it has captions of {len(captions):,} pictures, wanted are {COUNT:,}")
+        raise ValueError(f"it has captions of {len(captions):,} images, wanted are {COUNT:,}")
     for image_id, (_, lines) in captions.items():
         if len(lines) != LINES:
             raise ValueError(f"{image_id}.txt has {len(lines)} lines, wanted are {LINES}")
@@ -205,7 +205,7 @@ def _fetch_official(cache: Path) -> dict[str, Path]:
     checks, prefix = _checks(None, cache), _flowers102()._download_url_prefix
     captions = _fetch_captions(cache / CAPTIONS)  # first: if it fails, it fails before 345 MB
     return {CAPTIONS: captions} | {
-        name: fetch(prefix + name, cache / name, checks[name]) for name in (LABELS, SETID, PICTURES)
+        name: fetch(prefix + name, cache / name, checks[name]) for name in (LABELS, SETID, IMAGES)
     }
 
 
@@ -308,11 +308,11 @@ def _captions_of(
 def _expect_all(
     config: DownloadConfig, account: Account, paths: dict[str, Path], reed: Reed, seen: set[str]
 ) -> None:
-    """Once the pictures end: some were there, and no captions are left over."""
+    """Once the images end: some were there, and no captions are left over."""
     if not seen:
-        raise InputError(f"{paths[PICTURES]}: holds no jpg/image_NNNNN.jpg; fetch it anew")
+        raise InputError(f"{paths[IMAGES]}: holds no jpg/image_NNNNN.jpg; fetch it anew")
     for image_id in sorted(set(reed.captions) - seen):
-        _refuse(config, account, f"{CAPTIONS}/{image_id}.txt", f"no picture in {PICTURES}")
+        _refuse(config, account, f"{CAPTIONS}/{image_id}.txt", f"no image in {IMAGES}")
 
 
 def _refuse(config: DownloadConfig, account: Account, what: str, why: str) -> None:

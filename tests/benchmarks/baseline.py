@@ -1,13 +1,13 @@
 """GANs side by side on the test captions: python -m tests.benchmarks.baseline data/gan.pt OTHER.pt
 
-The judge, the captions, the noise and the measures are those of the evaluate stage, on the pictures
+The judge, the captions, the noise and the measures are those of the evaluate stage, on the images
 and the encoder in data/. One JSON line a GAN, and one for the training photographs that the encoder
-finds nearest to the captions: flawless pictures, of the wrong kinds of flower. And pictures of the
+finds nearest to the captions: flawless images, of the wrong kinds of flower. And images of the
 same captions: real ones in the first row of each block, then a row a GAN.
 
-The stage's judge has val pictures alone to learn from, and sees little. With --every-class it
-learns from all there are but every second test picture, and from the names of their classes:
-whoever receives the pairs may well know these kinds. The other test pictures are measured.
+The stage's judge has val images alone to learn from, and sees little. With --every-class it
+learns from all there are but every second test image, and from the names of their classes:
+whoever receives the pairs may well know these kinds. The other test images are measured.
 """
 
 import json
@@ -24,7 +24,7 @@ from pairsynth.encoders import load_encoder
 from pairsynth.evaluation import context, fidelity, judges, quality
 from pairsynth.evaluation.context import Drawn, EvaluationConfig, EvaluationContext
 from pairsynth.evaluation.fidelity import Comparison
-from pairsynth.examples import Pictures
+from pairsynth.examples import Examples
 from pairsynth.gan import load_gan
 from pairsynth.images import grid
 from pairsynth.mappings import Mappings
@@ -42,17 +42,17 @@ def retrieved(scene: EvaluationContext, drawn: Drawn) -> Drawn:
     return replace(drawn, pixels=scene.train.pixels[nearness.argmax(1)])
 
 
-def some(pictures: Pictures, rows: range) -> Pictures:
+def some(examples: Examples, rows: range) -> Examples:
     """Those of `rows`."""
     fields = ("ids", "class_names", "captions")
-    chosen = {field: [getattr(pictures, field)[row] for row in rows] for field in fields}
+    chosen = {field: [getattr(examples, field)[row] for row in rows] for field in fields}
     return replace(
-        pictures, pixels=pictures.pixels[rows], class_ids=pictures.class_ids[rows], **chosen
+        examples, pixels=examples.pixels[rows], class_ids=examples.class_ids[rows], **chosen
     )
 
 
-def apart(splits: dict[str, Pictures]) -> tuple[Pictures, Pictures]:
-    """What a judge of every class learns from, and the test pictures kept from it."""
+def apart(splits: dict[str, Examples]) -> tuple[Examples, Examples]:
+    """What a judge of every class learns from, and the test images kept from it."""
     test = splits["test"]
     known = (splits["train"], splits["val"], some(test, range(1, len(test), 2)))
     ids, names, captions = (
@@ -64,12 +64,12 @@ def apart(splits: dict[str, Pictures]) -> tuple[Pictures, Pictures]:
     )
     # The judge learns to tell attributes, where there are any: here the class is one.
     classes = [{"class": name} for name in names]
-    lesson = Pictures(ids, class_ids, names, pixels, captions, classes)
+    lesson = Examples(ids, class_ids, names, pixels, captions, classes)
     return lesson, some(test, range(0, len(test), 2))
 
 
 def tell(scene: EvaluationContext, name: str, drawn: Drawn) -> None:
-    """What the pictures are worth, as a JSON line."""
+    """What the images are worth, as a JSON line."""
     found = list(quality.agreement_of(scene, drawn))
     beside = Comparison("drawn_and_test", drawn.pixels, scene.test.pixels[drawn.rows])
     for title in fidelity.VIEWS:
@@ -80,12 +80,12 @@ def tell(scene: EvaluationContext, name: str, drawn: Drawn) -> None:
         for one in found
         if one.value is not None and (one.group == "drawn" or one.measure in MEASURES)
     ]
-    typer.echo(json.dumps({"pictures": name} | {one.key: one.value for one in wanted}))
+    typer.echo(json.dumps({"images": name} | {one.key: one.value for one in wanted}))
 
 
 def main(
     gans: list[Path],
-    picture: Path = Path("baseline.png"),
+    image: Path = Path("baseline.png"),
     params: Path = Path("params.yaml"),
     every_class: bool = False,
 ) -> None:
@@ -124,7 +124,7 @@ def main(
     tell(scene, "nearest training photographs", retrieved(scene, drawn))
     columns = min(COLUMNS, len(sheets[0]))
     blocks = torch.stack(sheets, 1).unflatten(0, (-1, columns)).transpose(1, 2).flatten(0, 2)
-    grid(blocks, columns, 2).save(picture)
+    grid(blocks, columns, 2).save(image)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def works() -> Iterator[tuple[str, Gan, GanConfig]]:
 
 
 def batch_of(count: int, psi: int, device: torch.device) -> Batch:
-    """`count` pictures of noise, each of a class of its own."""
+    """`count` images of noise, each of a class of its own."""
     vectors = torch.nn.functional.normalize(torch.randn(2 * count, psi, device=device), dim=1)
     images = torch.rand(count, 3, 64, 64, device=device) * 2 - 1
     right, wrong = vectors.chunk(2)

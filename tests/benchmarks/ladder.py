@@ -3,7 +3,7 @@
 Trains the GAN of params.yaml, with the keys given changed, on data/pictures and data/embeddings,
 and measures it on the captions of the val classes, as it goes: one row each `every` epochs, so that
 rows of several runs can be compared at equal images and at equal seconds. The judge learns from the
-val pictures and is the same in every run. Test classes are not touched.
+val images and is the same in every run. Test classes are not touched.
 """
 
 import json
@@ -23,7 +23,7 @@ from pairsynth.checkpoints import checked_digest
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import spread
-from pairsynth.examples import Embeddings, Pictures, read_embeddings, read_pictures
+from pairsynth.examples import Embeddings, Examples, read_embeddings, read_examples
 from pairsynth.gan_training import GanConfig
 from pairsynth.image_files import network_size
 from pairsynth.images import center_crop, grid, to_pixels
@@ -43,7 +43,7 @@ JUDGE_EPOCHS = 20
 
 @dataclass(frozen=True)
 class Row:
-    """Kernel distances, R-precision, how many different pictures there seem to be beside real.
+    """Kernel distances, R-precision, how many different images there seem to be beside real.
 
     heard: share of the captions' attributes that the judge sees, by name; empty where unknown.
     """
@@ -63,10 +63,10 @@ class Row:
 
 
 class Measure(CollapseMonitor):
-    """Draws captions of val pictures at fixed noise, and says how near they come to real ones."""
+    """Draws captions of val images at fixed noise, and says how near they come to real ones."""
 
     def __init__(
-        self, val: Pictures, psi: Embeddings, options: GanConfig, seed: int, every: int, images: int
+        self, val: Examples, psi: Embeddings, options: GanConfig, seed: int, every: int, images: int
     ) -> None:
         """images: how many an epoch shows."""
         size = network_size(val.pixels.shape[-1])
@@ -104,7 +104,7 @@ class Measure(CollapseMonitor):
         return spreads
 
     def row(self, epoch: int, noise_spread: float, now: float) -> Row:
-        """What the pictures drawn last are like; `now` less what measuring took is training."""
+        """What the images drawn last are like; `now` less what measuring took is training."""
         seconds, images = now - self.start - self.spent, epoch * self.images
         kids = [
             kid(view(self.all_real), view(self.drawn), torch.Generator().manual_seed(0)).value
@@ -134,7 +134,7 @@ class Measure(CollapseMonitor):
 def climb(options: GanConfig, every: int, seed: int) -> Iterator[Measure]:
     """Train on the train split; after each epoch the measure, with what it has found so far."""
     folder = Path("data")
-    train, val = (read_pictures(folder / "pictures", split) for split in ("train", "val"))
+    train, val = (read_examples(folder / "pictures", split) for split in ("train", "val"))
     encoder = checked_digest(folder / "encoder.pt", "encoder")
     psi = read_embeddings(folder / "embeddings", "train", train, encoder)
     val_psi = read_embeddings(folder / "embeddings", "val", val, encoder)
@@ -155,10 +155,10 @@ def main(
     changes: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
     epochs: int = 7,
     every: int = 7,
-    picture: Path | None = None,
+    image: Path | None = None,
     params: Path = Path("params.yaml"),
 ) -> None:
-    """Climb one rung: one JSON line a row; the last pictures, where a file is named for them."""
+    """Climb one rung: one JSON line a row; the last images, where a file is named for them."""
     given = [word.partition("=") for word in changes or []]
     values = {key: YAML(typ="safe").load(value) for key, _, value in given}
     options = config.load(GanConfig, "train_gan", params)
@@ -172,8 +172,8 @@ def main(
         for row in measure.found[said:]:
             typer.echo(json.dumps(asdict(row, dict_factory=_rounded)))
         said = len(measure.found)
-        if picture is not None:
-            grid(measure.drawn[spread(len(measure.drawn), 64)], 8, 2).save(picture)
+        if image is not None:
+            grid(measure.drawn[spread(len(measure.drawn), 64)], 8, 2).save(image)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long and how much memory evaluation takes: python -m tests.benchmarks.measures
 
-Without the training of judges and probes: 10,000 pairs against 6,000 training pictures of ten
+Without the training of judges and probes: 10,000 pairs against 6,000 training images of ten
 captions each, all of the garden's grammar and drawn at `size` pixels, by untrained networks.
 """
 
@@ -15,7 +15,7 @@ from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import cycle_consistency, judges, made, measuring, table
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan
 from pairsynth.images import to_tensor
 from pairsynth.mappings import Mappings
@@ -30,8 +30,8 @@ CPU = torch.device("cpu")
 STRATEGIES = ("text_prototype", "text_density", "image_prototype", "image_density")
 
 
-def garden(name: str, count: int, drawn: int, size: int) -> Pictures:
-    """`count` garden pictures, of which `drawn` are drawn and the others are those with noise."""
+def garden(name: str, count: int, drawn: int, size: int) -> Examples:
+    """`count` garden images, of which `drawn` are drawn and the others are those with noise."""
     species = grow(drawn, len(name))
     kinds = [species[i % drawn] for i in range(count)]
     base = torch.stack(
@@ -40,7 +40,7 @@ def garden(name: str, count: int, drawn: int, size: int) -> Pictures:
     )  # fmt: skip
     rows = torch.arange(count) % drawn
     noise = torch.randint(-20, 21, (count, 3, size, size), dtype=torch.int16)
-    return Pictures(
+    return Examples(
         [f"{name}-{i:05}" for i in range(count)],
         rows,
         [one.name for one in kinds],
@@ -50,9 +50,9 @@ def garden(name: str, count: int, drawn: int, size: int) -> Pictures:
     )
 
 
-def networks(pictures: Pictures, size: int) -> Mappings:
+def networks(examples: Examples, size: int) -> Mappings:
     """Untrained networks at the widths of params.yaml."""
-    words = Vocabulary.build(pictures.flat_captions, "word", 3)
+    words = Vocabulary.build(examples.flat_captions, "word", 3)
     encoder = JointEncoder("word-gru", words, size, 128, 128, 24).eval()
     gan = Gan.build("hinge", size, 128, 64, 16, 32).to(CPU).eval()
     captioner = Captioner(words, gan.discriminator.phi_channels, 128).eval()

@@ -1,9 +1,9 @@
 """Whether phi is worth reading: python -m tests.benchmarks.phi data/gan.pt OTHER.pt ...
 
 For each GAN a captioner is trained as params.yaml says, on the phi of its discriminator, and writes
-captions of val pictures; test classes are not touched. One JSON line each, between a discriminator
-that learned nothing and psi's own image tower, which learned from captions alone what a picture
-means. A person's captions come last, against the others of the same pictures like all the rest.
+captions of val images; test classes are not touched. One JSON line each, between a discriminator
+that learned nothing and psi's own image tower, which learned from captions alone what an image
+means. A person's captions come last, against the others of the same images like all the rest.
 """
 
 import json
@@ -22,7 +22,7 @@ from pairsynth.decoding import decode_beam
 from pairsynth.encoders import load_encoder
 from pairsynth.evaluation.caption_quality import by_batch, scores
 from pairsynth.evaluation.context import spread
-from pairsynth.examples import read_pictures
+from pairsynth.examples import read_examples
 from pairsynth.gan import Gan, load_gan, phi_of
 from pairsynth.metrics.cider import CiderD
 
@@ -55,11 +55,11 @@ def tell(name: str, found: dict[str, Any]) -> None:
 
 
 def main(gans: list[Path], epochs: int | None = None, params: Path = Path("params.yaml")) -> None:
-    """Train and measure captioners on the pictures in data/; `epochs`: fewer than in params."""
+    """Train and measure captioners on the images in data/; `epochs`: fewer than in params."""
     options = config.load(CaptionerConfig, "train_captioner", params)
     options = replace(options, epochs=epochs or options.epochs)
     seed = config.load_seed(params)
-    train, val = (read_pictures(Path("data/pictures"), split) for split in ("train", "val"))
+    train, val = (read_examples(Path("data/pictures"), split) for split in ("train", "val"))
     rows = spread(len(val), CAPTIONED)
     people = [val.captions[row][0] for row in rows]
     others = [val.captions[row][1:] for row in rows]

@@ -1,7 +1,7 @@
 """What is raced against: the same work done the straightforward way, as public code mostly does it.
 
 Single precision throughout, tensors as they come; the GAN in three passes of the discriminator,
-the captioner word by word and one picture at a time.
+the captioner word by word and one image at a time.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Many training pictures: what novelty costs a candidate, and memory; and pairs a second.
+"""Many training images: what novelty costs a candidate, and memory; and pairs a second.
 
     python -m tests.benchmarks.scale novelty --rows 1000000
     python -m tests.benchmarks.scale pairs data params.yaml

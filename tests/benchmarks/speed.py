@@ -18,7 +18,7 @@ from pairsynth import config, devices, gan_training, seeds
 from pairsynth.batches import Batch, Batches
 from pairsynth.captioner import Captioner, likelihood_loss
 from pairsynth.decoding import MAX_WORDS, decode, decode_beam
-from pairsynth.examples import Embeddings, Pictures
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan
 from pairsynth.nonfinite import gradient_norm
 from pairsynth.text import SPECIALS, Vocabulary
@@ -49,18 +49,18 @@ def race(title: str, unit: str, works: dict[str, Work], rounds: int) -> None:
         typer.echo(f"  {name:36} {statistics.median(found):10,.0f} {unit}/s  {ratio:6.2f} x")
 
 
-def pictures(count: int, size: int) -> Pictures:
+def examples(count: int, size: int) -> Examples:
     """Noise in classes of four, with one caption each."""
     pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
     ids = [str(i) for i in range(count)]
-    return Pictures(ids, torch.arange(count) // 4, ids, pixels, [["a flower"]] * count, None)
+    return Examples(ids, torch.arange(count) // 4, ids, pixels, [["a flower"]] * count, None)
 
 
 def gan_step(objective: str) -> Work:
     """An epoch of training at the widths of params.yaml."""
     options = config.load(gan_training.GanConfig, "train_gan", ROOT / "params.yaml")
     batch = options.batch_size
-    data = pictures(4 * batch, 64)
+    data = examples(4 * batch, 64)
     vectors = torch.nn.functional.normalize(torch.randn(len(data), 128), dim=1)
     widths = (options.generator_channels, options.discriminator_channels)
     gan = Gan.build(objective, 64, 128, options.noise, *widths).to(CPU)
@@ -92,7 +92,7 @@ def papers_options() -> gan_training.GanConfig:
 
 
 def peers_batch() -> tuple[torch.Tensor, ...]:
-    """64 pictures of 64 x 64, psi of their captions and of wrong ones."""
+    """64 images of 64 x 64, psi of their captions and of wrong ones."""
     psi = torch.nn.functional.normalize(torch.randn(128, 1024), dim=1)
     return (torch.rand(64, 3, 64, 64) * 2 - 1, *psi.chunk(2))
 

@@ -37,7 +37,7 @@
       score: pair.score.toFixed(4),
       distance: pair.distance.toFixed(5),
     });
-    own.src = pair.picture;
+    own.src = pair.image;
     own.alt = `Synthetic image: ${pair.caption}`;
     near.src = data.nearest[pair.nearest_id];
     near.alt = `Nearest training image, ${pair.nearest_id}`;
