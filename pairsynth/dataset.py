@@ -11,8 +11,7 @@ makes it, and in whatever order.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,43 +116,6 @@ def number_of(pair: str) -> int:
     if digits == pair or not digits.isascii() or not digits.isdecimal():
         raise InputError(f"{pair!r} is the name of no pair; they are called like {pair_id(123)}")
     return int(digits)
-
-
-def shards_for(tried: int) -> int:
-    """How many shards the pairs 0 to `tried` - 1 are written to."""
-    return max(1, -(-tried // PAIRS_PER_SHARD))
-
-
-def write_pairs_shard(
-    folder: Path, number: int, total: int, rows: Iterable[Mapping[str, Any]]
-) -> None:
-    """Write shard `number` of `total`, whose pairs are those of its numbers, into `folder`/data."""
-    (folder / DATA).mkdir(exist_ok=True)
-    write_shard(folder / DATA / shard_name("train", number, total), map(dict, rows), PAIRS)
-
-
-def write_pairs(
-    folder: Path,
-    rows: Iterable[Mapping[str, Any]],
-    tried: int,
-    facts: Mapping[str, Any],
-    refusals: Refusals | None = None,
-) -> None:
-    """Write a whole dataset into `folder`, row by row.
-
-    rows: the pairs 0 to `tried` - 1 in order, but for those left out. facts, refusals: as of
-    `complete`; the refusals may fill up while `rows` are made.
-    """
-    total, done = shards_for(tried), 0
-    shard = groupby(rows, lambda row: number_of(row["pair_id"]) // PAIRS_PER_SHARD)
-    for number, group in shard:
-        for empty in range(done, number):
-            write_pairs_shard(folder, empty, total, ())
-        write_pairs_shard(folder, number, total, group)
-        done = number + 1
-    for empty in range(done, total):
-        write_pairs_shard(folder, empty, total, ())
-    complete(folder, facts, refusals or Refusals())
 
 
 def complete(folder: Path, facts: Mapping[str, Any], refusals: Refusals) -> None:

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, settings
 from pairsynth import encoder_training, mixture, mixture_fitting, seeds
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.captioner import Captioner
-from pairsynth.dataset import write_pairs
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
@@ -32,6 +31,7 @@ from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
 from tests.options import SYNTHESIS
+from tests.rows import write_pairs
 from tests.workspace import make_checkout, undone, write_examples, write_synthetic
 
 CPU = torch.device("cpu")

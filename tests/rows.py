@@ -1,10 +1,15 @@
 """Rows of a small data set whose every value is known."""
 
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from pairsynth.dataset import Refusals
+from pairsynth import dataset
+from pairsynth.artifacts import shard_name, write_shard
+from pairsynth.dataset import DATA, PAIRS, Refusals, complete, number_of
 from pairsynth.image_files import encode
 from pairsynth.images import to_image
 
@@ -58,3 +63,35 @@ def refusals() -> Refusals:
         found.add("copy" if i else "less consistent", (one | near).copy)
     found.left_out = 1
     return found
+
+
+def write_pairs_shard(
+    folder: Path, number: int, total: int, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Write shard `number` of `total`, whose pairs are those of its numbers, into `folder`/data."""
+    (folder / DATA).mkdir(exist_ok=True)
+    write_shard(folder / DATA / shard_name("train", number, total), map(dict, rows), PAIRS)
+
+
+def write_pairs(
+    folder: Path,
+    rows: Iterable[Mapping[str, Any]],
+    tried: int,
+    facts: Mapping[str, Any],
+    refusals: Refusals | None = None,
+) -> None:
+    """Write a whole dataset into `folder`, row by row.
+
+    rows: the pairs 0 to `tried` - 1 in order, but for those left out. facts, refusals: as of
+    `complete`; the refusals may fill up while `rows` are made.
+    """
+    total, done = max(1, -(-tried // dataset.PAIRS_PER_SHARD)), 0
+    shard = groupby(rows, lambda row: number_of(row["pair_id"]) // dataset.PAIRS_PER_SHARD)
+    for number, group in shard:
+        for empty in range(done, number):
+            write_pairs_shard(folder, empty, total, ())
+        write_pairs_shard(folder, number, total, group)
+        done = number + 1
+    for empty in range(done, total):
+        write_pairs_shard(folder, empty, total, ())
+    complete(folder, facts, refusals or Refusals())

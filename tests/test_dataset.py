@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from pairsynth import artifacts, card, dataset, whole_files
-from pairsynth.dataset import PAIRS, REFUSED, read_manifest, write_pairs
+from pairsynth.dataset import PAIRS, REFUSED, read_manifest
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode
 from pairsynth.pairs import PairDataset
-from tests.rows import FACTS, KINDS, STRATEGIES, image, refusals, row
+from tests.rows import FACTS, KINDS, STRATEGIES, image, refusals, row, write_pairs
 
 # ---------------------------------------------------------------- everybody's tools
 
@@ -233,31 +233,7 @@ def test_size_categories_are_those_of_the_hub(rows: int, word: str) -> None:
     assert card.size_category(rows) == word
 
 
-# ---------------------------------------------------------------- shards by number
-
-
-def test_a_shard_has_the_same_bytes_whoever_makes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In any order, alone, and where the set is to be larger; pairs left out leave a gap."""
-    monkeypatch.setattr(dataset, "PAIRS_PER_SHARD", 6)
-    kept = [i for i in range(20) if i not in (3, *range(6, 12), 19)]
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "parts").mkdir()
-    write_pairs(tmp_path / "whole", (row(i) for i in kept), 20, FACTS)
-    for number in (2, 0, 3, 1):
-        own = [row(i) for i in kept if i // 6 == number]
-        dataset.write_pairs_shard(tmp_path / "parts", number, 9, own)
-    for number, path in enumerate(dataset.pair_shards(tmp_path / "whole")):
-        other = tmp_path / "parts/data" / artifacts.shard_name("train", number, 9)
-        assert path.name == f"train-0000{number}-of-00004.parquet"
-        assert path.read_bytes() == other.read_bytes()
-    assert dataset.read_rows(tmp_path / "whole").num_rows == len(kept)
-
-
-@pytest.mark.parametrize(("tried", "total"), [(0, 1), (1, 1), (1000, 1), (1001, 2)])
-def test_shards_are_counted_by_the_pairs_tried(tried: int, total: int) -> None:
-    assert dataset.shards_for(tried) == total
+# ---------------------------------------------------------------- names and older sets
 
 
 @pytest.mark.parametrize("name", ["", "pair-", "pair-x", "pair--1", "7", "pair-٣"])

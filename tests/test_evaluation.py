@@ -14,7 +14,7 @@ import pytest
 import torch
 from sacrebleu import corpus_bleu
 
-from pairsynth.dataset import Refusals, complete, read_rows, write_pairs, write_pairs_shard
+from pairsynth.dataset import Refusals, complete, read_rows
 from pairsynth.errors import InputError
 from pairsynth.evaluation import (
     caption_quality,
@@ -33,6 +33,7 @@ from pairsynth.metrics.captions import bleu, most_frequent
 from pairsynth.sources.garden_captions import WORDS
 from pairsynth.text import normalize
 from tests.conftest import draw
+from tests.rows import write_pairs, write_pairs_shard
 from tests.workspace import facts_of
 
 

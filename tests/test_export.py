@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 from pairsynth import dataset
 from pairsynth import export as exporting
 from pairsynth.cli import app
-from pairsynth.dataset import PAIRS, write_pairs
+from pairsynth.dataset import PAIRS
 from pairsynth.errors import InputError
 from pairsynth.export import EXPORTS, export
 from pairsynth.images import to_tensor
 from pairsynth.sources.contract import Account, DownloadConfig
 from pairsynth.sources.folder import folder as folder_source
-from tests.rows import FACTS, image, row
+from tests.rows import FACTS, image, row, write_pairs
 
 
 def same(told: Mapping[str, Any], i: int) -> bool:

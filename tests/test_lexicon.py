@@ -9,7 +9,7 @@ import pytest
 from pairsynth import lexicon
 from pairsynth.errors import InputError
 from pairsynth.lexicon import Lexicon, own_words
-from pairsynth.metrics.lexicon import Agreement, word_agreement
+from pairsynth.metrics.captions import Agreement, word_agreement
 from pairsynth.sources.acquisition import LEXICONS, SOURCES
 from pairsynth.sources.flower_words import FLOWERS
 from pairsynth.sources.garden_captions import WORDS

@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from pairsynth import dataset, pairs, whole_files
-from pairsynth.dataset import PAIRS, write_pairs
+from pairsynth.dataset import PAIRS
 from pairsynth.errors import InputError
 from pairsynth.pairs import PairDataset, collate
-from tests.rows import FACTS, image, row
+from tests.rows import FACTS, image, row, write_pairs
 
 
 def assert_is_row(item: dict[str, Any], i: int) -> None:

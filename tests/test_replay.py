@@ -13,13 +13,14 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from pairsynth.cli import app
-from pairsynth.dataset import INPUTS, read_rows, read_told, write_pairs
+from pairsynth.dataset import INPUTS, read_rows, read_told
 from pairsynth.errors import InputError
 from pairsynth.image_files import encode
 from pairsynth.images import to_image
 from pairsynth.replay import Workshop, compare, some
 from pairsynth.whole_files import new_folder
 from stages import synthesize
+from tests.rows import write_pairs
 from tests.workspace import facts_of, smoke_params
 
 FILES = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz")

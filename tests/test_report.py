@@ -27,19 +27,13 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from pairsynth import config
-from pairsynth.dataset import (
-    Refusals,
-    complete,
-    read_manifest,
-    read_rows,
-    write_pairs,
-    write_pairs_shard,
-)
+from pairsynth.dataset import Refusals, complete, read_manifest, read_rows
 from pairsynth.errors import InputError
 from pairsynth.report import benefit, charts, curves, drawn, gallery, headlines, page, results
 from pairsynth.report.results import Measured, Results
 from pairsynth.whole_files import new_folder
 from tests.browser import DARK, NEEDS_BROWSER, browse, screenshot, visit
+from tests.rows import write_pairs, write_pairs_shard
 from tests.workspace import facts_of, run
 
 HOSTILE = [

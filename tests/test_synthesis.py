@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from pairsynth import latents, seeds, synthesis
-from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals, write_pairs_shard
+from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Examples
@@ -34,6 +34,7 @@ from pairsynth.metrics.novelty import (
 )
 from pairsynth.metrics.wording import Standard, Surprise
 from pairsynth.synthesis import BLOCK, DUPLICATE, Pair, synthesize
+from tests.rows import write_pairs_shard
 
 
 def only(world: SynthesisInputs, strategy: str, **changes: object) -> SynthesisInputs:

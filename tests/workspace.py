@@ -14,10 +14,11 @@ from torch import Tensor
 
 from pairsynth import profile
 from pairsynth.artifacts import IMAGES, ShardWriter
-from pairsynth.dataset import PAIRS, read_manifest, write_pairs
+from pairsynth.dataset import PAIRS, read_manifest
 from pairsynth.examples import Examples
 from pairsynth.image_files import encode
 from pairsynth.images import to_image
+from tests.rows import write_pairs
 
 ROOT = Path(__file__).parent.parent
 FACTS = {

@@ -31,10 +31,10 @@ from pairsynth.metrics.captions import (
     nearest_caption,
     rouge_l,
     shifted,
+    word_agreement,
 )
 from pairsynth.metrics.cider import CiderD
 from pairsynth.metrics.diversity import distinct, mean_words, self_bleu, vocabulary_coverage
-from pairsynth.metrics.lexicon import word_agreement
 from pairsynth.metrics.sentences import LanguageModel, number_agreement, numbers, repeating
 from pairsynth.seeds import stream
 

@@ -11,8 +11,7 @@ from pairsynth.evaluation.context import EvaluationContext, spread
 from pairsynth.lexicon import Lexicon
 from pairsynth.mappings import Turn
 from pairsynth.metrics.agreement import attribute_agreement
-from pairsynth.metrics.captions import bleu, shifted
-from pairsynth.metrics.lexicon import word_agreement
+from pairsynth.metrics.captions import bleu, shifted, word_agreement
 from pairsynth.text import normalize
 
 CLAIM_NEAR = 0.95

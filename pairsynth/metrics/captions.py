@@ -1,7 +1,8 @@
-"""How good are captions: BLEU, ROUGE-L and METEOR, beside baselines on an equal footing."""
+"""How good are captions: BLEU, ROUGE-L, METEOR and words, beside baselines on an equal footing."""
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from nltk.translate.meteor_score import meteor_score
 from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor
 
+from pairsynth.lexicon import Lexicon
 from pairsynth.text import normalize
 
 ORDERS = (1, 2, 3, 4)
@@ -153,3 +155,46 @@ def shifted(captions: Sequence[str], by: int = 0) -> list[str]:
     """Each caption moved `by` rows round the list; by 0: half way, often to another class."""
     by = by or max(1, len(captions) // 2)
     return [*captions[by:], *captions[:by]]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of the words said, the share that references say (precision); of theirs, the share said."""
+
+    precision: float | None
+    recall: float | None
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of the two; None where either has nothing to count."""
+        if self.precision is None or self.recall is None:
+            return None
+        both = self.precision + self.recall
+        return 2 * self.precision * self.recall / both if both else 0.0
+
+
+def word_agreement(
+    captions: Sequence[str], references: Sequence[Sequence[str]], lexicon: Lexicon
+) -> dict[str, Agreement]:
+    """For each kind of words, how well captions match what references say.
+
+    Precision counts a word as right where any reference of the image has it; recall asks only
+    for words that at least half of the references agree on.
+    """
+    counts = {kind: [0, 0, 0, 0] for kind in lexicon.kinds}
+    for caption, own in zip(captions, references, strict=True):
+        told, known = lexicon.said(caption), [lexicon.said(one) for one in own]
+        for kind, count in counts.items():
+            spoken = told.get(kind, set())
+            anyone = set().union(*(one.get(kind, set()) for one in known))
+            most = {
+                w for w in anyone if 2 * sum(w in one.get(kind, ()) for one in known) >= len(own)
+            }
+            count[0] += len(spoken & anyone)
+            count[1] += len(spoken)
+            count[2] += len(spoken & most)
+            count[3] += len(most)
+    return {
+        kind: Agreement(a / b if b else None, c / d if d else None)
+        for kind, (a, b, c, d) in counts.items()
+    }

@@ -106,7 +106,6 @@ def charts(found: Results) -> list[Chart]:
 def render(report: Report) -> str:
     """The page; equal reports give equal pages."""
     found = report.results
-    tasks = benefit.tasks(found)
     template = _environment().get_template("page.html")
     return template.render(
         report=report,
@@ -122,8 +121,7 @@ def render(report: Report) -> str:
         cycle_charts=list(curves.cycles(found)),
         cycle_rows=found.curves.get("cycles", []),
         use_charts=list(curves.use(found)),
-        tasks=tasks,
-        advice=benefit.advice(tasks),
+        tasks=benefit.tasks(found),
         verdicts=benefit.VERDICTS,
         arms=curves.arms(found),
         arm_names=curves.ARMS,
