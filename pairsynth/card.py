@@ -59,7 +59,7 @@ INFO = """- config_name: {name}
 BODY = """# Synthetic pairs of image and caption
 
 {pairs:,} synthetic pairs: images of {size} x {size} pixels and their captions, made by pairsynth
-from {source_images:,} captioned images (digest {made_from[images]}, seed {seed}), after
+from {source_images:,} captioned images (digest {made_from[pictures]}, seed {seed}), after
 Xie and Bao, *Synthesizing Novel Pairs of Image and Text* (arXiv 1712.06682).
 
 ```python

@@ -104,6 +104,12 @@ class EfficientNet(nn.Module):
         """Channels of the maps after each block."""
         return [len(block[-1].weight) for block in self.blocks]  # type: ignore[index]
 
+    @property
+    def width(self) -> int:
+        """F, how many features it has of a whole image."""
+        assert self.head is not None
+        return len(self.head.weight)
+
     def maps(self, images: Tensor, after: tuple[int, ...]) -> list[Tensor]:
         """Images (N, 3, H, W) in [-1, 1] to the maps after blocks `after`, counted from 0."""
         found = []
@@ -114,10 +120,16 @@ class EfficientNet(nn.Module):
                 found.append(maps)
         return found
 
-    def pooled(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) in [-1, 1] to features (N, 1280), from which it told the class."""
+    def seen(self, images: Tensor, after: tuple[int, ...]) -> tuple[list[Tensor], Tensor]:
+        """Images (N, 3, H, W) to the maps after blocks `after`, and the pooled features (N, F)."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        *maps, last = self.maps(images, (*after, len(self.blocks) - 1))
         assert self.head is not None
-        return self.head(self.maps(images, (len(self.blocks) - 1,))[0]).mean((2, 3))
+        return maps, self.head(last).mean((2, 3))
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [-1, 1] to features (N, F), from which it told the class."""
+        return self.seen(images, ())[1]
 
 
 def _strides(name: str) -> Iterator[int]:

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from pairsynth import parallel
 from pairsynth.artifacts import ShardWriter, embeddings_schema
 from pairsynth.config import check, check_between, named
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.devices import autocast
-from pairsynth.encoders import TEXT_ENCODERS, JointEncoder
+from pairsynth.efficientnet import TEACHER, need
+from pairsynth.encoders import TEXT_ENCODERS, FrozenTower, JointEncoder
 from pairsynth.examples import Examples
 from pairsynth.image_files import network_size
 from pairsynth.images import center_crop, random_crop_flip, to_network
+from pairsynth.inference import inference
 from pairsynth.memory import check_training
 from pairsynth.nonfinite import check_finite, gradient_norm
-from pairsynth.pretrained import load_pretrained
+from pairsynth.pretrained import IMAGENET, load_pretrained
 from pairsynth.resume import NEVER, Resume
 from pairsynth.sampling import one_caption
 from pairsynth.seeds import torch_stream
@@ -33,9 +36,11 @@ class EncoderConfig:
     text_encoder: word-gru, or Reed's char-cnn-rnn.
     dimension: numbers in psi and in the joint vector of an image.
     hidden: width of the text tower.
-    channels: width of the image tower's first convolution.
+    channels: width of the first convolution of an image tower of its own.
+    image_encoder: imagenet: the image tower looks through EfficientNet-Lite0, which stays as it is;
+        cnn: it learns from nothing.
     image_weights: the user's torchvision state dict, named like resnet18-f37072fd.pth, of a network
-        that the image tower looks through instead; "": the tower learns from nothing.
+        that the image tower looks through instead; "": none.
     min_count: tokens rarer than this in the train captions are unknown.
     epochs: passes over the train images, with two captions drawn for each.
     batch_size: images in a step, those of all processes together.
@@ -48,6 +53,7 @@ class EncoderConfig:
     dimension: int
     hidden: int
     channels: int
+    image_encoder: str
     image_weights: str
     min_count: int
     epochs: int
@@ -59,6 +65,8 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         known = tuple(TEXT_ENCODERS)
         check(self.text_encoder in known, "text_encoder", self.text_encoder, f"one of {known}")
+        known = (IMAGENET, "cnn")
+        check(self.image_encoder in known, "image_encoder", self.image_encoder, f"one of {known}")
         check_between(self, 1, 4096, "dimension", "hidden")
         check_between(self, 1, 512, "channels")
         check_between(self, 1, 10_000, "epochs")
@@ -91,43 +99,91 @@ def build(config: EncoderConfig, examples: Examples) -> JointEncoder:
     size = network_size(examples.pixels.shape[-1])
     widths = (config.dimension, config.hidden, config.channels)
     source = {"pictures": examples.digest}
+    network, weights = "", None
+    if named(config.image_weights):
+        weights = load_pretrained(Path(config.image_weights), "embed.image_weights")
+        network = weights.name
+    elif config.image_encoder == IMAGENET:
+        need(TEACHER, "embed.image_encoder = imagenet")
+        network = IMAGENET
 
-    def own() -> JointEncoder:
-        return JointEncoder(config.text_encoder, vocabulary, size, *widths, made_from=source)
+    def make() -> JointEncoder:
+        return JointEncoder(config.text_encoder, vocabulary, size, *widths, network, source)
 
     def step(encoder: JointEncoder) -> tuple[Tensor, Tensor]:
         rows = min(config.batch_size, len(examples))
         tokens = torch.zeros(2 * rows, encoder.text.length, dtype=torch.long)
+        tower = encoder.image
+        if isinstance(tower, FrozenTower):
+            return tower.read(torch.zeros(rows, tower.trunk.width)), encoder.psi(tokens)
         return encoder.joint(torch.zeros(rows, 3, size, size)), encoder.psi(tokens)
 
     keys = "embed.hidden, .channels or .dimension"
-    check_training("embed", keys, own, lambda encoder: [encoder], step)
-    if not named(config.image_weights):
-        return own()
-    seen = load_pretrained(Path(config.image_weights), "embed.image_weights")
-    encoder = JointEncoder(config.text_encoder, vocabulary, size, *widths, seen.name, source)
-    encoder.image.trunk.load_state_dict(seen.state_dict())
+    check_training("embed", keys, make, lambda encoder: [encoder], step)
+    encoder = make()
+    if weights is not None:
+        encoder.image.trunk.load_state_dict(weights.state_dict())
     return encoder
+
+
+class Looks:
+    """The images of all splits, as the image tower of `encoder` takes them.
+
+    A network that stays as it is looks at each of them once, and at the mirror images of train.
+    """
+
+    def __init__(
+        self, encoder: JointEncoder, splits: Mapping[str, Examples], device: torch.device
+    ) -> None:
+        self.encoder, self.splits = encoder, splits
+        size, train = encoder.size, splits["train"].pixels
+        self.middle = {split: center_crop(one.pixels, size) for split, one in splits.items()}
+        tower = encoder.image
+        self.tower = tower if isinstance(tower, FrozenTower) else None
+        if self.tower is None:
+            self.pixels = train.to(device)
+            return
+        self.seen = {
+            split: encoder.features(pixels).to(device) for split, pixels in self.middle.items()
+        }
+        mirrored = encoder.features(self.middle["train"].flip(3)).to(device)
+        self.sides = torch.stack([self.seen["train"], mirrored])  # (2, N, F)
+        self.tower.standardize(self.seen["train"])
+
+    def some(self, rows: Tensor, rng: torch.Generator) -> Tensor:
+        """Vectors (N, D) of rows (N) of train, mirrored or not, with gradients."""
+        if self.tower is None:
+            return self.encoder.image(
+                to_network(random_crop_flip(self.pixels[rows], self.encoder.size, rng))
+            )
+        side = torch.randint(2, rows.shape, generator=rng, device=rng.device)
+        return self.tower.read(self.sides[side.to(rows.device), rows])
+
+    def joint(self, split: str) -> Tensor:
+        """Joint vectors (N, D) of the images of a split, of unit length, on the CPU."""
+        if self.tower is None:
+            return self.encoder.embed_images(self.middle[split])
+        with inference(self.encoder):
+            return F.normalize(self.tower.read(self.seen[split]).cpu(), dim=1)
 
 
 def train(
     encoder: JointEncoder,
-    examples: Examples,
-    val: Examples,
+    looks: Looks,
     config: EncoderConfig,
     seed: int,
     device: torch.device,
     resume: Resume = NEVER,
 ) -> Iterator[EncoderReport]:
-    """Train `encoder` in place; one report an epoch.
+    """Train `encoder` in place on the train split; one report an epoch.
 
     Raises:
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
     parallel.agree(encoder)
+    examples = looks.splits["train"]
     tokens = encoder.encode(examples.flat_captions).to(device)
     first = examples.first_caption.to(device)
-    pixels = examples.pixels.to(device)
     rng = torch_stream(seed, "embed", device=device)
     batch = parallel.whole_batch(config.batch_size, len(examples))
     steps = len(examples) // batch
@@ -147,10 +203,10 @@ def train(
         figures = []
         for whole in order[: steps * batch].split(batch):
             rows = parallel.own(whole)
-            images = to_network(random_crop_flip(pixels[rows], encoder.size, rng))
+            with autocast(device):
+                joint = F.normalize(looks.some(rows, rng).float(), dim=1)
             captions = [one_caption(rows, first, rng) for _ in range(2)]
             with autocast(device):
-                joint = encoder.joint(images)
                 one, other = encoder.psi(trim(tokens[torch.cat(captions)])).chunk(2)
             joint, one, other = map(parallel.gather, (joint, one, other))
             # Two images of one class are told apart as well: captions name what differs.
@@ -166,7 +222,7 @@ def train(
             figures.append(torch.stack([loss.detach(), gradient_norm(encoder)]))
         parallel.average_buffers(encoder)
         mean = _finite(torch.stack(figures), epoch)[:, 0].mean().item()
-        recall, seen = recall_at_1(encoder, val), steps * batch
+        recall, seen = recall_at_1(encoder, looks, "val"), steps * batch
         reports += [EncoderReport(epoch=epoch, loss=mean, val_recall_at_1=recall, images=seen)]
         resume.keep(reports)
         yield reports[-1]
@@ -177,14 +233,14 @@ def _finite(figures: Tensor, epoch: int) -> Tensor:
     return check_finite(figures, names, "embed", epoch, mend)
 
 
-def recall_at_1(encoder: JointEncoder, examples: Examples, among: int = 100) -> float:
-    """How often the first caption of an image is nearer to it than those of 99 others.
+def recall_at_1(encoder: JointEncoder, looks: Looks, split: str, among: int = 100) -> float:
+    """How often the first caption of an image of `split` is nearer to it than those of 99 others.
 
     Images are dealt out to blocks of about `among`, neighbours to different ones, because
     neighbours are often of one class; ties count as misses.
     """
-    joint = encoder.embed_images(center_crop(examples.pixels, encoder.size))
-    psi = encoder.embed_captions([captions[0] for captions in examples.captions])
+    joint = looks.joint(split)
+    psi = encoder.embed_captions([captions[0] for captions in looks.splits[split].captions])
     hits, blocks = 0, -(-len(joint) // among)
     for block in range(blocks):
         scores = joint[block::blocks] @ psi[block::blocks].T
@@ -193,13 +249,13 @@ def recall_at_1(encoder: JointEncoder, examples: Examples, among: int = 100) -> 
     return hits / max(len(joint), 1)
 
 
-def figures(encoder: JointEncoder, splits: Mapping[str, Examples]) -> dict[str, float | int]:
+def figures(encoder: JointEncoder, looks: Looks) -> dict[str, float | int]:
     """What `embed` reports: recall@1 among 100 on val and test, the vocabulary's size."""
     return {
         "processes": parallel.size(),
         "vocabulary": len(encoder.vocabulary),
-        "val_recall_at_1_of_100": recall_at_1(encoder, splits["val"]),
-        "test_recall_at_1_of_100": recall_at_1(encoder, splits["test"]),
+        "val_recall_at_1_of_100": recall_at_1(encoder, looks, "val"),
+        "test_recall_at_1_of_100": recall_at_1(encoder, looks, "test"),
     }
 
 
@@ -212,12 +268,12 @@ def verdict(figures: Mapping[str, float | int]) -> str:
     return f"{told}\nwarning: that is no better than chance; do captions and images match?"
 
 
-def embed(encoder: JointEncoder, examples: Examples, folder: Path, split: str, digest: str) -> None:
-    """Write psi of every caption and the joint vector of every image as shards.
+def embed(encoder: JointEncoder, looks: Looks, folder: Path, split: str, digest: str) -> None:
+    """Write psi of every caption and the joint vector of every image of `split` as shards.
 
     digest: of the checkpoint of `encoder`.
     """
-    images = encoder.embed_images(center_crop(examples.pixels, encoder.size)).numpy()
+    examples, images = looks.splits[split], looks.joint(split).numpy()
     psi = encoder.embed_captions(examples.flat_captions).numpy()
     first = examples.first_caption.tolist()
     schema, made_from = embeddings_schema(encoder.dimension), {"encoder": digest}

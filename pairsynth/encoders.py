@@ -15,7 +15,7 @@ from pairsynth.artifacts import check_source
 from pairsynth.checkpoints import load_checkpoint, rebuild, save_checkpoint
 from pairsynth.images import to_network
 from pairsynth.inference import inference
-from pairsynth.pretrained import Pretrained
+from pairsynth.pretrained import IMAGENET, ImageNetFeatures, Pretrained
 from pairsynth.text import PAD, Vocabulary
 
 
@@ -89,17 +89,40 @@ class ImageTower(nn.Module):
         return self.out(self.trunk(images).mean((2, 3)))
 
 
-class PretrainedTower(nn.Module):
-    """What a torchvision classifier sees, as it is, and a linear way from there into the space."""
+class FrozenTower(nn.Module):
+    """What a network that learned from other images sees, as it is, and a linear way from there.
+
+    Shapes: F features of the network.
+    """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, network: str, dimension: int) -> None:
+        """network: `IMAGENET`, or as torchvision names it."""
         super().__init__()
-        self.trunk = Pretrained(network)
+        self.trunk = ImageNetFeatures() if network == IMAGENET else Pretrained(network)
+        self.register_buffer("mean", torch.zeros(self.trunk.width))
+        self.register_buffer("deviation", torch.ones(self.trunk.width))
         self.out = nn.Linear(self.trunk.width, dimension)
+
+    def standardize(self, features: Tensor) -> None:
+        """Set mean and deviation to those of features (N, F)."""
+        self.mean.copy_(features.mean(0))
+        self.deviation.copy_(features.std(0, correction=0).clamp(min=1e-3))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in [-1, 1] to features (N, F), which no training changes."""
+        return self.trunk((images + 1) / 2).float()
+
+    def read(self, features: Tensor) -> Tensor:
+        """Features (N, F) to vectors (N, D)."""
+        # Dropout: there are more features than a small set has images.
+        return self.out(F.dropout((features - self.mean) / self.deviation, 0.2, self.training))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [-1, 1] to vectors (N, D)."""
-        return self.out(self.trunk((images + 1) / 2))
+        return self.read(self.features(images))
 
 
 TEXT_ENCODERS: Mapping[str, type[WordGRU] | type[CharCNNRNN]] = {
@@ -111,7 +134,8 @@ TEXT_ENCODERS: Mapping[str, type[WordGRU] | type[CharCNNRNN]] = {
 class JointEncoder(nn.Module):
     """A text tower and an image tower that end in one space; all vectors have unit length.
 
-    image_network: the torchvision classifier that the image tower looks through; "": none.
+    image_network: what the image tower looks through: `IMAGENET`, a torchvision classifier, or "":
+        nothing but its own convolutions.
     made_from: digests, by name, of what it learns from.
     """
 
@@ -142,7 +166,7 @@ class JointEncoder(nn.Module):
         self.vocabulary, self.size, self.dimension = vocabulary, size, dimension
         self.text = TEXT_ENCODERS[text_encoder](len(vocabulary), dimension, hidden)
         self.image = (
-            PretrainedTower(image_network, dimension)
+            FrozenTower(image_network, dimension)
             if image_network
             else ImageTower(size, dimension, channels)
         )
@@ -176,6 +200,14 @@ class JointEncoder(nn.Module):
         with inference(self):
             parts = [self.joint(to_network(p.to(device))).cpu() for p in pixels.split(batch)]
         return torch.cat(parts) if parts else torch.empty(0, self.dimension)
+
+    def features(self, pixels: Tensor, batch: int = 256) -> Tensor:
+        """What a `FrozenTower` sees (N, F) in uint8 images (N, 3, S, S), on the CPU."""
+        assert isinstance(self.image, FrozenTower)
+        device = self.log_scale.device
+        with inference(self):
+            parts = [self.image.features(to_network(p.to(device))) for p in pixels.split(batch)]
+        return torch.cat([part.cpu() for part in parts])
 
     def save(self, path: Path, kind: str = "encoder") -> None:
         """Write a checkpoint that `load_encoder` rebuilds."""

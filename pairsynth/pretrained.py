@@ -1,4 +1,7 @@
-"""torchvision's classifiers, from a state dict on the user's disk: what they see in images."""
+"""Networks that learned from other images, and learn no more: what they see in ours.
+
+EfficientNet-Lite0 of the extra `.[imagenet]`, or a torchvision state dict on the user's disk.
+"""
 
 import pickle
 from pathlib import Path
@@ -7,11 +10,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pairsynth.efficientnet import TEACHER, EfficientNet
 from pairsynth.errors import InputError
 
 # What they were trained on: 224 x 224, ImageNet's mean and deviation.
 SIDE = 224
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+IMAGENET = "imagenet"  # among the names of networks: the one whose weights come with the extra
+TAPS = (2, 4, 10)  # blocks after which it is looked at besides the end
+TAPS_SIDE = 128
+
+
+class ImageNetFeatures(nn.Module):
+    """EfficientNet-Lite0: what it tells classes from, and mean and deviation of three early maps.
+
+    What ImageNet's classes have in common, colour above all, is left in the early maps alone.
+    width: F, how many features it has.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = EfficientNet(TEACHER)
+        widths = self.network.widths
+        self.width = self.network.width + 2 * sum(widths[i] for i in TAPS)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in [0, 1] to features (N, F)."""
+        size = (TAPS_SIDE, TAPS_SIDE)
+        large = F.interpolate(2 * images - 1, size, mode="bicubic", antialias=True).clamp(-1, 1)
+        early, last = self.network.seen(large, TAPS)
+        moments = [part for maps in early for part in (maps.mean((2, 3)), maps.std((2, 3)))]
+        return torch.cat([last, *moments], 1)
 
 
 class Pretrained(nn.Module):

@@ -84,7 +84,7 @@ class Recipe:
     device: as `devices.choose` takes it.
     """
 
-    examples: Path
+    pictures: Path
     embeddings: Path
     encoder: Path
     gan: Path
@@ -102,7 +102,7 @@ class Recipe:
     @property
     def memory(self) -> int:
         """About how many bytes a worker takes: the images twice, and what does not grow."""
-        return 2 * sum(pixel_bytes(self.examples, split) for split in ("train", "val")) + FIXED
+        return 2 * sum(pixel_bytes(self.pictures, split) for split in ("train", "val")) + FIXED
 
     @cached_property
     def digest(self) -> str:
@@ -138,11 +138,11 @@ class Recipe:
         if not self.config.fill:
             return base or [Span(first=0, count=0)]
         classes = fillable(
-            read_shards(self.examples, "train", ["class_id"])["class_id"].to_pylist()
+            read_shards(self.pictures, "train", ["class_id"])["class_id"].to_pylist()
         )
         if not classes:
             raise InputError(
-                f"params.yaml: synthesize.fill = {self.config.fill}: no class of {self.examples} "
+                f"params.yaml: synthesize.fill = {self.config.fill}: no class of {self.pictures} "
                 "has two train images to lie between; set it to 0"
             )
         return base + _spans(FILLING, self.config.fill * len(classes))
@@ -156,7 +156,7 @@ class Recipe:
         if not self.gpus:
             threadpoolctl.threadpool_limits(1)
             torch.set_num_threads(1)
-        train, val = (read_examples(self.examples, split) for split in ("train", "val"))
+        train, val = (read_examples(self.pictures, split) for split in ("train", "val"))
         seeds.fix(self.seed, "synthesize")
         where = torch.device(self.device)
         if self.gpus and where.index is None:

@@ -7,7 +7,7 @@ import typer
 from pairsynth import config, console, devices, encoder_training, parallel, resume, seeds
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.config import Precision
-from pairsynth.encoder_training import EncoderConfig
+from pairsynth.encoder_training import EncoderConfig, Looks
 from pairsynth.examples import read_examples
 from pairsynth.whole_files import check_outputs, new_folder, write_json, write_reports
 
@@ -43,18 +43,18 @@ def main(
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
     kept = resume.begin("embed", [examples, *weights], **facts)
 
-    train, val = splits["train"], splits["val"]
-    training = encoder_training.train(model, train, val, options, seed, where, kept)
+    looks = Looks(model, splits, where)
+    training = encoder_training.train(model, looks, options, seed, where, kept)
     reports = list(console.track(training, options.epochs, "embed", "epochs"))
     parallel.leave()
-    figures = encoder_training.figures(model, splits)
+    figures = encoder_training.figures(model, looks)
     typer.echo(encoder_training.verdict(figures))
 
     model.save(encoder)
     digest = file_digest(encoder)
     with new_folder(embeddings) as folder:
-        for split, chosen in splits.items():
-            encoder_training.embed(model, chosen, folder, split, digest)
+        for split in splits:
+            encoder_training.embed(model, looks, folder, split, digest)
     write_reports(curve, reports)
     write_json(metrics, {"precision": numbers, **figures})
     kept.discard()

@@ -41,7 +41,7 @@ def main(
         splits["train"].digest,
     )
     mappings = load_mappings(encoder, gan, captioner, where, train)
-    pairs, digest = context.read_pairs(synthetic, options.pairs, examples=train, **mappings.digests)
+    pairs, digest = context.read_pairs(synthetic, options.pairs, pictures=train, **mappings.digests)
 
     seeds.fix(seed, "evaluate")
     scene = context.scene(examples, splits, vectors, mappings, options, seed)

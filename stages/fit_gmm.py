@@ -34,7 +34,7 @@ def main(
 
     train = read_examples(examples, "train")
     where = devices.choose(device)
-    networks = load_gan(gan, where, examples=train.digest)
+    networks = load_gan(gan, where, pictures=train.digest)
     source = {**networks.options["made_from"], "gan": file_digest(gan)}
     psi = read_embeddings(embeddings, "train", train, source.get("encoder", "")).psi
     phi = phi_of(networks, train.pixels, where)

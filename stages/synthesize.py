@@ -41,7 +41,7 @@ def main(
     check_outputs(inputs, files=[metrics], folders=[synthetic])
     options = config.load(SynthesisConfig, "synthesize", params)
     recipe = Recipe(
-        examples=examples,
+        pictures=examples,
         embeddings=embeddings,
         encoder=encoder,
         gan=gan,

@@ -40,7 +40,7 @@ def main(
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
     kept = resume.begin("train_captioner", [examples, gan], **facts)
-    networks = load_gan(gan, where, examples=train.digest)
+    networks = load_gan(gan, where, pictures=train.digest)
 
     seeds.fix(seed, "train_captioner")
     model = captioner_training.build(options, train, networks, file_digest(gan)).to(where)

@@ -8,6 +8,7 @@ ENCODER = EncoderConfig(
     dimension=8,
     hidden=8,
     channels=4,
+    image_encoder="cnn",
     image_weights="",
     min_count=1,
     epochs=2,

@@ -109,8 +109,8 @@ def test_what_was_made_from_words_is_refused(kind: str, whole: Path, tmp_path: P
     path = saved(tmp_path, kind, {**options, "made_from": "words"}, state)
     with pytest.raises(InputError, match=f"{kind}.pt{REFUSED}"):
         LOADERS[kind](path)
-    with pytest.raises(InputError, match=f"{kind}.pt was made from another images"):
-        checkpoints_of(kind)(path, CPU, examples="words")
+    with pytest.raises(InputError, match=f"{kind}.pt was made from another pictures"):
+        checkpoints_of(kind)(path, CPU, pictures="words")
 
 
 def checkpoints_of(kind: str) -> Callable[..., Any]:

@@ -89,10 +89,11 @@ def test_unknown_keys_are_refused_with_the_known_ones(tmp_path: Path, section: s
 
 @pytest.mark.parametrize(("old", "new"), config.RENAMED.items())
 def test_an_old_name_is_refused_with_the_new_one(tmp_path: Path, old: str, new: str) -> None:
-    values = {old if key == new else key: value for key, value in TREE["train_gan"].items()}
-    path = write(tmp_path, {**TREE, "train_gan": values})
-    with pytest.raises(InputError, match=rf"train_gan\.{old} is called {new} now; rename it"):
-        config.load(GanConfig, "train_gan", path)
+    section = next(name for name, known in TREE.items() if isinstance(known, dict) and new in known)
+    values = {old if key == new else key: value for key, value in TREE[section].items()}
+    path = write(tmp_path, {**TREE, section: values})
+    with pytest.raises(InputError, match=rf"{section}\.{old} is called {new} now; rename it"):
+        config.load(SECTIONS[section], section, path)
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)

@@ -419,8 +419,8 @@ def test_a_changed_figure_of_the_manifest_is_found(pairs_folder: Path) -> None:
 
 def test_pairs_made_from_something_else_are_refused(pairs_folder: Path) -> None:
     assert read_manifest(pairs_folder, **FACTS["made_from"])
-    with pytest.raises(InputError, match="was made from another images; remake it"):
-        read_manifest(pairs_folder, examples="another")
+    with pytest.raises(InputError, match="was made from another pictures; remake it"):
+        read_manifest(pairs_folder, pictures="another")
     with pytest.raises(InputError, match="was made from another gan; remake it"):
         read_manifest(pairs_folder, gan="one that is not told of")
 

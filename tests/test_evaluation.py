@@ -173,7 +173,7 @@ def test_spread_is_even_and_from_end_to_end(total: int, most: int, wanted: list[
 
 def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
     folder, train = checkout / "data/synthetic", read_examples(checkout / "data/pictures", "train")
-    pairs, digest = context.read_pairs(folder, 10, examples=train.digest)
+    pairs, digest = context.read_pairs(folder, 10, pictures=train.digest)
     table = pd.read_parquet(folder / "data")
     rows = context.spread(64, 10)
     assert pairs.ids == table["pair_id"].iloc[rows].tolist()
@@ -199,7 +199,7 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
         write_pairs_shard(tmp_path, i, 7, rows[10 * i : 10 * i + 10])
     complete(tmp_path, facts_of(folder), Refusals())
     (one, digest), (other, other_digest) = (
-        context.read_pairs(where, 20, examples=train.digest) for where in (folder, tmp_path)
+        context.read_pairs(where, 20, pictures=train.digest) for where in (folder, tmp_path)
     )
     assert one.ids == other.ids
     assert one.captions == other.captions
@@ -209,8 +209,8 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
 
 def test_pairs_of_other_images_are_refused(checkout: Path) -> None:
     other = read_examples(checkout / "data/pictures", "val")
-    with pytest.raises(InputError, match="from another images; remake it: dvc repro --force"):
-        context.read_pairs(checkout / "data/synthetic", 10, examples=other.digest)
+    with pytest.raises(InputError, match="from another pictures; remake it: dvc repro --force"):
+        context.read_pairs(checkout / "data/synthetic", 10, pictures=other.digest)
 
 
 def test_shards_that_the_manifest_does_not_tell_of_are_refused(

@@ -118,10 +118,10 @@ def test_a_captioner_of_another_gan_is_refused(saved: Three) -> None:
 
 def test_networks_of_other_images_are_refused(saved: Three) -> None:
     assert load_mappings(*saved, CPU, SOURCE["pictures"]).digests["gan"] == file_digest(saved[1])
-    with pytest.raises(InputError, match=r"encoder.pt was made from another images; .* embed"):
+    with pytest.raises(InputError, match=r"encoder.pt was made from another pictures; .* embed"):
         load_mappings(*saved, CPU, "of others")
     Gan.build("hinge", 32, 8, 6, 4, 4, {"encoder": file_digest(saved[0])}).save(saved[1])
-    with pytest.raises(InputError, match=r"gan.pt was made from another images; .* train_gan"):
+    with pytest.raises(InputError, match=r"gan.pt was made from another pictures; .* train_gan"):
         load_mappings(*saved, CPU)
 
 

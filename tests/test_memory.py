@@ -145,7 +145,7 @@ def test_images_too_many_are_refused(whole: Path, monkeypatch: pytest.MonkeyPatc
     [shard] = (whole / "pictures").glob("val-*")
     needed = 24 * 3 * 32 * 32 + shard.stat().st_size
     monkeypatch.setattr(memory, "available", lambda: needed - 1)
-    with pytest.raises(InputError, match=r"images: its 24 val images: .*image_size"):
+    with pytest.raises(InputError, match=r"pictures: its 24 val images: .*image_size"):
         read_examples(whole / "pictures", "val")
     monkeypatch.setattr(memory, "available", lambda: needed)
     assert len(read_examples(whole / "pictures", "val")) == 24
@@ -199,11 +199,11 @@ def limited(
 STAGES: dict[str, str] = {
     "download": "",
     "embed": "pictures",
-    "train_gan": "images embeddings encoder.pt",
-    "train_captioner": "images gan.pt",
-    "fit_gmm": "images embeddings gan.pt",
-    "synthesize": "images embeddings encoder.pt gan.pt captioner.pt gmm.npz",
-    "evaluate": "images embeddings encoder.pt gan.pt captioner.pt synthetic",
+    "train_gan": "pictures embeddings encoder.pt",
+    "train_captioner": "pictures gan.pt",
+    "fit_gmm": "pictures embeddings gan.pt",
+    "synthesize": "pictures embeddings encoder.pt gan.pt captioner.pt gmm.npz",
+    "evaluate": "pictures embeddings encoder.pt gan.pt captioner.pt synthetic",
     "report": ". metrics",
 }
 OUTPUTS = {

@@ -20,7 +20,7 @@ from tests.workspace import smoke_params
 
 # Of each stage the outputs that are folders, and those that are files.
 OUTPUTS: Mapping[str, tuple[str, str]] = {
-    "download": ("pictures", "metrics"),
+    "download": ("examples", "metrics"),
     "embed": ("embeddings", "encoder metrics curve"),
     "train_gan": ("", "gan metrics curve samples progress"),
     "train_captioner": ("", "captioner metrics curve"),
@@ -30,12 +30,13 @@ OUTPUTS: Mapping[str, tuple[str, str]] = {
     "report": ("", "html sheet"),
 }
 NAMES = {
+    "examples": "pictures",
     "mixtures": "gmm.npz",
     "encoder": "encoder.pt",
     "gan": "gan.pt",
     "captioner": "captioner.pt",
 }
-INPUTS = ("pictures", "embeddings", "encoder", "gan", "captioner", "mixtures", "synthetic", "data")
+INPUTS = ("examples", "embeddings", "encoder", "gan", "captioner", "mixtures", "synthetic", "data")
 
 
 @pytest.fixture(autouse=True)

@@ -209,7 +209,7 @@ def test_unusable_items_are_listed_or_refused(
         ("setid", {"trnid": [1, 2], "valid": [2], "tstid": [3]}, "image", r"image 2 is in train"),
         ("setid", {"trnid": [1, 2], "valid": [3], "tstid": [4]}, "image", r"splits 4 images"),
         ("setid", {"trnid": [1, 2]}, "image", r"cannot be read as a MATLAB file with 'valid'"),
-        ("pictures", {}, "class", r"holds no jpg/image_NNNNN.jpg"),
+        ("images", {}, "class", r"holds no jpg/image_NNNNN.jpg"),
         ("texts", {}, "class", r"holds no text_c10/class_NNNNN/image_NNNNN.txt"),
     ],
 )

@@ -20,8 +20,9 @@ from pairsynth.evaluation.recipes import (
     Scores,
     Trial,
     Way,
-    mean_of,
 )
+from pairsynth.metrics import gains
+from pairsynth.metrics.gains import mean_of
 
 LEVEL = [0.1, 0.5, 0.9]
 
@@ -114,7 +115,7 @@ def test_a_task_harmed_counts_against_one_helped() -> None:
     ],
 )
 def test_verdicts(low: float | None, high: float | None, level: float | None, verdict: str) -> None:
-    assert recipes.verdict_of(recipes.Mean(0.0, low, high, 3), level) == verdict
+    assert gains.verdict_of(gains.Mean(0.0, low, high, 3), level) == verdict
     assert verdict in recipes.VERDICTS
 
 

@@ -63,7 +63,8 @@ def start(
     def embed(kept: Resume) -> Training:
         config = replace(ENCODER, epochs=5)
         model = encoder_training.build(config, examples)
-        return encoder_training.train(model, examples, val, config, 1, CPU, kept), model.save
+        looks = encoder_training.Looks(model, {"train": examples, "val": val}, CPU)
+        return encoder_training.train(model, looks, config, 1, CPU, kept), model.save
 
     def train_gan(kept: Resume, config: GanConfig = gan_config) -> Training:
         config = replace(config, epochs=5)
@@ -275,10 +276,10 @@ def test_the_sources_are_those_a_process_has_loaded() -> None:
 # ---------------------------------------------------------------- the real commands, really killed
 
 WORDS = {
-    "embed": "{data}/images {out}/encoder.pt {out}/embeddings {out}/a.json {out}/a.csv",
-    "train_gan": "{data}/images {data}/embeddings {data}/encoder.pt {out}/gan.pt {out}/a.json "
+    "embed": "{data}/pictures {out}/encoder.pt {out}/embeddings {out}/a.json {out}/a.csv",
+    "train_gan": "{data}/pictures {data}/embeddings {data}/encoder.pt {out}/gan.pt {out}/a.json "
     "{out}/a.csv {out}/samples.png {out}/progress.png",
-    "train_captioner": "{data}/images {data}/gan.pt {out}/captioner.pt {out}/a.json {out}/a.csv",
+    "train_captioner": "{data}/pictures {data}/gan.pt {out}/captioner.pt {out}/a.json {out}/a.csv",
 }
 # Long enough to be interrupted in the middle: more than a second.
 EPOCHS = {"embed": 120, "train_gan": 60, "train_captioner": 120}
@@ -367,9 +368,9 @@ def test_another_learning_rate_is_another_training(whole: Path, tmp_path: Path) 
 
 WRITES = {
     **WORDS,
-    "fit_gmm": "{data}/images {data}/embeddings {data}/gan.pt {out}/gmm.npz {out}/a.json "
+    "fit_gmm": "{data}/pictures {data}/embeddings {data}/gan.pt {out}/gmm.npz {out}/a.json "
     "{out}/a.csv",
-    "synthesize": "{data}/images {data}/embeddings {data}/encoder.pt {data}/gan.pt "
+    "synthesize": "{data}/pictures {data}/embeddings {data}/encoder.pt {data}/gan.pt "
     "{data}/captioner.pt {data}/gmm.npz {out}/synthetic {out}/a.json",
 }
 

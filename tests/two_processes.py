@@ -32,6 +32,7 @@ def embed() -> dict[str, Any]:
         dimension=8,
         hidden=16,
         channels=8,
+        image_encoder="cnn",
         image_weights="",
         min_count=1,
         epochs=20,
@@ -42,7 +43,8 @@ def embed() -> dict[str, Any]:
     )
     examples = draw(1, 12)
     encoder = encoder_training.build(config, examples)
-    reports = list(encoder_training.train(encoder, examples, draw(2, 3), config, 1, CPU))
+    looks = encoder_training.Looks(encoder, {"train": examples, "val": draw(2, 3)}, CPU)
+    reports = list(encoder_training.train(encoder, looks, config, 1, CPU))
     return {"weights": encoder.state_dict(), "reports": [asdict(report) for report in reports]}
 
 

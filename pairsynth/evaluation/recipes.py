@@ -6,22 +6,17 @@ tasks, less those it harms, and of such the one with the largest gain as a share
 alone reach: all on val images. What is told of it is measured on test images.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import numpy as np
-from scipy.stats import t as student
-
 from pairsynth.evaluation.context import Figure
+from pairsynth.metrics.gains import Mean, mean_of, verdict_of
 from pairsynth.whole_files import write_csv
 
 TASKS = ("retrieval", "captioning", "attributes", "classes")
 SHARES = (0.05, 0.2, 1.0)
 LIGHTER = 0.3
-# A gain whose whole interval is within this share of what real pairs alone reach is none to name.
-SAME = 0.1
 VERDICTS = {
     "helps": "help",
     "harms": "harm",
@@ -91,28 +86,6 @@ class Trial:
 # ---------------------------------------------------------------- gains
 
 
-@dataclass(frozen=True)
-class Mean:
-    """A mean over pupils and its 95 % t-interval."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    count: int
-
-
-def mean_of(values: Sequence[float]) -> Mean:
-    """The mean of none is None, and one value has no interval."""
-    if not values:
-        return Mean(None, None, None, 0)
-    middle = float(np.mean(values))
-    if len(values) < 2:
-        return Mean(middle, None, None, 1)
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    half = float(student.ppf(0.975, len(values) - 1)) * error
-    return Mean(middle, middle - half, middle + half, len(values))
-
-
 def gain(task: str, trial: Trial, base: Trial, split: str = "test") -> Mean:
     """What `trial` has more than `base`, pupil by pupil."""
     own, other = getattr(trial, split)[task], getattr(base, split)[task]
@@ -142,15 +115,6 @@ def best_of(trials: Sequence[Trial]) -> Trial:
         return ways, relative
 
     return max((one for one in trials if one.way.synthetic), key=merit)
-
-
-def verdict_of(found: Mean, level: float | None) -> str:
-    """helps, harms, same, or unsure; "" where nothing is known."""
-    if found.low is None or found.high is None:
-        return ""
-    if found.low > 0 or found.high < 0:
-        return "helps" if found.low > 0 else "harms"
-    return "same" if max(-found.low, found.high) <= SAME * (level or 0.0) else "unsure"
 
 
 # ---------------------------------------------------------------- what is told

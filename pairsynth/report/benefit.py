@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from pairsynth.evaluation.recipes import Mean, verdict_of
+from pairsynth.metrics.gains import Mean, verdict_of
 from pairsynth.report.results import Measured, Results
 
 GROUP, GAIN = "use", "gain_"
-# What `recipes.verdict_of` says, for a cell of a table.
+# What `gains.verdict_of` says, for a cell of a table.
 VERDICTS = {
     "helps": "It clearly helps",
     "harms": "It clearly harms",
