@@ -61,7 +61,7 @@ class Mirror:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.labels, self.sums = folder, list(LABELS), True
-        self.examples = {f"jpg/image_{i:05d}.jpg": image(i) for i in range(1, 7)}
+        self.images = {f"jpg/image_{i:05d}.jpg": image(i) for i in range(1, 7)}
         self.texts = {
             f"text_c10/class_{label:05d}/image_{i:05d}.txt": (
                 "".join(f"flower {i} petal {line}\n" for line in range(10)).encode()
@@ -75,7 +75,7 @@ class Mirror:
 
     def write(self) -> "Mirror":
         self.folder.mkdir(exist_ok=True)
-        archive(self.folder / "102flowers.tgz", {"README": b"", **self.examples})
+        archive(self.folder / "102flowers.tgz", {"README": b"", **self.images})
         archive(
             self.folder / "cvpr2016_flowers.tar.gz",
             {f"cvpr2016_flowers/{name}": content for name, content in self.texts.items()},
@@ -145,7 +145,7 @@ def test_split_by_class_and_by_image(mirror: Mirror, tmp_path: Path) -> None:
 
 
 def test_a_consumer_may_stop_early(mirror: Mirror, tmp_path: Path) -> None:
-    mirror.examples["jpg/image_00002.jpg"] = b"broken, and never looked at"
+    mirror.images["jpg/image_00002.jpg"] = b"broken, and never looked at"
     source = oxford102(config(mirror.write().folder, broken="refuse"), 0, tmp_path, Account())
     assert next(source).image_id == "image_00001"
 
@@ -162,7 +162,7 @@ def test_captions_without_a_word_are_named_whatever_the_policy(
 
 
 def spoil_image(mirror: Mirror) -> None:
-    mirror.examples["jpg/image_00002.jpg"] = image(2)[:60]
+    mirror.images["jpg/image_00002.jpg"] = image(2)[:60]
 
 
 def lose_captions(mirror: Mirror) -> None:
@@ -174,7 +174,7 @@ def empty_captions(mirror: Mirror) -> None:
 
 
 def lose_image(mirror: Mirror) -> None:
-    del mirror.examples["jpg/image_00002.jpg"]
+    del mirror.images["jpg/image_00002.jpg"]
 
 
 @pytest.mark.parametrize(
