@@ -1,6 +1,6 @@
 """Train psi: captions and images of the train split into one space."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,6 +126,11 @@ def build(config: EncoderConfig, examples: Examples) -> JointEncoder:
     return encoder
 
 
+BLOCK = 64  # images that are looked at together
+Blocks = list[tuple[str, Tensor]]
+Show = Callable[[Blocks], Iterable[tuple[str, Tensor]]]
+
+
 class Looks:
     """The images of all splits, as the image tower of `encoder` takes them.
 
@@ -133,8 +138,13 @@ class Looks:
     """
 
     def __init__(
-        self, encoder: JointEncoder, splits: Mapping[str, Examples], device: torch.device
+        self,
+        encoder: JointEncoder,
+        splits: Mapping[str, Examples],
+        device: torch.device,
+        show: Show = iter,
     ) -> None:
+        """show: hands on what it is given, and may say how far it is."""
         self.encoder, self.splits = encoder, splits
         size, train = encoder.size, splits["train"].pixels
         self.middle = {split: center_crop(one.pixels, size) for split, one in splits.items()}
@@ -143,11 +153,13 @@ class Looks:
         if self.tower is None:
             self.pixels = train.to(device)
             return
-        self.seen = {
-            split: encoder.features(pixels).to(device) for split, pixels in self.middle.items()
-        }
-        mirrored = encoder.features(self.middle["train"].flip(3)).to(device)
-        self.sides = torch.stack([self.seen["train"], mirrored])  # (2, N, F)
+        asked = {**self.middle, "mirrored": self.middle["train"].flip(3)}
+        blocks = [(name, block) for name, one in asked.items() for block in one.split(BLOCK)]
+        seen: dict[str, list[Tensor]] = {name: [] for name in asked}
+        for name, block in show(blocks):
+            seen[name].append(encoder.features(block).to(device))
+        self.seen = {name: torch.cat(parts) for name, parts in seen.items()}
+        self.sides = torch.stack([self.seen["train"], self.seen["mirrored"]])  # (2, N, F)
         self.tower.standardize(self.seen["train"])
 
     def some(self, rows: Tensor, rng: torch.Generator) -> Tensor:

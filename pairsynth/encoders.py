@@ -201,13 +201,11 @@ class JointEncoder(nn.Module):
             parts = [self.joint(to_network(p.to(device))).cpu() for p in pixels.split(batch)]
         return torch.cat(parts) if parts else torch.empty(0, self.dimension)
 
-    def features(self, pixels: Tensor, batch: int = 256) -> Tensor:
-        """What a `FrozenTower` sees (N, F) in uint8 images (N, 3, S, S), on the CPU."""
+    def features(self, pixels: Tensor) -> Tensor:
+        """What a `FrozenTower` sees (N, F) in uint8 images (N, 3, S, S)."""
         assert isinstance(self.image, FrozenTower)
-        device = self.log_scale.device
         with inference(self):
-            parts = [self.image.features(to_network(p.to(device))) for p in pixels.split(batch)]
-        return torch.cat([part.cpu() for part in parts])
+            return self.image.features(to_network(pixels.to(self.log_scale.device)))
 
     def save(self, path: Path, kind: str = "encoder") -> None:
         """Write a checkpoint that `load_encoder` rebuilds."""

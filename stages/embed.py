@@ -43,7 +43,9 @@ def main(
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
     kept = resume.begin("embed", [examples, *weights], **facts)
 
-    looks = Looks(model, splits, where)
+    looks = Looks(
+        model, splits, where, lambda blocks: console.track(blocks, len(blocks), "embed", "blocks")
+    )
     training = encoder_training.train(model, looks, options, seed, where, kept)
     reports = list(console.track(training, options.epochs, "embed", "epochs"))
     parallel.leave()
