@@ -9,7 +9,7 @@ weight, then what batch norm has, which is folded into the convolution since not
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -129,7 +129,17 @@ class EfficientNet(nn.Module):
 
     def pooled(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [-1, 1] to features (N, F), from which it told the class."""
-        return self.seen(images, ())[1]
+        return few_at_once(lambda some: self.seen(some, ())[1], images)
+
+
+def few_at_once(look: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """What `look` makes of images (N, ...), row by row the same as of all at once.
+
+    A processor has the maps of few images in its cache: 8 of 128 x 128 are looked at twice as fast
+    as 256 (178 and 82 a second, one thread of an AMD EPYC, Zen 5).
+    """
+    few = 8 if images.device.type == "cpu" else 256
+    return torch.cat([look(some) for some in images.split(few)])
 
 
 def _strides(name: str) -> Iterator[int]:

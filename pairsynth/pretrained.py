@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.efficientnet import TEACHER, EfficientNet
+from pairsynth.efficientnet import TEACHER, EfficientNet, few_at_once
 from pairsynth.errors import InputError
 
 # What they were trained on: 224 x 224, ImageNet's mean and deviation.
@@ -39,6 +39,9 @@ class ImageNetFeatures(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [0, 1] to features (N, F)."""
+        return few_at_once(self._look, images)
+
+    def _look(self, images: Tensor) -> Tensor:
         size = (TAPS_SIDE, TAPS_SIDE)
         large = F.interpolate(2 * images - 1, size, mode="bicubic", antialias=True).clamp(-1, 1)
         early, last = self.network.seen(large, TAPS)

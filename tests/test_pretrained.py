@@ -1,13 +1,15 @@
-"""Networks of the user's own: read from disk, never trained further."""
+"""Networks that learned from other images: as they are, and never trained further."""
 
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+from torch.nn import functional as F
 
+from pairsynth.efficientnet import TEACHER, EfficientNet, installed
 from pairsynth.errors import InputError
-from pairsynth.pretrained import load_pretrained
+from pairsynth.pretrained import ImageNetFeatures, load_pretrained
 
 
 def test_it_learns_nothing_more(tmp_path: Path) -> None:
@@ -35,3 +37,21 @@ def test_weights_that_cannot_be_used_say_what_is_needed(tmp_path: Path) -> None:
     torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "squeezenet1_1.pth")
     with pytest.raises(InputError, match="has no last linear layer"):
         load_pretrained(tmp_path / "squeezenet1_1.pth", "key")
+
+
+@pytest.mark.skipif(not installed(TEACHER), reason="the extra imagenet is not installed")
+def test_imagenets_eyes_see_colour_in_early_maps() -> None:
+    """Of each of three maps the mean and the deviation over its places, by hand; then the end."""
+    images = torch.rand(9, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    look = ImageNetFeatures()
+    found = look(images)
+    assert found.shape == (9, look.width) == (9, 1280 + 2 * (24 + 40 + 112))
+    with torch.no_grad():
+        large = F.interpolate(2 * images - 1, (128, 128), mode="bicubic", antialias=True)
+        network = EfficientNet(TEACHER)
+        [maps] = network.maps(large.clamp(-1, 1), (2,))
+        end = network.pooled(large.clamp(-1, 1))
+    flat = maps.flatten(2).double()
+    assert torch.allclose(found[:, :1280], end, atol=1e-4)
+    assert torch.allclose(found[:, 1280:1304].double(), flat.mean(2), atol=1e-4)
+    assert torch.allclose(found[:, 1304:1328].double(), flat.std(2), atol=1e-4)
