@@ -4,7 +4,7 @@ Trains all networks on the same images and writes, for each process, what it end
 """
 
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,18 @@ from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.efficientnet import TEACHER, installed
-from pairsynth.encoder_training import EncoderConfig
 from pairsynth.examples import Embeddings
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from tests.conftest import draw
+from tests.options import ENCODER
 from tests.workspace import gradient
 
 CPU = torch.device("cpu")
 
 
 def embed() -> dict[str, Any]:
-    config = EncoderConfig(
-        text_encoder="word-gru",
-        dimension=8,
-        hidden=16,
-        channels=8,
-        image_encoder="cnn",
-        image_weights="",
-        min_count=1,
-        epochs=20,
-        batch_size=24,
-        learning_rate=0.01,
-        weight_decay=0.01,
-        paraphrase=0.25,
-    )
+    config = replace(ENCODER, hidden=16, channels=8, epochs=20, batch_size=24)
     examples = draw(1, 12)
     encoder = encoder_training.build(config, examples)
     looks = encoder_training.Looks(encoder, {"train": examples, "val": draw(2, 3)}, CPU)
