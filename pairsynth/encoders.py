@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pairsynth.artifacts import check_source
 from pairsynth.checkpoints import load_checkpoint, rebuild, save_checkpoint
+from pairsynth.efficientnet import TEACHER, check_same
 from pairsynth.images import to_network
 from pairsynth.inference import inference
 from pairsynth.pretrained import IMAGENET, ImageNetFeatures, Pretrained
@@ -113,7 +114,7 @@ class FrozenTower(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [-1, 1] to features (N, F), which no training changes."""
-        return self.trunk((images + 1) / 2).float()
+        return self.trunk(images).float()
 
     def read(self, features: Tensor) -> Tensor:
         """Features (N, F) to vectors (N, D)."""
@@ -136,7 +137,8 @@ class JointEncoder(nn.Module):
 
     image_network: what the image tower looks through: `IMAGENET`, a torchvision classifier, or "":
         nothing but its own convolutions.
-    made_from: digests, by name, of what it learns from.
+    made_from: digests, by name, of what it learns from; with `IMAGENET`, of its weights too, which
+        are not in the checkpoint.
     """
 
     def __init__(
@@ -218,10 +220,14 @@ def load_encoder(path: Path, device: torch.device, **wanted: str) -> JointEncode
     wanted: digests, by name, of what it must have learned from.
 
     Raises:
-        InputError: where it is missing, damaged or made from something else.
+        InputError: where it is missing, damaged or made from something else, or looks through
+            weights that are not those installed.
     """
     options, state = load_checkpoint(path, "encoder")
-    check_source(path, options.get("made_from", {}), **wanted)
+    made_from = options.get("made_from", {})
+    check_source(path, made_from, **wanted)
+    if options.get("image_network") == IMAGENET:
+        check_same(path, TEACHER, made_from)
     whole = {"encoder": state}
     encoder = rebuild(path, options, whole, untrained, lambda made: {"encoder": made})
     return encoder.to(device).eval()

@@ -1,5 +1,7 @@
 """Networks that learned from other images, and learn no more: what they see in ours.
 
+They take images as ours do, in [-1, 1].
+
 EfficientNet-Lite0 of the extra `.[imagenet]`, or a torchvision state dict on the user's disk.
 """
 
@@ -13,7 +15,7 @@ from torch.nn import functional as F
 from pairsynth.efficientnet import TEACHER, EfficientNet, few_at_once
 from pairsynth.errors import InputError
 
-# What they were trained on: 224 x 224, ImageNet's mean and deviation.
+# What torchvision's were trained on: 224 x 224, ImageNet's mean and deviation of pixels in [0, 1].
 SIDE = 224
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -38,12 +40,12 @@ class ImageNetFeatures(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, S, S) in [0, 1] to features (N, F)."""
-        return few_at_once(self._look, images)
+        """Images (N, 3, S, S) in [-1, 1] to features (N, F)."""
+        return few_at_once(self._look, images, images.device)
 
     def _look(self, images: Tensor) -> Tensor:
         size = (TAPS_SIDE, TAPS_SIDE)
-        large = F.interpolate(2 * images - 1, size, mode="bicubic", antialias=True).clamp(-1, 1)
+        large = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
         early, last = self.network.seen(large, TAPS)
         moments = [part for maps in early for part in (maps.mean((2, 3)), maps.std((2, 3)))]
         return torch.cat([last, *moments], 1)
@@ -77,8 +79,9 @@ class Pretrained(nn.Module):
         self.width = last.in_features
         parent, _, child = self.head.rpartition(".")
         setattr(self.network.get_submodule(parent), child, nn.Identity())
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
+        mean, deviation = (2 * torch.tensor(one)[:, None, None] for one in (MEAN, DEVIATION))
+        self.register_buffer("mean", mean - 1, persistent=False)
+        self.register_buffer("deviation", deviation, persistent=False)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "Pretrained":
@@ -87,7 +90,7 @@ class Pretrained(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Images (N, 3, S, S) in [0, 1] to features (N, F)."""
+        """Images (N, 3, S, S) in [-1, 1] to features (N, F)."""
         large = F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
         return self.network((large - self.mean) / self.deviation)
 

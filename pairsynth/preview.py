@@ -27,7 +27,7 @@ from pairsynth.artifacts import SPLITS, write_image
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.config import Precision
-from pairsynth.encoder_training import EncoderConfig, Looks
+from pairsynth.encoder_training import EncoderConfig, SeenImages
 from pairsynth.examples import Embeddings, Examples, read_examples
 from pairsynth.gan_training import GanConfig
 from pairsynth.text import tokenize
@@ -147,8 +147,8 @@ def paces(train: Examples, params: Path, seed: int, device: torch.device) -> Ite
     encoding = config.load(EncoderConfig, "embed", params)
     short = replace(encoding, epochs=2)
     encoder = encoder_training.build(short, some).to(device)
-    looks = Looks(encoder, {"train": some, "val": some}, device)
-    rate = _rate(encoder_training.train(encoder, looks, short, seed, device), "images")
+    seen = SeenImages(encoder, {"train": some, "val": some}, device)
+    rate = _rate(encoder_training.train(encoder, seen, short, seed, device), "images")
     yield _pace("embed", rate, "images", images * encoding.epochs)
 
     drawing = config.load(GanConfig, "train_gan", params)

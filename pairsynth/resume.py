@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -95,6 +95,24 @@ class Resume:
             self._say(f"the state is not kept ({error}); an interruption would start anew")
         end = time.monotonic()
         self.due = end + (end - start) / SHARE
+
+    def once(
+        self, name: str, make: Callable[[], dict[str, torch.Tensor]]
+    ) -> dict[str, torch.Tensor]:
+        """What `make` gives, or gave to a run that was interrupted: it is kept beside the state."""
+        if self.folder is None:
+            return make()
+        path = self.folder / f"{name}.pt"
+        try:
+            return load_checkpoint(path, self.stage)[1]
+        except InputError:  # missing or damaged
+            made = make()
+        if not parallel.rank():
+            try:
+                save_checkpoint(path, self.stage, {}, made)
+            except (OSError, ValueError) as error:
+                self._say(f"{path} is not kept ({error}); an interruption would make it anew")
+        return made
 
     def discard(self) -> None:
         """The outputs are written: the state has served."""

@@ -162,7 +162,9 @@ class Recipe:
         if self.gpus and where.index is None:
             where = torch.device("cuda", place % self.gpus)
         mappings = load_mappings(self.encoder, self.gan, self.captioner, where, train.digest)
-        source = {"pictures": train.digest, **mappings.digests}
+        # What the encoder looked through stands after the encoder itself: a difference is told of
+        # what comes first.
+        source = {"pictures": train.digest, **mappings.digests, **mappings.encoder.made_from}
         psi, others = (
             read_embeddings(self.embeddings, split, one, source["encoder"])
             for split, one in (("train", train), ("val", val))

@@ -7,7 +7,7 @@ import typer
 from pairsynth import config, console, devices, encoder_training, parallel, resume, seeds
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.config import Precision
-from pairsynth.encoder_training import EncoderConfig, Looks
+from pairsynth.encoder_training import EncoderConfig, SeenImages
 from pairsynth.examples import read_examples
 from pairsynth.whole_files import check_outputs, new_folder, write_json, write_reports
 
@@ -41,22 +41,27 @@ def main(
     weights = [Path(path) for path in (options.image_weights,) if config.named(path)]
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
+    facts["made_from"] = model.made_from
     kept = resume.begin("embed", [examples, *weights], **facts)
 
-    looks = Looks(
-        model, splits, where, lambda blocks: console.track(blocks, len(blocks), "embed", "blocks")
+    images = SeenImages(
+        model,
+        splits,
+        where,
+        lambda blocks: console.track(blocks, len(blocks), "embed", "blocks"),
+        kept,
     )
-    training = encoder_training.train(model, looks, options, seed, where, kept)
+    training = encoder_training.train(model, images, options, seed, where, kept)
     reports = list(console.track(training, options.epochs, "embed", "epochs"))
     parallel.leave()
-    figures = encoder_training.figures(model, looks)
+    figures = encoder_training.figures(model, images)
     typer.echo(encoder_training.verdict(figures))
 
     model.save(encoder)
     digest = file_digest(encoder)
     with new_folder(embeddings) as folder:
         for split in splits:
-            encoder_training.embed(model, looks, folder, split, digest)
+            encoder_training.embed(model, images, folder, split, digest)
     write_reports(curve, reports)
     write_json(metrics, {"precision": numbers, **figures})
     kept.discard()

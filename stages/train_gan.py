@@ -8,6 +8,7 @@ from pairsynth import (
     collapse_monitor,
     config,
     console,
+    critic,
     devices,
     gan_training,
     parallel,
@@ -55,10 +56,13 @@ def main(
     inputs = [examples, embeddings, encoder]
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
+    eyes = critic.weights() if options.critic == "projected" else {}
+    facts["made_from"] = eyes
     kept = resume.begin("train_gan", inputs, **facts)
 
     seeds.fix(seed, "train_gan")
     model = gan_training.build(options, train, psi, digest).to(where)
+    model.options["made_from"] |= eyes
     watch = collapse_monitor.CollapseMonitor(val, val_psi, model.size, model.noise, seed, where)
 
     training = gan_training.train(model, train, psi, options, seed, where, watch, kept)

@@ -285,10 +285,10 @@ def whole(
     psi.options["made_from"] = dict(source)
     psi.save(data / "encoder.pt")
     source["encoder"] = file_digest(data / "encoder.pt")
-    looks = encoder_training.Looks(encoder, splits, torch.device("cpu"))
+    seen = encoder_training.SeenImages(encoder, splits, torch.device("cpu"))
     for split, one in splits.items():
         write_examples(data / "pictures", one, split)
-        encoder_training.embed(encoder, looks, data / "embeddings", split, source["encoder"])
+        encoder_training.embed(encoder, seen, data / "embeddings", split, source["encoder"])
     networks.options["made_from"] = dict(source)
     networks.save(data / "gan.pt")
     source["gan"] = file_digest(data / "gan.pt")

@@ -16,7 +16,7 @@ from pairsynth.efficientnet import TEACHER, installed
 from pairsynth.encoder_training import (
     EncoderConfig,
     EncoderReport,
-    Looks,
+    SeenImages,
     recall_at_1,
     verdict,
 )
@@ -36,12 +36,12 @@ def learn(
 ) -> tuple[JointEncoder, list[EncoderReport]]:
     torch.manual_seed(seeds.digest(seed, "embed"))
     encoder = encoder_training.build(config, train)
-    looks = Looks(encoder, {"train": train, "val": val}, CPU)
-    return encoder, list(encoder_training.train(encoder, looks, config, seed, CPU))
+    seen = SeenImages(encoder, {"train": train, "val": val}, CPU)
+    return encoder, list(encoder_training.train(encoder, seen, config, seed, CPU))
 
 
 def recall(encoder: JointEncoder, examples: Examples, among: int = 100) -> float:
-    return recall_at_1(encoder, Looks(encoder, {"train": examples}, CPU), "train", among)
+    return recall_at_1(encoder, SeenImages(encoder, {"train": examples}, CPU), "train", among)
 
 
 def test_an_encoder_is_built_for_its_captions_and_images(examples: Examples) -> None:
@@ -116,12 +116,12 @@ def test_the_tower_looks_through_imagenets_eyes(
     assert torch.allclose((seen - tower.mean).mean(0), torch.zeros(tower.trunk.width), atol=1e-4)
     assert not [name for name in encoder.state_dict() if "trunk" in name]
 
-    looks = Looks(encoder, {"train": examples, "val": val}, CPU)
-    for split, one in looks.splits.items():
-        assert torch.allclose(looks.joint(split), encoder.embed_images(one.pixels), atol=1e-5)
+    images = SeenImages(encoder, {"train": examples, "val": val}, CPU)
+    for split, one in images.splits.items():
+        assert torch.allclose(images.joint(split), encoder.embed_images(one.pixels), atol=1e-5)
     rng = torch.Generator().manual_seed(1)
     with inference(encoder):
-        drawn = looks.some(torch.zeros(64, dtype=torch.long), rng).unique(dim=0)
+        drawn = images.some(torch.zeros(64, dtype=torch.long), rng).unique(dim=0)
         both = torch.stack([examples.pixels[0], examples.pixels[0].flip(2)])
         wanted = encoder.image(to_network(both))
     assert len(drawn) == 2
@@ -187,11 +187,11 @@ def test_a_loss_that_is_no_number_stops_and_names_epoch_and_step(
     encoder = encoder_training.build(CONFIG, examples)
     with torch.no_grad():
         encoder.text.out.bias[0] = torch.nan
-    looks = Looks(encoder, {"train": examples, "val": val}, CPU)
+    seen = SeenImages(encoder, {"train": examples, "val": val}, CPU)
     with pytest.raises(
         InputError, match=r"embed: loss and gradient are nan, nan in epoch 1, step 1; lower"
     ):
-        list(encoder_training.train(encoder, looks, CONFIG, 1, CPU))
+        list(encoder_training.train(encoder, seen, CONFIG, 1, CPU))
 
 
 def test_recall_by_hand(encoder: JointEncoder, val: Examples) -> None:
@@ -215,7 +215,7 @@ def test_ties_are_misses(encoder: JointEncoder, val: Examples) -> None:
 
 def test_figures_and_verdict(encoder: JointEncoder, examples: Examples, val: Examples) -> None:
     figures = encoder_training.figures(
-        encoder, Looks(encoder, {"train": val, "val": val, "test": examples}, CPU)
+        encoder, SeenImages(encoder, {"train": val, "val": val, "test": examples}, CPU)
     )
     assert figures["vocabulary"] == len(encoder.vocabulary)
     assert figures["val_recall_at_1_of_100"] == recall(encoder, val)
@@ -230,8 +230,8 @@ def test_figures_and_verdict(encoder: JointEncoder, examples: Examples, val: Exa
 def test_embeddings_written_are_those_of_the_encoder(
     tmp_path: Path, encoder: JointEncoder, examples: Examples
 ) -> None:
-    looks = Looks(encoder, {"train": examples}, CPU)
-    encoder_training.embed(encoder, looks, tmp_path, "train", "digest")
+    seen = SeenImages(encoder, {"train": examples}, CPU)
+    encoder_training.embed(encoder, seen, tmp_path, "train", "digest")
     found = read_embeddings(tmp_path, "train", examples, "digest")
     assert np.allclose(found.image, encoder.embed_images(examples.pixels), atol=1e-6)
     assert np.allclose(found.psi, encoder.embed_captions(examples.flat_captions), atol=1e-6)

@@ -42,12 +42,12 @@ def test_weights_that_cannot_be_used_say_what_is_needed(tmp_path: Path) -> None:
 @pytest.mark.skipif(not installed(TEACHER), reason="the extra imagenet is not installed")
 def test_imagenets_eyes_see_colour_in_early_maps() -> None:
     """Of each of three maps the mean and the deviation over its places, by hand; then the end."""
-    images = torch.rand(9, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    images = 2 * torch.rand(9, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 1
     look = ImageNetFeatures()
     found = look(images)
     assert found.shape == (9, look.width) == (9, 1280 + 2 * (24 + 40 + 112))
     with torch.no_grad():
-        large = F.interpolate(2 * images - 1, (128, 128), mode="bicubic", antialias=True)
+        large = F.interpolate(images, (128, 128), mode="bicubic", antialias=True)
         network = EfficientNet(TEACHER)
         [maps] = network.maps(large.clamp(-1, 1), (2,))
         end = network.pooled(large.clamp(-1, 1))

@@ -63,8 +63,8 @@ def start(
     def embed(kept: Resume) -> Training:
         config = replace(ENCODER, epochs=5)
         model = encoder_training.build(config, examples)
-        looks = encoder_training.Looks(model, {"train": examples, "val": val}, CPU)
-        return encoder_training.train(model, looks, config, 1, CPU, kept), model.save
+        seen = encoder_training.SeenImages(model, {"train": examples, "val": val}, CPU)
+        return encoder_training.train(model, seen, config, 1, CPU, kept), model.save
 
     def train_gan(kept: Resume, config: GanConfig = gan_config) -> Training:
         config = replace(config, epochs=5)

@@ -30,8 +30,8 @@ def embed() -> dict[str, Any]:
     config = replace(ENCODER, hidden=16, channels=8, epochs=20, batch_size=24)
     examples = draw(1, 12)
     encoder = encoder_training.build(config, examples)
-    looks = encoder_training.Looks(encoder, {"train": examples, "val": draw(2, 3)}, CPU)
-    reports = list(encoder_training.train(encoder, looks, config, 1, CPU))
+    seen = encoder_training.SeenImages(encoder, {"train": examples, "val": draw(2, 3)}, CPU)
+    reports = list(encoder_training.train(encoder, seen, config, 1, CPU))
     return {"weights": encoder.state_dict(), "reports": [asdict(report) for report in reports]}
 
 

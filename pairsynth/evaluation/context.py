@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from pairsynth import lexicon
-from pairsynth.artifacts import SPLITS
+from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.config import check_between, named
 from pairsynth.dataset import read_manifest, read_rows
+from pairsynth.efficientnet import JUDGE, TEACHER, digest, installed
 from pairsynth.errors import InputError
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.judges import Judge
@@ -249,10 +250,27 @@ def scene(
     )
 
 
-def provenance(splits: Mapping[str, Examples], pairs_digest: str) -> dict[str, str]:
-    """What was measured, for metrics/evaluate.json: fingerprints of images and of pairs."""
-    told = " ".join(f"{split}:{one.digest}" for split, one in splits.items())
-    return {"images_digest": told, "pairs_digest": pairs_digest}
+def provenance(context: EvaluationContext, pairs_digest: str) -> dict[str, str]:
+    """What was measured, and by whom, for metrics/evaluate.json.
+
+    Fingerprints of images, of pairs, and of the networks that learned elsewhere and judge here:
+    figures of two runs can be compared where these are the same.
+    """
+    images = " ".join(f"{split}:{one.digest}" for split, one in context.examples.items())
+    judges = {name: digest(name) for name in (JUDGE, TEACHER) if installed(name)}
+    if given := named(context.config.judge_weights):
+        judges["judge_weights"] = _digest_of_all(Path(given))
+    told = " ".join(f"{name}:{one[:16]}" for name, one in judges.items())
+    return {"images_digest": images, "pairs_digest": pairs_digest, "judges_digest": told}
+
+
+def _digest_of_all(path: Path) -> str:
+    """That of a file, or of all files in a folder."""
+    if path.is_file():
+        return file_digest(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    told = "".join(f"{file.relative_to(path)} {file_digest(file)}\n" for file in files)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def share_figure(group: str, subject: str, measure: str, share: Share) -> Figure:

@@ -88,7 +88,7 @@ def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dic
     return {
         **table.flat(measured.figures),
         **cycle_consistency.figures(measured.walks),
-        **context.provenance(scene.examples, pairs_digest),
+        **context.provenance(scene, pairs_digest),
         "bleu_signature": captions.signature(others),
         "cycle_verdict": cycle_consistency.verdict(measured.walks),
         "use_features": probes.features_name(),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairsynth.devices import autocast
-from pairsynth.efficientnet import JUDGE, EfficientNet
+from pairsynth.efficientnet import JUDGE, EfficientNet, few_at_once
 from pairsynth.images import to_network
 from pairsynth.pretrained import load_pretrained
 
@@ -94,7 +94,7 @@ def pretrained_features(weights: Path) -> Features:
         InputError: as `load_pretrained` does.
     """
     network = load_pretrained(weights, "evaluate.judge_weights")
-    return lambda pixels: torch.cat([network(part.float() / 255) for part in pixels.split(32)])
+    return lambda pixels: torch.cat([network(to_network(part)) for part in pixels.split(32)])
 
 
 def imagenet_features(device: torch.device) -> Features:
@@ -105,13 +105,10 @@ def imagenet_features(device: torch.device) -> Features:
     network = EfficientNet(JUDGE).to(device)
 
     @torch.no_grad()
-    def features(pixels: Tensor) -> Tensor:
-        parts = []
-        for part in pixels.split(64):
-            side = (IMAGENET_SIDE, IMAGENET_SIDE)
-            images = F.interpolate(to_network(part.to(device)), side, mode="bilinear")
-            with autocast(device):
-                parts.append(network.pooled(images).float().cpu())
-        return torch.cat(parts)
+    def look(pixels: Tensor) -> Tensor:
+        side = (IMAGENET_SIDE, IMAGENET_SIDE)
+        images = F.interpolate(to_network(pixels.to(device)), side, mode="bilinear")
+        with autocast(device):
+            return network.pooled(images).float().cpu()
 
-    return features
+    return lambda pixels: few_at_once(look, pixels, device)
