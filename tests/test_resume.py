@@ -24,13 +24,14 @@ from pairsynth import captioner_training, encoder_training, gan_training, resume
 from pairsynth.artifacts import file_digest
 from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.collapse_monitor import CollapseMonitor
+from pairsynth.efficientnet import TEACHER, weights
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan
 from pairsynth.gan_training import GanConfig
 from pairsynth.resume import Resume
 from tests.options import ENCODER
-from tests.test_efficientnet import with_weights
+from tests.test_efficientnet import other_weights, with_weights
 from tests.workspace import ROOT, smoke_params
 
 CPU = torch.device("cpu")
@@ -367,12 +368,25 @@ def test_another_learning_rate_is_another_training(whole: Path, tmp_path: Path) 
 # ---------------------------------------------------------------- stopped at each of its writes
 
 WRITES = {
+    "download": "{out}/pictures {out}/a.json",
     **WORDS,
     "fit_gmm": "{data}/pictures {data}/embeddings {data}/gan.pt {out}/gmm.npz {out}/a.json "
     "{out}/a.csv",
     "synthesize": "{data}/pictures {data}/embeddings {data}/encoder.pt {data}/gan.pt "
     "{data}/captioner.pt {data}/gmm.npz {out}/synthetic {out}/a.json",
+    "evaluate": "{data}/pictures {data}/embeddings {data}/encoder.pt {data}/gan.pt "
+    "{data}/captioner.pt {data}/synthetic {out}",
+    "report": "{data} {data}/../metrics {out}/report.html {out}/curves.png",
 }
+# Small, and with a second epoch; but for these as in the profile `smoke`.
+SMALL: dict[str, dict[str, object]] = {
+    "embed": {"epochs": 2},
+    "train_gan": {"epochs": 2},
+    "train_captioner": {"epochs": 2},
+    "synthesize": {"pairs": 8},
+    "evaluate": {"captioned": 2, "pairs": 4, "cycled": 2, "turns": 1, "use_steps": 0},
+}
+LOOKING = {"embed": {"image_encoder": "imagenet"}, "train_gan": {"critic": "projected"}}
 
 
 class Stopped(BaseException):
@@ -393,50 +407,135 @@ class Writes:
         self.done += 1
         work(*paths, **options)
 
-    def run(self, words: list[str], last: float = math.inf) -> int:
+
+class Desk:
+    """A stage's command in this very process; each name has outputs and a state of its own."""
+
+    def __init__(
+        self,
+        stage: str,
+        data: Path,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        **changes: object,
+    ) -> None:
+        self.stage, self.data, self.folder = stage, data, folder
+        self.monkeypatch, self.writes, self.told = monkeypatch, Writes(monkeypatch), ""
+        params, yaml = smoke_params(folder), YAML()
+        tree = yaml.load(params)
+        for section, values in SMALL.items():
+            tree[section] |= values
+        if changes:
+            tree[stage] |= changes
+        yaml.dump(tree, params)
+
+    def run(self, out: str, last: float = math.inf) -> int:
         """How many writes the command did; it is stopped before write number `last`."""
-        self.done, self.last = 0, last
-        app = importlib.import_module(words[0]).app
+        self.monkeypatch.setenv("PAIRSYNTH_RESUME_DIR", str(self.folder / f"{out}-state"))
+        words = WRITES[self.stage].format(data=self.data, out=self.folder / out).split()
+        words += ["--params", str(self.folder / "params.yaml")]
+        words += [] if self.stage == "download" else ["--device", "cpu"]
+        words += ["--workers", "1"] if self.stage == "synthesize" else []
+        self.writes.done, self.writes.last = 0, last
         try:
-            result = CliRunner().invoke(app, words[1:])
+            app = importlib.import_module(f"stages.{self.stage}").app
+            result = CliRunner().invoke(app, words)
             assert result.exit_code == 0, result.output
+            self.told = result.stderr
         except Stopped:
-            assert self.done == last
-        return self.done
+            assert self.writes.done == last
+        return self.writes.done
+
+    def outputs(self, out: str) -> dict[str, str]:
+        """The digest of every file, by its name."""
+        files = [path for path in (self.folder / out).rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.folder / out)): file_digest(path) for path in files}
+
+
+@pytest.fixture
+def always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state after each epoch, and held by this very process; a shard of four pairs."""
+    monkeypatch.setattr(resume, "SHARE", math.inf)
+    monkeypatch.setattr(resume, "_lock", lambda folder, how: os.open(folder, os.O_RDONLY))
+    monkeypatch.setattr("pairsynth.dataset.PAIRS_PER_SHARD", 4)
+
+
+@pytest.mark.usefixtures("repeatable", "always_kept")
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        *((stage, {}) for stage in (*WORDS, "synthesize")),
+        *(pytest.param(stage, one, marks=with_weights) for stage, one in LOOKING.items()),
+    ],
+)
+def test_a_stage_stopped_before_any_of_its_writes_ends_in_the_same_bytes(
+    stage: str,
+    changes: dict[str, str],
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before the first epoch, between epochs and shards, after the last, between the outputs."""
+    desk = Desk(stage, whole, tmp_path, monkeypatch, **changes)
+    total = desk.run("whole")
+    wanted = desk.outputs("whole")
+    states = 2 if stage in WORDS else 6  # of two epochs; or of two shards, three files each
+    seen = changes == LOOKING["embed"]  # what ImageNet's eyes saw
+    assert total >= len(WRITES[stage].split("{out}")) - 1 + states + seen
+    for last in range(total):
+        out = f"stopped-{last}"
+        assert desk.run(out, last) == last
+        desk.run(out)
+        assert desk.outputs(out) == wanted, f"stopped before write {last} of {total}"
+
+
+def check_stops(desk: Desk) -> None:
+    """A stage that keeps no state: stopped before each write, time after time, then let alone."""
+    total = desk.run("whole")
+    wanted = desk.outputs("whole")
+    assert total >= len(WRITES[desk.stage].split("{out}")) - 1
+    for last in range(total):
+        assert desk.run("stopped", last) == last
+        assert desk.outputs("stopped").items() <= wanted.items()
+    desk.run("stopped")
+    assert desk.outputs("stopped") == wanted
 
 
 @pytest.mark.usefixtures("repeatable")
-@pytest.mark.parametrize("stage", WRITES)
-def test_a_stage_stopped_before_any_of_its_writes_ends_in_the_same_bytes(
+@pytest.mark.parametrize("stage", ["download", "fit_gmm"])
+def test_what_a_stopped_stage_left_is_whole_and_no_hindrance(
     stage: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the first epoch, between epochs, after the last, between the outputs."""
-    monkeypatch.setattr(resume, "SHARE", math.inf)  # a state after each epoch
-    monkeypatch.setattr(
-        resume, "_lock", lambda folder, how: os.open(folder, os.O_RDONLY)
-    )  # held by this very process
-    params, yaml = smoke_params(tmp_path), YAML()
-    tree = yaml.load(params)
-    if stage in WORDS:
-        tree[stage] |= {"epochs": 2}
-    tree["synthesize"] |= {"pairs": 8}
-    yaml.dump(tree, params)
+    check_stops(Desk(stage, whole, tmp_path, monkeypatch))
 
-    def command(out: str) -> list[str]:
-        words = WRITES[stage].format(data=whole, out=tmp_path / out).split()
-        monkeypatch.setenv("PAIRSYNTH_RESUME_DIR", str(tmp_path / f"{out}-state"))
-        return [f"stages.{stage}", *words, "--params", str(params), "--device", "cpu"]
 
-    def outputs(out: str) -> dict[str, str]:
-        files = [path for path in (tmp_path / out).rglob("*") if path.is_file()]
-        return {str(path.relative_to(tmp_path / out)): file_digest(path) for path in files}
+@pytest.mark.usefixtures("repeatable")
+@pytest.mark.parametrize("stage", ["evaluate", "report"])
+def test_what_a_stopped_measuring_left_is_whole_and_no_hindrance(
+    stage: str, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_stops(Desk(stage, checkout / "data", tmp_path, monkeypatch))
 
-    writes = Writes(monkeypatch)
-    total = writes.run(command("whole"))
-    wanted = outputs("whole")
-    assert total >= len(WRITES[stage].split("{out}")) - 1
-    for last in range(total):
-        out = f"stopped-{last}"
-        assert writes.run(command(out), last) == last
-        writes.run(command(out))
-        assert outputs(out) == wanted, f"stopped before write {last} of {total}"
+
+@with_weights
+@pytest.mark.usefixtures("repeatable", "always_kept")
+@pytest.mark.parametrize("stage", LOOKING)
+def test_other_weights_to_look_through_are_another_training(
+    stage: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package of another release: a training goes on by the weights it began with, or anew."""
+    desk = Desk(stage, whole, tmp_path, monkeypatch, **LOOKING[stage])
+    last = desk.run("whole") - 1
+    for out in ("same", "stopped"):
+        desk.run(out, last)
+    desk.run("same")
+    assert "going on" in desk.told
+    others = other_weights(tmp_path)
+    monkeypatch.setattr("pairsynth.efficientnet.weights", lambda name: others)
+    desk.run("stopped")
+    assert "going on" not in desk.told
+    name = {"embed": "encoder.pt", "train_gan": "gan.pt"}[stage]
+    found = [torch.load(tmp_path / out / name)["options"] for out in ("whole", "stopped")]
+    assert [one["made_from"]["lite0"] for one in found] == [
+        file_digest(path) for path in (weights(TEACHER), others)
+    ]
