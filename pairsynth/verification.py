@@ -169,18 +169,27 @@ def _check_embeddings(
 
 
 def recorded(lock: Path) -> Iterator[Finding]:
-    """Every output that is there and is not, byte for byte, what `lock` (dvc.lock) tells of it."""
-    stages = config.read(lock).get("stages", {})
-    for stage, told in stages.items():
-        for out in told.get("outs", []):
-            path = lock.parent / out["path"]
-            if path.exists() and _md5(path) != out.get("md5"):
-                yield Finding(
-                    path,
-                    False,
-                    f"{path} is not what {lock} tells of; if you did not run the stage by hand, "
-                    f"remake it: dvc repro --force --single-item {stage}",
-                )
+    """Every output that is there and is not, byte for byte, what `lock` (dvc.lock) tells of it.
+
+    Raises:
+        InputError: where `lock` is not as DVC writes it.
+    """
+    try:
+        outs = [
+            (stage, lock.parent / out["path"], out.get("md5"))
+            for stage, told in config.read(lock).get("stages", {}).items()
+            for out in told.get("outs", [])
+        ]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise InputError(f"{lock} is not as DVC writes it; git checkout {lock}") from error
+    for stage, path, md5 in outs:
+        if path.exists() and _md5(path) != md5:
+            yield Finding(
+                path,
+                False,
+                f"{path} is not what {lock} tells of; if you did not run the stage by hand, "
+                f"remake it: dvc repro --force --single-item {stage}",
+            )
 
 
 def _md5(path: Path) -> str:

@@ -575,6 +575,22 @@ def test_verify_survives_a_checkpoint_of_another_network(data: Path, gan: Gan) -
     assert "does not fit this version of pairsynth (TypeError" in refused("verify")
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "stages: [a]",
+        "stages: {a: 1}",
+        "stages: {a: {outs: 1}}",
+        "stages: {a: {outs: [{padh: data/gan.pt}]}}",
+        "stages: {a: {outs: [{path: 1}]}}",
+        "stages: {a: {outs: [{path: data/gan.pt}]",
+    ],
+)
+def test_verify_tells_of_a_lock_that_dvc_did_not_write_so(data: Path, told: str) -> None:
+    (data.parent / "dvc.lock").write_text(told)
+    assert "dvc.lock" in refused("verify")
+
+
 # ---------------------------------------------------------------- strips
 
 

@@ -26,6 +26,7 @@ from pairsynth.engines import Worker
 from pairsynth.errors import InputError
 from pairsynth.filters import NONE, Thresholds
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs
+from pairsynth.mappings import Mappings
 from pairsynth.shard_making import Recipe, Span, told_of
 from stages import synthesize as stage
 from tests.options import SYNTHESIS
@@ -126,6 +127,21 @@ def test_a_shard_of_more_pairs_is_one_of_fewer(whole: Path) -> None:
         Span(first=FILLING + 100, count=20),
     ]
     assert filled.digest == one.digest
+
+
+def test_what_the_encoder_looked_through_is_named(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is of an encoder that looks through ImageNet's eyes; that of `whole` does not."""
+    load = shard_making.load_mappings
+
+    def looking(*words: Any) -> Mappings:
+        found = load(*words)
+        found.encoder.made_from["lite0"] = "of the weights"
+        return found
+
+    monkeypatch.setattr(shard_making, "load_mappings", looking)
+    assert recipe(whole).inputs().made_from["lite0"] == "of the weights"
 
 
 def test_no_class_to_fill_is_told(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
