@@ -162,6 +162,35 @@ def test_a_damaged_state_is_noticed_and_training_starts_anew(
     assert capsys.readouterr().err == f"act: {path} is damaged; training starts anew\n"
 
 
+def test_what_is_made_once_is_found_beside_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = []
+
+    def make() -> dict[str, torch.Tensor]:
+        made.append(torch.full((3,), float(len(made))))
+        return {"seen": made[-1]}
+
+    def once(folder: Path | None = tmp_path) -> float:
+        return Resume("act", folder).once("seen", make)["seen"].mean().item()
+
+    assert [once(), once()] == [0, 0]
+    content = bytearray((tmp_path / "seen.pt").read_bytes())
+    content[content.index(b"digest") + 20] ^= 1
+    (tmp_path / "seen.pt").write_bytes(content)
+    assert [once(), once()] == [1, 1]
+    assert [once(None), once(None)] == [2, 3]
+    Resume("act", tmp_path).discard()
+    assert not tmp_path.exists()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(resume, "save_checkpoint", full)
+    assert [once(), once()] == [4, 5]
+    assert "seen.pt is not kept ([Errno 28] No space left" in capsys.readouterr().err
+
+
 def test_keeping_costs_no_more_than_its_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
