@@ -29,7 +29,7 @@ FLAT, SATURATED, INCONSISTENT = "flat image", "saturated image", "inconsistent"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
+class Candidates:
     """What filters look at: pixels uint8 (N, 3, S, S), captions (N), their agreement (N)."""
 
     pixels: Tensor
@@ -48,18 +48,18 @@ class Filter:
     unit: str
     over: bool
     meaning: str
-    measure: Callable[[Looks], Tensor]
+    measure: Callable[[Candidates], Tensor]
     limit: Callable[[Tensor], float]
 
 
-def words(looks: Looks) -> Tensor:
+def words(candidates: Candidates) -> Tensor:
     """How many words and commas each caption has (N)."""
-    return torch.tensor([float(len(tokenize(caption))) for caption in looks.captions])
+    return torch.tensor([float(len(tokenize(caption))) for caption in candidates.captions])
 
 
-def repetition(looks: Looks) -> Tensor:
+def repetition(candidates: Candidates) -> Tensor:
     """The share of three words in a row that stood in the same caption before (N)."""
-    return torch.tensor([_repetition(tokenize(caption)) for caption in looks.captions])
+    return torch.tensor([_repetition(tokenize(caption)) for caption in candidates.captions])
 
 
 def _repetition(tokens: Sequence[str]) -> float:
@@ -67,20 +67,20 @@ def _repetition(tokens: Sequence[str]) -> float:
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-def spread(looks: Looks) -> Tensor:
+def contrast(candidates: Candidates) -> Tensor:
     """The standard deviation of an image's brightness, in grey levels (N)."""
-    return looks.pixels.float().mean(1).flatten(1).std(1)
+    return candidates.pixels.float().mean(1).flatten(1).std(1)
 
 
-def saturation(looks: Looks) -> Tensor:
+def saturation(candidates: Candidates) -> Tensor:
     """The share of pixels each of whose channels is at 0 or at 255 (N)."""
-    ends = (looks.pixels == 0) | (looks.pixels == 255)
+    ends = (candidates.pixels == 0) | (candidates.pixels == 255)
     return ends.all(1).flatten(1).float().mean(1)
 
 
-def agreement(looks: Looks) -> Tensor:
+def agreement(candidates: Candidates) -> Tensor:
     """The cosine of the two halves' vectors (N)."""
-    return looks.consistency
+    return candidates.consistency
 
 
 def _unless_common(real: Tensor) -> float:
@@ -107,7 +107,7 @@ FILTERS: Mapping[str, Filter] = {
         unit="grey levels",
         over=False,
         meaning="the standard deviation of its brightness; near 0 it is one even colour",
-        measure=spread,
+        measure=contrast,
         limit=lambda real: _quantile(real, RARE) / 4,
     ),
     SATURATED: Filter(
@@ -139,11 +139,11 @@ class Thresholds:
 
     values: Mapping[str, float]
 
-    def faults(self, looks: Looks) -> list[tuple[str, str] | None]:
+    def faults(self, candidates: Candidates) -> list[tuple[str, str] | None]:
         """For each candidate (N) the first filter that refuses it, and why; None: it is sound."""
-        found: list[tuple[str, str] | None] = [None] * len(looks.captions)
+        found: list[tuple[str, str] | None] = [None] * len(candidates.captions)
         for name, one in FILTERS.items():
-            threshold, values = self.values[name], one.measure(looks)
+            threshold, values = self.values[name], one.measure(candidates)
             refused = values > threshold if one.over else values < threshold
             for row in refused.nonzero().flatten().tolist():
                 found[row] = found[row] or (name, self._why(name, float(values[row])))
@@ -182,9 +182,11 @@ def calibrate(held_out: Examples, vectors: Embeddings, size: int) -> Thresholds:
     For agreement each image is thrown together with a caption of the one half the split away.
     """
     others = vectors.psi[held_out.first_caption[:-1]].roll(len(held_out) // 2, 0)
-    looks = Looks(
+    candidates = Candidates(
         pixels=center_crop(held_out.pixels, size),
         captions=held_out.flat_captions,
         consistency=(others * vectors.image).sum(1),
     )
-    return Thresholds(values={name: one.limit(one.measure(looks)) for name, one in FILTERS.items()})
+    return Thresholds(
+        values={name: one.limit(one.measure(candidates)) for name, one in FILTERS.items()}
+    )

@@ -150,38 +150,38 @@ class Latent:
     rows: tuple[int, ...] = ()
 
 
-def text_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+def text_prototype(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """lambda psi(t_i) + (1 - lambda) psi(t_j)."""
-    rows = _two_images(world, rng)
-    places = [int(rng.integers(len(world.examples.captions[row]))) for row in rows]
-    share = _share(world, rng)
-    first = world.examples.first_caption
+    rows = _two_images(inputs, rng)
+    places = [int(rng.integers(len(inputs.examples.captions[row]))) for row in rows]
+    share = _share(inputs, rng)
+    first = inputs.examples.first_caption
     left, right = (
-        world.embeddings.psi[int(first[r]) + p] for r, p in zip(rows, places, strict=True)
+        inputs.embeddings.psi[int(first[r]) + p] for r, p in zip(rows, places, strict=True)
     )
-    sources = [f"{world.examples.ids[r]}#{p}" for r, p in zip(rows, places, strict=True)]
+    sources = [f"{inputs.examples.ids[r]}#{p}" for r, p in zip(rows, places, strict=True)]
     vector = between(left, right, torch.tensor(share))
-    return Latent(vector, sources, share, class_id=_common_class(world, rows))
+    return Latent(vector, sources, share, class_id=_common_class(inputs, rows))
 
 
-def text_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+def text_density(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """psi* from the mixture over captions."""
-    vector, component = world.mixtures["psi"].sample(rng)
+    vector, component = inputs.mixtures["psi"].sample(rng)
     return Latent(F.normalize(torch.from_numpy(vector).float(), dim=0), [], component=component)
 
 
-def image_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+def image_prototype(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """lambda phi(v_i) + (1 - lambda) phi(v_j), whose vector `settle` takes."""
-    rows = _two_images(world, rng)
-    share = _share(world, rng)
-    sources = [world.examples.ids[row] for row in rows]
-    class_id = _common_class(world, rows)
+    rows = _two_images(inputs, rng)
+    share = _share(inputs, rng)
+    sources = [inputs.examples.ids[row] for row in rows]
+    class_id = _common_class(inputs, rows)
     return Latent(torch.empty(0), sources, share, class_id=class_id, rows=tuple(rows))
 
 
-def image_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+def image_density(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """phi* from the mixture over images, mapped back through its PCA."""
-    vector, component = world.mixtures["phi"].sample(rng)
+    vector, component = inputs.mixtures["phi"].sample(rng)
     return Latent(torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)), [], None, component)
 
 
@@ -193,13 +193,13 @@ STRATEGIES: Mapping[str, Callable[[SynthesisInputs, np.random.Generator], Latent
 }
 
 
-def settle(world: SynthesisInputs, latents: list[Latent]) -> list[Latent]:
+def settle(inputs: SynthesisInputs, latents: list[Latent]) -> list[Latent]:
     """The same with the vectors of image prototypes: phi of all their images at once."""
     rows = [row for latent in latents for row in latent.rows]
     if not rows:
         return latents
-    pixels = center_crop(world.examples.pixels[rows], world.mappings.gan.size)
-    ends = iter(world.mappings.phi(pixels).cpu())
+    pixels = center_crop(inputs.examples.pixels[rows], inputs.mappings.gan.size)
+    ends = iter(inputs.mappings.phi(pixels).cpu())
     return [
         replace(latent, vector=latent.share * next(ends) + (1 - latent.share) * next(ends))
         if latent.rows and latent.share is not None
@@ -208,39 +208,39 @@ def settle(world: SynthesisInputs, latents: list[Latent]) -> list[Latent]:
     ]
 
 
-def _share(world: SynthesisInputs, rng: np.random.Generator) -> float:
-    margin = world.config.margin
+def _share(inputs: SynthesisInputs, rng: np.random.Generator) -> float:
+    margin = inputs.config.margin
     return float(rng.uniform(margin, 1 - margin))
 
 
-def _common_class(world: SynthesisInputs, rows: list[int]) -> int | None:
-    left, right = (int(world.examples.class_ids[row]) for row in rows)
+def _common_class(inputs: SynthesisInputs, rows: list[int]) -> int | None:
+    left, right = (int(inputs.examples.class_ids[row]) for row in rows)
     return left if left == right >= 0 else None
 
 
-def _two_images(world: SynthesisInputs, rng: np.random.Generator) -> list[int]:
+def _two_images(inputs: SynthesisInputs, rng: np.random.Generator) -> list[int]:
     """Two rows, by the rule of `classes`; any other where the class has no other image."""
-    count = len(world.examples)
-    left = _first_image(world, rng)
-    siblings = world.by_class[int(world.examples.class_ids[left])]
-    same = world.within is not None or world.config.classes == "same"
+    count = len(inputs.examples)
+    left = _first_image(inputs, rng)
+    siblings = inputs.by_class[int(inputs.examples.class_ids[left])]
+    same = inputs.within is not None or inputs.config.classes == "same"
     if same and len(siblings) > 1:
         right = siblings[int(rng.integers(len(siblings) - 1))]
         return [left, right if right != left else siblings[-1]]
     while True:
         right = int(rng.integers(count))
-        other = world.config.classes != "other" or len(siblings) == count
+        other = inputs.config.classes != "other" or len(siblings) == count
         if right != left and (other or right not in siblings):
             return [left, right]
 
 
-def _first_image(world: SynthesisInputs, rng: np.random.Generator) -> int:
-    if world.within is not None:
-        siblings = world.by_class[world.within]
+def _first_image(inputs: SynthesisInputs, rng: np.random.Generator) -> int:
+    if inputs.within is not None:
+        siblings = inputs.by_class[inputs.within]
         return siblings[int(rng.integers(len(siblings)))]
-    if world.cumulated is None:
-        return int(rng.integers(len(world.examples)))
-    return int(np.searchsorted(world.cumulated, rng.random() * world.cumulated[-1], side="right"))
+    if inputs.cumulated is None:
+        return int(rng.integers(len(inputs.examples)))
+    return int(np.searchsorted(inputs.cumulated, rng.random() * inputs.cumulated[-1], side="right"))
 
 
 def fillable(class_ids: Iterable[int]) -> list[int]:

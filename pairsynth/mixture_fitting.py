@@ -48,7 +48,7 @@ class MixtureConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class TriedMixture:
     """One mixture that was tried; log-likelihoods are nats a row, BIC is the fitted rows'."""
 
     over: str
@@ -65,7 +65,7 @@ class Fit:
 
     over: str
     mixture: Mixture
-    tried: list[Candidate]
+    tried: list[TriedMixture]
 
 
 def fit_both(
@@ -121,14 +121,14 @@ def fit(
         best.means_,
         _factors(best),
     )
-    return Fit(over, mixture, [candidate for _, candidate in tried])
+    return Fit(over, mixture, [one for _, one in tried])
 
 
 def figures(fits: list[Fit]) -> dict[str, float | int | str]:
     """What `fit_gmm` reports of each mixture kept."""
     told: dict[str, float | int | str] = {}
     for one in fits:
-        kept = max(one.tried, key=lambda candidate: candidate.held_out)
+        kept = max(one.tried, key=lambda one: one.held_out)
         told[f"{one.over}_components"] = kept.components
         told[f"{one.over}_covariance"] = kept.covariance
         told[f"{one.over}_held_out_log_likelihood"] = kept.held_out
@@ -142,7 +142,7 @@ def _doublings(top: int) -> list[int]:
 
 def _try(
     over: str, train: Array, test: Array, components: int, covariance: str, seed: int
-) -> tuple[GaussianMixture, Candidate]:
+) -> tuple[GaussianMixture, TriedMixture]:
     model = GaussianMixture(
         components, covariance_type=covariance, reg_covar=1e-5, max_iter=60, random_state=seed
     )
@@ -150,7 +150,7 @@ def _try(
         # 60 rounds settle the likelihood to a hundredth of a nat; held-out rows judge the rest.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train)
-    candidate = Candidate(
+    one = TriedMixture(
         over=over,
         components=components,
         covariance=covariance,
@@ -158,7 +158,7 @@ def _try(
         held_out=float(model.score(test)),
         bic=float(model.bic(train)),
     )
-    return model, candidate
+    return model, one
 
 
 def _factors(model: GaussianMixture) -> Array:

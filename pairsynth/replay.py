@@ -60,8 +60,8 @@ class Workshop:
         where = choose(device)
         self.differences = origin.differences(told, origin.of(STAGE, where))
         recipe = Recipe(**paths, config=config, seed=seed, device=str(where))
-        self.world = recipe.inputs()
-        for name, digest in self.world.made_from.items():
+        self.inputs = recipe.inputs()
+        for name, digest in self.inputs.made_from.items():
             if made_from.get(name) != digest:
                 path = paths.get(name, paths["pictures"])
                 raise InputError(
@@ -80,11 +80,11 @@ class Workshop:
         """The row of a pair, made in the block in which it was made; None where it is left out."""
         number = number_of(pair)
         start = number // BLOCK * BLOCK
-        drafts = [synthesis.draft(self.world, one) for one in range(start, start + BLOCK)]
-        kept = synthesis.close(self.world, drafts)[number - start].kept
+        drafts = [synthesis.draft(self.inputs, one) for one in range(start, start + BLOCK)]
+        kept = synthesis.close(self.inputs, drafts)[number - start].kept
         if kept is None:
             return None
-        row = next(synthesis.rows(self.world, [kept]))
+        row = next(synthesis.rows(self.inputs, [kept]))
         (as_stored,) = pa.Table.from_pylist([row], schema=PAIRS).to_pylist()
         found: dict[str, Any] = as_stored
         return found

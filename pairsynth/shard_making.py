@@ -182,8 +182,8 @@ class Recipe:
 
     def open(self, place: int) -> Worker:
         """A maker of shards: a `Span` to reports, the last with its `Shard`."""
-        world = self.inputs(place)
-        return lambda span: make(world, span, self.digest)
+        inputs = self.inputs(place)
+        return lambda span: make(inputs, span, self.digest)
 
 
 def _files(path: Path) -> list[Path]:
@@ -200,7 +200,7 @@ def _spans(start: int, count: int) -> list[Span]:
 # ---------------------------------------------------------------- one shard
 
 
-def make(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
+def make(inputs: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
     """The shard of `span`; what it was made from is told in its file, for `Told` to read.
 
     Raises:
@@ -209,8 +209,8 @@ def make(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
     refusals = Refusals()
     rows: list[dict[str, Any]] = []
     done = 0
-    for pair in synthesis.synthesize(world, refusals, span.numbers):
-        rows += synthesis.rows(world, [pair])
+    for pair in synthesis.synthesize(inputs, refusals, span.numbers):
+        rows += synthesis.rows(inputs, [pair])
         if (passed := pair.number + 1 - span.first) >= done + BLOCK:
             yield Report(task=span, steps=passed - done)
             done = passed
@@ -220,7 +220,7 @@ def make(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
         "span": asdict(span),
         "refused": dict(sorted(refusals.counts.items())),
         "left_out": refusals.left_out,
-        "facts": synthesis.facts(world),
+        "facts": synthesis.facts(inputs),
     }
     with tempfile.TemporaryDirectory() as place:
         pairs, refused = Path(place) / "pairs", Path(place) / "refused"

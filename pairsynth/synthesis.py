@@ -21,7 +21,7 @@ from torch.nn.utils import parametrize
 from pairsynth import seeds
 from pairsynth.dataset import Refusals, pair_id, read_rows
 from pairsynth.decoding import MAX_WORDS
-from pairsynth.filters import FILTERS, Looks
+from pairsynth.filters import FILTERS, Candidates
 from pairsynth.image_files import encode
 from pairsynth.images import to_image
 from pairsynth.latents import FILLING, STRATEGIES, Latent, SynthesisInputs, settle
@@ -116,7 +116,7 @@ class Draft:
 
 
 def synthesize(
-    world: SynthesisInputs, refusals: Refusals | None = None, numbers: range | None = None
+    inputs: SynthesisInputs, refusals: Refusals | None = None, numbers: range | None = None
 ) -> Iterator[Pair]:
     """The pairs of these numbers in order, but for those of which no candidate is to be kept.
 
@@ -125,13 +125,13 @@ def synthesize(
     no pair is there twice.
     """
     refusals = refusals or Refusals()
-    numbers = range(world.config.pairs) if numbers is None else numbers
+    numbers = range(inputs.config.pairs) if numbers is None else numbers
     kept: dict[str, list[Pair]] = {}
     for start in range(numbers.start, numbers.stop, BLOCK):
-        block = close(world, [draft(world, number) for number in range(start, start + BLOCK)])
+        block = close(inputs, [draft(inputs, number) for number in range(start, start + BLOCK)])
         for choice in block[: numbers.stop - start]:
             refused = list(choice.reasons())
-            twin = choice.kept and _twin(world, choice.kept, kept)
+            twin = choice.kept and _twin(inputs, choice.kept, kept)
             if choice.kept and twin:
                 refused.append((choice.kept, DUPLICATE, f"the same as {pair_id(twin.number)}"))
             for row in refused:
@@ -142,43 +142,43 @@ def synthesize(
                 yield choice.kept
 
 
-def _twin(world: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -> Pair | None:
+def _twin(inputs: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -> Pair | None:
     """The first of the `kept`, by caption, with the words of `pair` and nearly its image."""
     others = kept.get(normalize(pair.caption), [])
     if not others:
         return None
     own, *theirs = hashes(torch.stack([one.pixels for one in (pair, *others)]))
     apart = [float((own - one).square().mean().sqrt()) for one in theirs]
-    near = (one for one, far in zip(others, apart, strict=True) if world.novelty.is_twin(far))
+    near = (one for one, far in zip(others, apart, strict=True) if inputs.novelty.is_twin(far))
     return next(near, None)
 
 
-def draft(world: SynthesisInputs, number: int) -> Draft:
+def draft(inputs: SynthesisInputs, number: int) -> Draft:
     """Everything about pair `number` that is left to chance."""
-    rng = seeds.stream(world.seed, "pair", number)
+    rng = seeds.stream(inputs.seed, "pair", number)
     filling = number >= FILLING
-    shares = np.array(world.config.filling_shares if filling else world.config.shares)
+    shares = np.array(inputs.config.filling_shares if filling else inputs.config.shares)
     strategy = list(STRATEGIES)[int(rng.choice(len(shares), p=shares / shares.sum()))]
-    latent = STRATEGIES[strategy](world.drawing(number), rng)
-    tries = world.config.candidates
-    noise = torch.from_numpy(rng.standard_normal((tries, world.mappings.gan.noise))).float()
+    latent = STRATEGIES[strategy](inputs.drawing(number), rng)
+    tries = inputs.config.candidates
+    noise = torch.from_numpy(rng.standard_normal((tries, inputs.mappings.gan.noise))).float()
     draws = torch.from_numpy(rng.random((tries, MAX_WORDS))).float()
-    return Draft(number, strategy, latent, noise, draws, world.standard.draw(rng))
+    return Draft(number, strategy, latent, noise, draws, inputs.standard.draw(rng))
 
 
-def close(world: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
+def close(inputs: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
     """Carry each latent into the other domain and back, and choose among the candidates."""
-    latents = settle(world, [one.latent for one in drafts])
+    latents = settle(inputs, [one.latent for one in drafts])
     drafts = [replace(one, latent=latent) for one, latent in zip(drafts, latents, strict=True)]
     chosen: dict[int, Choice] = {}
     for source, carry in (("text", _from_text), ("image", _from_image)):
         group = [one for one in drafts if one.strategy.startswith(source)]
         if group:
             with parametrize.cached():  # the spectral norm of a layer once, not at every look
-                tried = iter(_candidates(world, group, carry))
+                tried = iter(_candidates(inputs, group, carry))
             for one in group:
-                own = list(islice(tried, world.config.candidates))
-                chosen[one.number] = screen(own, world.standard, one.surprise)
+                own = list(islice(tried, inputs.config.candidates))
+                chosen[one.number] = screen(own, inputs.standard, one.surprise)
     return [chosen[one.number] for one in drafts]
 
 
@@ -231,18 +231,18 @@ def _from_image(
     return mappings.draw(mappings.psi(captions), noise), captions
 
 
-def _candidates(world: SynthesisInputs, group: list[Draft], carry: Carry) -> list[Pair]:
+def _candidates(inputs: SynthesisInputs, group: list[Draft], carry: Carry) -> list[Pair]:
     """All candidates of the drafts, draft by draft."""
-    tries = world.config.candidates
+    tries = inputs.config.candidates
     owners = [one for one in group for _ in range(tries)]
     latents = torch.stack([one.latent.vector for one in owners])
     noise, draws = (torch.cat([getattr(one, k) for one in group]) for k in ("noise", "draws"))
-    pixels, captions = carry(world.mappings, latents, noise, draws)
-    psi = world.mappings.psi(captions)
-    scores = (psi * world.mappings.encoder.embed_images(pixels)).sum(1)
-    novelty = world.novelty.judge(pixels, captions, psi)
-    looks = Looks(pixels=pixels, captions=captions, consistency=scores)
-    columns = (pixels, captions, scores.tolist(), novelty, world.thresholds.faults(looks))
+    pixels, captions = carry(inputs.mappings, latents, noise, draws)
+    psi = inputs.mappings.psi(captions)
+    scores = (psi * inputs.mappings.encoder.embed_images(pixels)).sum(1)
+    novelty = inputs.novelty.judge(pixels, captions, psi)
+    tried = Candidates(pixels=pixels, captions=captions, consistency=scores)
+    columns = (pixels, captions, scores.tolist(), novelty, inputs.thresholds.faults(tried))
     return [
         Pair(one.number, one.strategy, one.latent, *row)
         for one, *row in zip(owners, *columns, strict=True)
@@ -252,9 +252,9 @@ def _candidates(world: SynthesisInputs, group: list[Draft], carry: Carry) -> lis
 # ---------------------------------------------------------------- the dataset
 
 
-def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
+def rows(inputs: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
     """Pairs as rows of `dataset.PAIRS`."""
-    names = dict(zip(world.examples.class_ids.tolist(), world.examples.class_names, strict=True))
+    names = dict(zip(inputs.examples.class_ids.tolist(), inputs.examples.class_names, strict=True))
     for pair in pairs:
         latent, new = pair.latent, pair.novelty
         yield {
@@ -265,7 +265,7 @@ def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, An
             "source_ids": latent.sources,
             "blend_weight": latent.share,
             "component": latent.component,
-            "seed": world.seed,
+            "seed": inputs.seed,
             "class_id": latent.class_id,
             "class_name": None if latent.class_id is None else names[latent.class_id],
             "consistency": pair.consistency,
@@ -300,17 +300,17 @@ def _image(pair: Pair) -> dict[str, Any]:
     return {"bytes": encode(to_image(pair.pixels)), "path": f"{pair_id(pair.number)}.png"}
 
 
-def facts(world: SynthesisInputs) -> dict[str, Any]:
+def facts(inputs: SynthesisInputs) -> dict[str, Any]:
     """What card and manifest tell of the dataset besides its counts."""
     return {
-        "source_images": len(world.examples),
-        "made_from": dict(sorted(world.made_from.items())),
-        "seed": world.seed,
-        "size": world.mappings.gan.size,
-        "distance": world.novelty.threshold,
-        "novelty_recall": world.novelty.recall,
+        "source_images": len(inputs.examples),
+        "made_from": dict(sorted(inputs.made_from.items())),
+        "seed": inputs.seed,
+        "size": inputs.mappings.gan.size,
+        "distance": inputs.novelty.threshold,
+        "novelty_recall": inputs.novelty.recall,
         "false_alarms": FALSE_ALARMS,
-        "filters": world.thresholds.stated(),
+        "filters": inputs.thresholds.stated(),
     }
 
 

@@ -1,4 +1,4 @@
-"""A world small enough for tests: 24 drawn images whose captions tell their colour, tiny nets."""
+"""Small inputs for tests: 24 drawn images whose captions tell their colour, tiny nets."""
 
 import copy
 import os
@@ -159,7 +159,7 @@ def mixtures(examples: Examples, embeddings: Embeddings, gan: Gan) -> dict[str, 
 
 
 @pytest.fixture(scope="session")
-def world(
+def inputs(
     examples: Examples,
     val: Examples,
     embeddings: Embeddings,

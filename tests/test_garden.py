@@ -9,7 +9,7 @@ from PIL import Image
 
 from pairsynth.seeds import stream
 from pairsynth.sources import garden_captions
-from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
+from pairsynth.sources.contract import SPLITS, DownloadConfig, Example, SourceLog
 from pairsynth.sources.garden import ATTRIBUTES, CLASHES, Species, garden, grow
 from pairsynth.sources.garden_captions import WORDS
 
@@ -20,7 +20,7 @@ def grown(
     species: int = 6, examples: int = 4, size: int = SIZE, split: str = "class", seed: int = 0
 ) -> list[Example]:
     config = DownloadConfig("garden", size, split, "refuse", species, examples, "", "")
-    return list(garden(config, seed, Path("unused"), Account()))
+    return list(garden(config, seed, Path("unused"), SourceLog()))
 
 
 @pytest.fixture(scope="module")

@@ -89,9 +89,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Span]:
     """The shards that are made from now on, in order."""
     make, found = shard_making.make, []
 
-    def counted(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Any]:
+    def counted(inputs: SynthesisInputs, span: Span, digest: str) -> Iterator[Any]:
         found.append(span)
-        return make(world, span, digest)
+        return make(inputs, span, digest)
 
     monkeypatch.setattr(shard_making, "make", counted)
     return found
@@ -209,8 +209,8 @@ def test_jobs_leave_all_that_is_there_alone_and_the_last_run_only_joins(
 
 def test_the_set_is_what_one_run_over_all_numbers_would_be(run: Run) -> None:
     run(pairs=250)
-    world = recipe(Path(run.words[0]).parent, seed=1712)
-    inputs = replace(world, config=shard_making_config(run)).inputs()
+    one = recipe(Path(run.words[0]).parent, seed=1712)
+    inputs = replace(one, config=shard_making_config(run)).inputs()
     refusals = Refusals()
     made = [
         pair

@@ -17,7 +17,7 @@ from pairsynth.errors import InputError
 from pairsynth.image_files import encode, fit, stored_size
 from pairsynth.lexicon import Lexicon, own_words
 from pairsynth.minimums import need_images
-from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example, Source
+from pairsynth.sources.contract import SPLITS, DownloadConfig, Example, Source, SourceLog
 from pairsynth.sources.flower_words import FLOWERS
 from pairsynth.sources.folder import folder
 from pairsynth.sources.garden import garden
@@ -42,7 +42,7 @@ class Acquisition:
     """What was kept (flat figures), what was refused and what is odd about the rest."""
 
     figures: dict[str, Any]
-    account: Account
+    log: SourceLog
     findings: list[Finding]
 
     @property
@@ -52,8 +52,8 @@ class Acquisition:
 
     def lines(self) -> list[str]:
         """What was read and what was refused, in words."""
-        refused = self.account.refused
-        lines = [*self.account.said]
+        refused = self.log.refused
+        lines = [*self.log.notes]
         lines.append(f"kept {self.kept:,} images, refused {len(refused):,} items")
         lines += [f"  refused {what}: {why}" for what, why in refused[:SHOWN]]
         if len(refused) > SHOWN:
@@ -64,7 +64,7 @@ class Acquisition:
         return lines
 
 
-def examples(config: DownloadConfig, seed: int, cache: Path, account: Account) -> Iterator[Example]:
+def examples(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> Iterator[Example]:
     """The captioned images of the source that `config` names.
 
     Raises:
@@ -74,11 +74,11 @@ def examples(config: DownloadConfig, seed: int, cache: Path, account: Account) -
         check(config.source in SOURCES, "source", config.source, f"one of {tuple(SOURCES)}")
     except ValueError as error:
         raise InputError(f"download.{error}") from error
-    return SOURCES[config.source](config, seed, cache, account)
+    return SOURCES[config.source](config, seed, cache, log)
 
 
 def acquire(
-    config: DownloadConfig, found: Iterator[Example], account: Account, target: Path
+    config: DownloadConfig, found: Iterator[Example], log: SourceLog, target: Path
 ) -> Acquisition:
     """Write shards, `refused.csv`, `survey.csv` and `words.json` into the folder `target`.
 
@@ -101,7 +101,7 @@ def acquire(
             image = fit(example.image, side)
             if twin := survey.note(example, image):
                 name, why = example.image_id, f"the same image as {twin}, which is in another split"
-                account.refuse_by(config.broken, name, why, f"download: {name}", "remove one")
+                log.refuse_by(config.broken, name, why, f"download: {name}", "remove one")
                 continue
             writers[example.split].write(_row(example, image))
             examples[example.split] += 1
@@ -109,16 +109,16 @@ def acquire(
             classes[example.split].add(example.class_id)
             if example.split == "train" and config.source not in LEXICONS:
                 told.append(example.captions)
-    need_images("download", examples, account.refused)
+    need_images("download", examples, log.refused)
     lexicon.write(target, LEXICONS.get(config.source) or own_words(told))
-    write_csv(target / "refused.csv", ("item", "reason"), account.refused)
+    write_csv(target / "refused.csv", ("item", "reason"), log.refused)
     findings = survey.findings()
     odd = [(one.words, *example) for one in findings for example in one.examples]
     write_csv(target / "survey.csv", ("finding", "item", "what"), odd)
     figures: dict[str, Any] = {
         "source": config.source,
         "image_size": size,
-        "refused": len(account.refused),
+        "refused": len(log.refused),
         **dict.fromkeys(KINDS, 0),
         **{one.kind: one.count for one in findings},
     }
@@ -126,7 +126,7 @@ def acquire(
         figures[f"{split}_images"] = examples[split]
         figures[f"{split}_captions"] = captions[split]
         figures[f"{split}_classes"] = len(classes[split])
-    return Acquisition(figures, account, findings)
+    return Acquisition(figures, log, findings)
 
 
 def _row(example: Example, image: Image.Image) -> dict[str, Any]:

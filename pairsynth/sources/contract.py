@@ -12,7 +12,7 @@ from pairsynth.config import check
 from pairsynth.errors import InputError
 from pairsynth.image_files import SIZES
 
-__all__ = ["SPLITS", "Account", "DownloadConfig", "Example", "Source"]
+__all__ = ["SPLITS", "DownloadConfig", "Example", "Source", "SourceLog"]
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ class Example:
 
 
 @dataclass
-class Account:
+class SourceLog:
     """What a source refused, with the reason (what, why), and what it took for what, in words."""
 
     refused: list[tuple[str, str]] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def refuse(self, what: str, why: str) -> None:
         """Note that `what` (a file, or file and row) was left out, and why."""
@@ -96,9 +96,9 @@ class Source(Protocol):
     """A source yields its examples in a fixed order that depends on config and seed alone.
 
     `cache` is a folder of its own that outlives the run (downloads go there). Unusable items go
-    to `account`, or raise `InputError` where `config.broken` is refuse.
+    to `log`, or raise `InputError` where `config.broken` is refuse.
     """
 
     def __call__(
-        self, config: DownloadConfig, seed: int, cache: Path, account: Account
+        self, config: DownloadConfig, seed: int, cache: Path, log: SourceLog
     ) -> Iterator[Example]: ...

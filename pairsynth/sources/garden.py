@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pairsynth.seeds import stream
-from pairsynth.sources.contract import Account, DownloadConfig, Example
+from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
 from pairsynth.sources.garden_captions import ATTRIBUTES, captions
 from pairsynth.sources.garden_drawing import Look, draw, look
 
@@ -51,7 +51,7 @@ class Species:
     look: Look
 
 
-def garden(config: DownloadConfig, seed: int, cache: Path, account: Account) -> Iterator[Example]:
+def garden(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> Iterator[Example]:
     """`garden_species` x `garden_images` examples, species by species; see `Source`.
 
     The images are drawn at `image_size`; `cache` stays empty and nothing is refused.

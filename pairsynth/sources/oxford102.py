@@ -14,7 +14,7 @@ from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import decode
 from pairsynth.seeds import digest
 from pairsynth.sources.archives import archive_members
-from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
+from pairsynth.sources.contract import SPLITS, DownloadConfig, Example, SourceLog
 from pairsynth.sources.fetching import Check, Missing, checksum, fetch, read_checksums
 
 IMAGES, LABELS, SETID = "102flowers.tgz", "imagelabels.mat", "setid.mat"
@@ -40,12 +40,10 @@ class Reed:
     classes: dict[str, frozenset[int]]
 
 
-def oxford102(
-    config: DownloadConfig, seed: int, cache: Path, account: Account
-) -> Iterator[Example]:
+def oxford102(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> Iterator[Example]:
     """Oxford-102 in the order of its image archive; `seed` changes nothing.
 
-    Captions without a letter (`{}`) are left out and named in `account` whatever the policy: the
+    Captions without a letter (`{}`) are left out and named in `log` whatever the policy: the
     official files have thirteen.
 
     Raises:
@@ -74,15 +72,15 @@ def oxford102(
             )
         label = labels[number - 1]
         try:
-            captions = _captions_of(image_id, label, paths[CAPTIONS], reed, account)
+            captions = _captions_of(image_id, label, paths[CAPTIONS], reed, log)
             image = decode(data)
         except ValueError as error:
-            _refuse(config, account, f"{IMAGES}/{name}", str(error))
+            _refuse(config, log, f"{IMAGES}/{name}", str(error))
             continue
         yield Example(
             image_id, label - 1, _flowers102().classes[label - 1], splits[number], image, captions
         )
-    _expect_all(config, account, paths, reed, seen)
+    _expect_all(config, log, paths, reed, seen)
 
 
 def locate(mirror: str, cache: Path) -> dict[str, Path]:
@@ -283,7 +281,7 @@ def _split_by_image(path: Path, count: int) -> dict[int, str]:
 
 
 def _captions_of(
-    image_id: str, label: int, path: Path, reed: Reed, account: Account
+    image_id: str, label: int, path: Path, reed: Reed, log: SourceLog
 ) -> tuple[str, ...]:
     """The usable captions; ValueError where there are none, InputError where they are another's."""
     if image_id not in reed.captions:
@@ -299,21 +297,21 @@ def _captions_of(
         if any(letter.isalpha() for letter in line):
             usable.append(line)
         else:
-            account.refuse(f"{CAPTIONS}/{image_id}.txt line {number}", f"no word in {line!r}")
+            log.refuse(f"{CAPTIONS}/{image_id}.txt line {number}", f"no word in {line!r}")
     if not usable:
         raise ValueError("no usable caption")
     return tuple(usable)
 
 
 def _expect_all(
-    config: DownloadConfig, account: Account, paths: dict[str, Path], reed: Reed, seen: set[str]
+    config: DownloadConfig, log: SourceLog, paths: dict[str, Path], reed: Reed, seen: set[str]
 ) -> None:
     """Once the images end: some were there, and no captions are left over."""
     if not seen:
         raise InputError(f"{paths[IMAGES]}: holds no jpg/image_NNNNN.jpg; fetch it anew")
     for image_id in sorted(set(reed.captions) - seen):
-        _refuse(config, account, f"{CAPTIONS}/{image_id}.txt", f"no image in {IMAGES}")
+        _refuse(config, log, f"{CAPTIONS}/{image_id}.txt", f"no image in {IMAGES}")
 
 
-def _refuse(config: DownloadConfig, account: Account, what: str, why: str) -> None:
-    account.refuse_by(config.broken, what, why, what, "fetch the archive anew")
+def _refuse(config: DownloadConfig, log: SourceLog, what: str, why: str) -> None:
+    log.refuse_by(config.broken, what, why, what, "fetch the archive anew")

@@ -59,7 +59,7 @@ def networks(examples: Examples, size: int) -> Mappings:
     return Mappings(encoder, gan, captioner.requires_grad_(False), CPU)
 
 
-class Account:
+class Timings:
     """Seconds, of the clock and of all cores together, and peak memory of part after part."""
 
     def __init__(self) -> None:
@@ -110,18 +110,18 @@ def scene(size: int, pairs: int, train: int) -> tuple[EvaluationContext, Pairs]:
 def main(size: int = 64, pairs: int = 10_000, train: int = 6_000) -> None:
     """Print seconds and peak memory of each part of `evaluate`."""
     torch.manual_seed(0)
-    account = Account()
+    timings = Timings()
     place, pairs_made = scene(size, pairs, train)
-    account.say("(making the set)")
-    account.total = [0.0, 0.0]
+    timings.say("(making the set)")
+    timings.total = [0.0, 0.0]
     ours = made.look_at(place, pairs_made)
-    account.say("drawn again, a row a pair")
+    timings.say("drawn again, a row a pair")
     for part in table.parts(measuring.TABLE):
         list(part(place, ours))
-        account.say(getattr(part, "__name__", "") or str(part.args[0]))  # type: ignore[attr-defined]
+        timings.say(getattr(part, "__name__", "") or str(part.args[0]))  # type: ignore[attr-defined]
     list(cycle_consistency.walk(place))
-    account.say("cycles")
-    account.line("evaluate", account.total)
+    timings.say("cycles")
+    timings.line("evaluate", timings.total)
 
 
 if __name__ == "__main__":
