@@ -19,7 +19,7 @@ from pairsynth.memory import available
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Progress:
     """What a worker says while it is at `task`: `steps` more are done; at the end the outcome."""
 
     task: Any
@@ -27,7 +27,7 @@ class Report:
     outcome: Any = None
 
 
-Worker = Callable[[Any], Iterator[Report]]
+Worker = Callable[[Any], Iterator[Progress]]
 
 
 class Recipe(Protocol):
@@ -45,10 +45,10 @@ class Recipe(Protocol):
         """Worker number `place`, with all it needs in memory."""
 
 
-Engine = Callable[[Recipe, Sequence[Any], int], Iterator[Report]]
+Engine = Callable[[Recipe, Sequence[Any], int], Iterator[Progress]]
 
 
-def run(name: str, recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report]:
+def run(name: str, recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
     """Let the engine of `ENGINES` called `name` do all `tasks`.
 
     workers: how many; 0: as many as there is room for.
@@ -74,7 +74,7 @@ def places(recipe: Recipe) -> int:
 # ---------------------------------------------------------------- processes of this machine
 
 
-def local(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report]:
+def local(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
     """`workers` processes of this machine; where it is one, this process itself."""
     workers = min(workers or places(recipe), len(tasks))
     if workers == 1:
@@ -123,7 +123,7 @@ def _travels(error: Exception) -> bool:
         return False
 
 
-def _hear(crew: dict[Connection, Any], todo: Iterator[Any]) -> Iterator[Report]:
+def _hear(crew: dict[Connection, Any], todo: Iterator[Any]) -> Iterator[Progress]:
     """What the workers have to say now; one whose task is done gets another, or goes."""
     for ready in wait(list(crew)):
         assert isinstance(ready, Connection)
@@ -154,7 +154,7 @@ def _hand_on(crew: dict[Connection, Any], worker: Connection, todo: Iterator[Any
 # ---------------------------------------------------------------- a cluster of Ray's
 
 
-def on_ray(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report]:
+def on_ray(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
     """Actors of Ray, of the cluster that RAY_ADDRESS names or of one on this machine.
 
     Each holds networks of its own on a processor, or on a GPU where the recipe uses them.
@@ -186,7 +186,7 @@ class _Actor:
         self.recipe = recipe
         self.worker: Worker | None = None
 
-    def work(self, task: Any) -> Iterator[Report | Exception]:
+    def work(self, task: Any) -> Iterator[Progress | Exception]:
         """Reports of the task; an error is the last of them, as it is."""
         try:
             self.worker = self.worker or self.recipe.open(0)
@@ -195,7 +195,7 @@ class _Actor:
             yield error
 
 
-def _attend(ray: Any, actors: Sequence[Any], tasks: Sequence[Any]) -> Iterator[Report]:
+def _attend(ray: Any, actors: Sequence[Any], tasks: Sequence[Any]) -> Iterator[Progress]:
     todo = iter(tasks)
 
     def begin(actor: Any) -> dict[Any, Any]:

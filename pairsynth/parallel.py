@@ -19,7 +19,7 @@ from pairsynth.errors import InputError
 from pairsynth.seeds import digest
 
 
-def spread(module: str, processes: int) -> None:
+def launch(module: str, processes: int) -> None:
     """Run the command `module` anew by torchrun, as so many processes, unless it is one of them.
 
     Nothing after it is done by this process. What can be wrong with the inputs is asked before.

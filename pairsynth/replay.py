@@ -34,7 +34,7 @@ class Replay:
         return f"{self.pair}: NOT the same: {'; '.join(self.odd)}"
 
 
-class Workshop:
+class Replayer:
     """All that the pairs of a dataset were made from, as its manifest names it, once more.
 
     differences: in what code, versions or device are others now, in words.

@@ -36,7 +36,7 @@ from pairsynth.dataset import (
     pair_shards,
     read_manifest,
 )
-from pairsynth.engines import Report, Worker
+from pairsynth.engines import Progress, Worker
 from pairsynth.errors import InputError
 from pairsynth.examples import pixel_bytes, read_embeddings, read_examples
 from pairsynth.filters import NONE, calibrate
@@ -200,7 +200,7 @@ def _spans(start: int, count: int) -> list[Span]:
 # ---------------------------------------------------------------- one shard
 
 
-def make(inputs: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
+def make(inputs: SynthesisInputs, span: Span, digest: str) -> Iterator[Progress]:
     """The shard of `span`; what it was made from is told in its file, for `Told` to read.
 
     Raises:
@@ -212,7 +212,7 @@ def make(inputs: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
     for pair in synthesis.synthesize(inputs, refusals, span.numbers):
         rows += synthesis.rows(inputs, [pair])
         if (passed := pair.number + 1 - span.first) >= done + BLOCK:
-            yield Report(task=span, steps=passed - done)
+            yield Progress(task=span, steps=passed - done)
             done = passed
     _check_hope(span, refusals)
     told = {
@@ -227,7 +227,7 @@ def make(inputs: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
         write_shard(pairs, rows, PAIRS, told)
         write_shard(refused, refusals.rows, REFUSED)
         shard = Shard(pairs=pairs.read_bytes(), refused=refused.read_bytes())
-    yield Report(task=span, steps=span.count - done, outcome=shard)
+    yield Progress(task=span, steps=span.count - done, outcome=shard)
 
 
 def _check_hope(span: Span, refusals: Refusals) -> None:

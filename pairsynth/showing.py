@@ -274,13 +274,13 @@ def replay(data: Path, pairs: Sequence[str], device: str) -> None:
     Raises:
         InputError: where one is not.
     """
-    workshop = replaying.Workshop(data / "synthetic", device)
-    for difference in workshop.differences:
+    replayer = replaying.Replayer(data / "synthetic", device)
+    for difference in replayer.differences:
         typer.echo(f"notice: {difference} than when the pairs were made", err=True)
     odd = 0
-    for one in workshop.replays(pairs):
+    for one in replayer.replays(pairs):
         typer.echo(str(one))
         odd += bool(one.odd)
     if odd:
-        reasons = "; ".join(workshop.differences) or "nothing that the manifest names is another"
+        reasons = "; ".join(replayer.differences) or "nothing that the manifest names is another"
         raise InputError(f"{odd} of {len(pairs)} pairs came out another ({reasons})")

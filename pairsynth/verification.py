@@ -28,7 +28,7 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Finding:
+class ArtifactCheck:
     """What came of looking at one artifact; sound is None where it is not there."""
 
     path: Path
@@ -41,7 +41,7 @@ class Finding:
         return f"{self.path}: sound, {self.detail}" if self.sound else f"{self.path}: DAMAGED"
 
 
-def findings(data: Path) -> Iterator[Finding]:
+def findings(data: Path) -> Iterator[ArtifactCheck]:
     """Every artifact in `data`, read whole; then, where all are sound, how they fit together."""
     damaged = False
     for name, check in CHECKS.items():
@@ -55,18 +55,18 @@ def findings(data: Path) -> Iterator[Finding]:
         yield from recorded(lock)
 
 
-def _examine(path: Path, check: Callable[[Path], str]) -> Finding:
+def _examine(path: Path, check: Callable[[Path], str]) -> ArtifactCheck:
     maker = MAKERS.get(path.name, "")
     if not path.exists():
-        return Finding(path, None, maker)
+        return ArtifactCheck(path, None, maker)
     try:
-        return Finding(path, True, check(path))
+        return ArtifactCheck(path, True, check(path))
     except InputError as error:
-        return Finding(path, False, str(error))
+        return ArtifactCheck(path, False, str(error))
     except Exception as error:  # readers raise many kinds, all of them meaning: not what we wrote
         raise_if_out_of_memory(error)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Finding(path, False, f"{path} cannot be read ({reason}); {remake(path)}")
+        return ArtifactCheck(path, False, f"{path} cannot be read ({reason}); {remake(path)}")
 
 
 # ---------------------------------------------------------------- each by itself
@@ -168,14 +168,14 @@ def _check_embeddings(
 # ---------------------------------------------------------------- as the pipeline recorded it
 
 
-def recorded(lock: Path) -> Iterator[Finding]:
+def recorded(lock: Path) -> Iterator[ArtifactCheck]:
     """Every output that is there and is not, byte for byte, what `lock` (dvc.lock) tells of it."""
     stages = config.read(lock).get("stages", {})
     for stage, told in stages.items():
         for out in told.get("outs", []):
             path = lock.parent / out["path"]
             if path.exists() and _md5(path) != out.get("md5"):
-                yield Finding(
+                yield ArtifactCheck(
                     path,
                     False,
                     f"{path} is not what {lock} tells of; if you did not run the stage by hand, "

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pairsynth.report import benefit, results
 from pairsynth.report.benefit import Gain, Task
-from pairsynth.report.results import Measured, Results
+from pairsynth.report.results import Results, Value
 from tests.workspace import ROOT
 
 
@@ -14,13 +14,13 @@ def test_verdicts_are_three_words_each() -> None:
 
 def test_a_task_has_its_gains_and_one_not_measured_has_none() -> None:
     figures = {
-        ("use", "synthetic", "retrieval"): Measured(0.2071, 0.1, 0.3, 3),
-        ("use", "real_5", "retrieval"): Measured(0.5, 0.4, 0.6, 3),
-        ("use", "real_100", "retrieval"): Measured(0.9, 0.8, 1.0, 3),
-        ("use", "gain_5", "retrieval"): Measured(0.0194, 0.001, 0.0441, 3),
-        ("use", "gain_100", "retrieval"): Measured(-0.0001, None, None, 1),
-        ("use", "gain_5", "other"): Measured(9.0, 8.0, 10.0, 3),
-        ("pairs", "gain_5", "retrieval"): Measured(9.0, 8.0, 10.0, 3),
+        ("use", "synthetic", "retrieval"): Value(0.2071, 0.1, 0.3, 3),
+        ("use", "real_5", "retrieval"): Value(0.5, 0.4, 0.6, 3),
+        ("use", "real_100", "retrieval"): Value(0.9, 0.8, 1.0, 3),
+        ("use", "gain_5", "retrieval"): Value(0.0194, 0.001, 0.0441, 3),
+        ("use", "gain_100", "retrieval"): Value(-0.0001, None, None, 1),
+        ("use", "gain_5", "other"): Value(9.0, 8.0, 10.0, 3),
+        ("pairs", "gain_5", "retrieval"): Value(9.0, 8.0, 10.0, 3),
     }
     use: list[Mapping[str, str]] = [
         {"task": name} for name in ("retrieval", "classes", "retrieval")

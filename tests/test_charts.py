@@ -120,7 +120,7 @@ def test_a_collapse_does_not_squash_the_rest() -> None:
     ("value", "told"), [(2356.4, "2,356"), (100, "100"), (0.04321, "0.0432"), (-1234.5, "-1,234")]
 )
 def test_numbers_are_told_as_people_write_them(value: float, told: str) -> None:
-    assert charts.told(value) == told
+    assert charts.number_text(value) == told
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 3)), max_size=8))

@@ -58,7 +58,7 @@ def test_keys_are_flat_and_unique(scene: EvaluationContext, pairs: Pairs) -> Non
 def test_bleu_of_the_captioner_is_that_of_its_captions(
     scene: EvaluationContext, found: dict[str, Figure]
 ) -> None:
-    rows = context.spread(16, 12)
+    rows = context.evenly_spaced(16, 12)
     phi = scene.mappings.phi(scene.test.pixels[rows])
     written = [normalize(caption) for caption in scene.mappings.describe(phi)]
     own = [[normalize(c) for c in scene.test.captions[row]] for row in rows]
@@ -100,7 +100,7 @@ def test_psi_tells_classes_by_the_vectors_of_the_encoder(
 def test_attributes_of_the_judge_are_counted_on_all_test_images(
     scene: EvaluationContext, found: dict[str, Figure]
 ) -> None:
-    seen = scene.judge.look(scene.test.pixels).shown
+    seen = scene.judge.assess(scene.test.pixels).attributes
     right = sum(
         one["petal_colour"] == name for one, name in zip(seen, scene.test.class_names, strict=True)
     )
@@ -168,14 +168,14 @@ def test_images_drawn_again_do_not_depend_on_the_batch(scene: EvaluationContext)
 
 @pytest.mark.parametrize(("total", "most", "wanted"), [(5, 9, [0, 1, 2, 3, 4]), (9, 3, [0, 4, 8])])
 def test_spread_is_even_and_from_end_to_end(total: int, most: int, wanted: list[int]) -> None:
-    assert context.spread(total, most) == wanted
+    assert context.evenly_spaced(total, most) == wanted
 
 
 def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
     folder, train = checkout / "data/synthetic", read_examples(checkout / "data/pictures", "train")
     pairs, digest = context.read_pairs(folder, 10, pictures=train.digest)
     table = pd.read_parquet(folder / "data")
-    rows = context.spread(64, 10)
+    rows = context.evenly_spaced(64, 10)
     assert pairs.ids == table["pair_id"].iloc[rows].tolist()
     assert pairs.captions == table["caption"].iloc[rows].tolist()
     assert pairs.strategies == table["strategy"].iloc[rows].tolist()
@@ -274,7 +274,7 @@ def test_the_table_and_the_numbers_of_a_run_agree(checkout: Path) -> None:
 
 def test_cosines_of_cycles_against_numpy(scene: EvaluationContext) -> None:
     walks = list(cycle_consistency.image_cycle(scene))
-    rows = context.spread(16, 8)
+    rows = context.evenly_spaced(16, 8)
     pixels = scene.test.pixels[rows]
     turns = scene.mappings.image_cycle(pixels, scene.noise(8, "image_cycle"))
     before = scene.mappings.phi(pixels).flatten(1).numpy().astype(float)
@@ -319,7 +319,7 @@ def test_words_of_image_cycles_are_compared_with_those_of_turn_one(
 
 def test_the_rank_of_the_first_caption_against_sorting(scene: EvaluationContext) -> None:
     *_, walk = cycle_consistency.text_cycle(scene)
-    rows = context.spread(16, 8)
+    rows = context.evenly_spaced(16, 8)
     captions = [scene.test.captions[row][0] for row in rows]
     own = scene.mappings.psi(captions).double()
     back = scene.mappings.psi(walk.turn.captions).double()

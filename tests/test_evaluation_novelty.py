@@ -7,7 +7,7 @@ import torch
 
 from pairsynth.evaluation import made, novelty, per_pair, table
 from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
-from pairsynth.evaluation.novelty import PLANTS, as_jpeg, shifted
+from pairsynth.evaluation.novelty import PLANTS, as_jpeg, translated
 from pairsynth.metrics.novelty import COPY, NEW
 from pairsynth.text import normalize
 
@@ -91,7 +91,7 @@ def test_plants_change_what_they_say(scene: EvaluationContext) -> None:
     for plant in PLANTS.values():
         assert plant(pixels).shape == pixels.shape
         assert plant(pixels).dtype == torch.uint8
-    assert torch.equal(shifted(pixels)[..., 1:, 1:], pixels[..., :-1, :-1])
-    assert torch.equal(shifted(pixels)[..., 0, 1:], pixels[..., 0, :-1])
+    assert torch.equal(translated(pixels)[..., 1:, 1:], pixels[..., :-1, :-1])
+    assert torch.equal(translated(pixels)[..., 0, 1:], pixels[..., 0, :-1])
     error = (as_jpeg(pixels).float() - pixels.float()).abs().mean()
     assert 0 < float(error) < 20

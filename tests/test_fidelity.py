@@ -147,7 +147,7 @@ def flowers(first: int, count: int) -> torch.Tensor:
     """Garden flowers of `count` species, two of each, uint8 (2 count, 3, 64, 64)."""
     species = grow(first + count, 3)[first:]
     drawn = [
-        garden_drawing.draw(kind.attributes, kind.look, 64, stream(3, "test", kind.number, i))
+        garden_drawing.draw(kind.attributes, kind.appearance, 64, stream(3, "test", kind.number, i))
         for kind in species
         for i in range(2)
     ]

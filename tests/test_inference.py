@@ -58,7 +58,7 @@ USES: dict[str, Callable[..., tuple[list[nn.Module], Callable[[], Any]]]] = {
         lambda: w.mappings.draw(w.embeddings.psi, torch.ones(len(w.embeddings.psi), 6)),
     ),
     "phi": lambda w: ([w.gan.discriminator], lambda: w.mappings.phi(w.pixels)),
-    "judge looks": lambda w: ([w.judge], lambda: w.judge.look(w.pixels).vectors),
+    "judge looks": lambda w: ([w.judge], lambda: w.judge.assess(w.pixels).vectors),
     "judge reads": lambda w: ([w.judge], lambda: w.judge.caption_vectors(["a red flower"])),
     "pupils": lambda w: ([w.pupils], lambda: w.pupils.see(torch.ones(1, 4, 6)).detach()),
 }

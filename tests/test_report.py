@@ -30,7 +30,7 @@ from pairsynth import config
 from pairsynth.dataset import Refusals, complete, read_manifest, read_rows
 from pairsynth.errors import InputError
 from pairsynth.report import benefit, charts, curves, drawn, gallery, headlines, page, results
-from pairsynth.report.results import Measured, Results
+from pairsynth.report.results import Results, Value
 from pairsynth.whole_files import new_folder
 from tests.browser import DARK, NEEDS_BROWSER, browse, screenshot, visit
 from tests.rows import write_pairs, write_pairs_shard
@@ -536,7 +536,7 @@ def test_the_first_screen_answers_and_leads_with_what_is_worst() -> None:
 
 
 def test_figures_of_images_without_the_network_of_imagenet_are_not_to_be_trusted() -> None:
-    one = Measured(0.5, None, None, 9)
+    one = Value(0.5, None, None, 9)
     small = {("images_judge", "drawn_and_test", "kid"): one}
     assert headlines.blind(Results({}, {}, small, {}))
     assert not headlines.blind(Results({}, {}, small | {("images_imagenet", "a", "kid"): one}, {}))

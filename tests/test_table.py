@@ -56,7 +56,7 @@ def test_a_figure_is_of_the_first_entry_that_covers_it() -> None:
 
 
 def test_claims_stand_beside_floors_and_ceilings_that_were_measured() -> None:
-    found = table.told(
+    found = table.claim_rows(
         [measure("f1_of_*", MORE)],
         [
             figure("ours", "f1_of_red", 0.5),
@@ -78,7 +78,7 @@ def test_the_headline_says_which_way_is_better() -> None:
     every += [measure("d", MORE), measure("e", NEAR, "e")]
     figures = [figure("ours", name, 0.25) for name in "abcde"]
     figures += [figure("real", name, 0.5) for name in "abcd"]
-    assert table.headline(table.told(every, figures)) == {
+    assert table.headline(table.claim_rows(every, figures)) == {
         "up": {"a": 0.25},
         "down": {"b": 0.25},
         "to_1": {"c": 0.5},

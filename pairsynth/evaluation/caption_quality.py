@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pairsynth.evaluation.context import (
     EvaluationContext,
     Figure,
+    evenly_spaced,
     plain_figures,
     share_figure,
-    spread,
 )
 from pairsynth.evaluation.made import Made
 from pairsynth.evaluation.table import (
@@ -29,8 +29,8 @@ from pairsynth.metrics.captions import (
     meteor_stems,
     most_frequent,
     nearest_caption,
+    rotated,
     rouge_l,
-    shifted,
     word_agreement,
 )
 from pairsynth.metrics.cider import CiderD
@@ -53,7 +53,7 @@ def captioned(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     A person's caption is one of an image's own, so all are measured against the others; the
     captioner against all of them besides. On the garden also how often a caption names the truth.
     """
-    rows = spread(len(context.test), context.config.captioned)
+    rows = evenly_spaced(len(context.test), context.config.captioned)
     references = [context.test.captions[row] for row in rows]
     phi = context.mappings.phi(context.test.pixels[rows])
     written = by_batch(lambda part: context.mappings.describe(phi[part]), len(rows))
@@ -68,8 +68,8 @@ def captioned(context: EvaluationContext, made: Made) -> Iterator[Figure]:
         "person": people,
         "nearest_neighbour": neighbours,
         "most_frequent": [most_frequent(context.train.flat_captions)] * len(rows),
-        "shuffled_person": shifted(people),
-        "shifted_person": shifted(people, 1),
+        "shuffled_person": rotated(people),
+        "shifted_person": rotated(people, 1),
     }
     others = [own[1:] or own for own in references]
     cider = CiderD(context.train.captions)
@@ -119,13 +119,13 @@ def sentences(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     What people say is learned from val captions, which the captioner never saw.
     """
     heard = context.examples["val"].flat_captions
-    heard = [heard[i] for i in spread(len(heard), READ)]
+    heard = [heard[i] for i in evenly_spaced(len(heard), READ)]
     model, known = LanguageModel(heard), numbers(heard)
     size = min(len(made.pairs), len(context.test))
-    people = [context.test.captions[i][0] for i in spread(len(context.test), size)]
+    people = [context.test.captions[i][0] for i in evenly_spaced(len(context.test), size)]
     rng = stream(context.seed, "evaluate", "sentences")
     subjects = {
-        "pairs": [made.pairs.captions[i] for i in spread(len(made.pairs), size)],
+        "pairs": [made.pairs.captions[i] for i in evenly_spaced(len(made.pairs), size)],
         "people": people,
         "disorder": [" ".join(rng.permutation(caption.split())) for caption in people],
     }
@@ -145,7 +145,7 @@ def varied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
         "test": [own[0] for own in context.test.captions],
     }
     for subject, captions in subjects.items():
-        some = [captions[i] for i in spread(len(captions), size)]
+        some = [captions[i] for i in evenly_spaced(len(captions), size)]
         values = {
             "distinct_1": distinct(some, 1),
             "distinct_2": distinct(some, 2),

@@ -180,7 +180,7 @@ def read_pairs(folder: Path, most: int, **wanted: str) -> tuple[Pairs, str]:
     table = read_rows(folder, columns).sort_by("pair_id")
     if len(table) < 2:
         raise InputError(f"{folder} has {len(table)} pairs; set synthesize.pairs to 2 or more")
-    found = table.take(spread(len(table), most)).to_pydict()
+    found = table.take(evenly_spaced(len(table), most)).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])
     class_ids = torch.tensor([-1 if one is None else one for one in found["class_id"]])
     names = ("pair_id", "caption", "strategy", "consistency")
@@ -196,14 +196,14 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 def draw_again(context: EvaluationContext) -> Drawn:
     """Test images drawn from a caption each, at most `config.captioned`, evenly spread."""
-    rows = spread(len(context.test), context.config.captioned)
+    rows = evenly_spaced(len(context.test), context.config.captioned)
     captions = [context.test.captions[row][-1] for row in rows]
     psi, noise = context.mappings.psi(captions), context.noise(len(rows), "drawn")
     parts = zip(psi.split(128), noise.split(128), strict=True)
     return Drawn(rows, captions, torch.cat([context.mappings.draw(p, n) for p, n in parts]))
 
 
-def spread(total: int, most: int) -> list[int]:
+def evenly_spaced(total: int, most: int) -> list[int]:
     """At most `most` of `total` rows, evenly spread."""
     return torch.linspace(0, total - 1, min(total, most)).round().long().tolist()
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairsynth.evaluation.context import EvaluationContext, spread
+from pairsynth.evaluation.context import EvaluationContext, evenly_spaced
 from pairsynth.lexicon import Lexicon
 from pairsynth.mappings import Turn
 from pairsynth.metrics.agreement import attribute_agreement
-from pairsynth.metrics.captions import bleu, shifted, word_agreement
+from pairsynth.metrics.captions import bleu, rotated, word_agreement
 from pairsynth.text import normalize
 
 CLAIM_NEAR = 0.95
@@ -46,7 +46,7 @@ def walk(context: EvaluationContext) -> Iterator[Walk]:
 
 def image_cycle(context: EvaluationContext) -> Iterator[Walk]:
     """v -> t -> v' ...: does phi survive better than pixels do?"""
-    rows = spread(len(context.test), context.config.cycled)
+    rows = evenly_spaced(len(context.test), context.config.cycled)
     pixels = context.test.pixels[rows]
     phi = context.mappings.phi(pixels).flatten(1).cpu()
     turns = context.mappings.image_cycle(pixels, context.noise(len(rows), "image_cycle"))
@@ -64,7 +64,7 @@ def image_cycle(context: EvaluationContext) -> Iterator[Walk]:
 
 def text_cycle(context: EvaluationContext) -> Iterator[Walk]:
     """t -> v -> t' ...: what of the caption is left?"""
-    rows = spread(len(context.test), context.config.cycled)
+    rows = evenly_spaced(len(context.test), context.config.cycled)
     captions = [context.test.captions[row][0] for row in rows]
     psi = context.mappings.psi(captions)
     turns = context.mappings.text_cycle(captions, context.noise(len(rows), "text_cycle"))
@@ -119,7 +119,7 @@ def _words_kept(
     Of the words of the lexicon's first kind (colours) that the first captions say, the share still
     said; and of its first attribute (petal colour), where it has any.
     """
-    first, both = [[caption] for caption in before], (after, shifted(after))
+    first, both = [[caption] for caption in before], (after, rotated(after))
     agreed = [word_agreement(captions, first, lexicon) for captions in both]
     values = {"bleu_4": [bleu(captions, first)["bleu_4"] for captions in both]} | {
         f"{kind}_f1": [one[kind].f1 for one in agreed] for kind in lexicon.kinds
@@ -214,7 +214,7 @@ def gallery(
     """
     images = [one.turn for one in walks if one.start == "image"]
     texts = [one.turn for one in walks if one.start == "text"]
-    chosen = spread(len(context.test), context.config.cycled)[:rows]
+    chosen = evenly_spaced(len(context.test), context.config.cycled)[:rows]
     start = context.test.pixels[chosen]
     empty = torch.full_like(start, 255)
     pixels = [[start, *(turn.pixels[:rows] for turn in images)]]

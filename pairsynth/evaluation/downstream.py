@@ -29,7 +29,7 @@ from torch import Tensor
 
 from pairsynth import seeds
 from pairsynth.evaluation import probes
-from pairsynth.evaluation.context import EvaluationContext, Pairs, spread
+from pairsynth.evaluation.context import EvaluationContext, Pairs, evenly_spaced
 from pairsynth.evaluation.probes import Lessons, Pupils, Share
 from pairsynth.evaluation.recipes import ALONE, HALVES, REAL, SHARES, WAYS, Trial, Way, best_of
 from pairsynth.examples import Examples
@@ -101,7 +101,7 @@ class School:
         return found.to(self.context.mappings.device)
 
     def _exam(self, images: Examples) -> Exam:
-        rows = spread(len(images), EXAMINED)
+        rows = evenly_spaced(len(images), EXAMINED)
         place = {class_id: i for i, class_id in enumerate(self.classes)}
         references = [images.captions[row] for row in rows]
         device = self.context.mappings.device

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from pairsynth.config import named
 from pairsynth.efficientnet import JUDGE, installed
-from pairsynth.evaluation.context import EvaluationContext, Figure, spread
+from pairsynth.evaluation.context import EvaluationContext, Figure, evenly_spaced
 from pairsynth.evaluation.made import Made
 from pairsynth.evaluation.table import LESS, MORE, NEAR, SCORE, SHARE, Claim, End, Measure, Part
 from pairsynth.metrics import distributions
@@ -105,7 +105,7 @@ def degrade(pixels: Tensor) -> Tensor:
 
 
 def _some(pixels: Tensor, count: int) -> Tensor:
-    return pixels[spread(len(pixels), count)]
+    return pixels[evenly_spaced(len(pixels), count)]
 
 
 def compare(view: Features, one: Comparison, name: str, seed: int) -> Iterator[Figure]:
@@ -139,13 +139,13 @@ def variety(context: EvaluationContext, view: Features) -> Iterator[Figure]:
     different ones: strange images lie farther apart, whatever they show, and this takes it out.
     `apart_share` is the one over the other. Classes of one image and unknown ones tell nothing.
     """
-    test, rows = context.test, spread(len(context.test), CAPTIONS)
+    test, rows = context.test, evenly_spaced(len(context.test), CAPTIONS)
     psi = context.mappings.psi([test.captions[row][0] for row in rows]).repeat_interleave(DRAWS, 0)
     drawn = view(context.mappings.draw(psi, context.noise(len(psi), "variety"))).split(DRAWS)
     known = test.class_ids[test.class_ids >= 0].unique()
     every = [(test.class_ids == one).nonzero()[:DRAWS, 0] for one in known]
     classes = [own for own in every if len(own) > 1]
-    classes = [classes[i] for i in spread(len(classes), CAPTIONS)]
+    classes = [classes[i] for i in evenly_spaced(len(classes), CAPTIONS)]
     real = [view(test.pixels[own]) for own in classes]
     apart = {"drawn_of_one_caption": relative(drawn), "real_of_one_class": relative(real)}
     for name, value in apart.items():
@@ -174,7 +174,7 @@ REAL = [End(says="real against real", subject="real_test_and_train")]
 DRAWN, PAIRS = "drawn_and_test", "pairs_and_train"
 
 
-def _likeness(
+def _fidelity(
     view: str, name: str, unit: str, better: str, *claims: tuple[str, str, str]
 ) -> Measure:
     """claims: subject, words, and the key in the headline; told in the views that people read."""
@@ -202,7 +202,7 @@ def _likeness(
 
 def _measures(view: str) -> list[Measure]:
     return [
-        _likeness(
+        _fidelity(
             view,
             "kid",
             SCORE,
@@ -210,31 +210,31 @@ def _measures(view: str) -> list[Measure]:
             (DRAWN, "KID of images drawn from test captions", "kid_drawn"),
             (PAIRS, "KID of images of pairs", "kid_pairs"),
         ),
-        _likeness(
+        _fidelity(
             view,
             "precision",
             SHARE,
             MORE,
             (DRAWN, "Drawn images that lie among real ones (precision)", "precision"),
         ),
-        _likeness(
+        _fidelity(
             view,
             "recall",
             SHARE,
             MORE,
             (DRAWN, "Real images that lie among drawn ones (recall)", "recall"),
         ),
-        _likeness(
+        _fidelity(
             view,
             "told_apart",
             SHARE,
             LESS,
             (DRAWN, "Drawn and real images told apart by a classifier", ""),
         ),
-        _likeness(view, "frechet_infinity", SCORE, LESS),
-        _likeness(view, "vendi*", SCORE, NEAR),
-        _likeness(view, "density", SCORE, MORE),
-        _likeness(view, "coverage", SHARE, MORE),
+        _fidelity(view, "frechet_infinity", SCORE, LESS),
+        _fidelity(view, "vendi*", SCORE, NEAR),
+        _fidelity(view, "density", SCORE, MORE),
+        _fidelity(view, "coverage", SHARE, MORE),
     ]
 
 

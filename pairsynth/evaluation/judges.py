@@ -28,15 +28,15 @@ LENGTH = 48
 
 
 @dataclass(frozen=True)
-class Look:
+class JudgedImages:
     """What the judge sees in images: unit vectors (N, D), on the CPU, and attributes (N)."""
 
     vectors: Tensor
-    shown: list[dict[str, str]]
+    attributes: list[dict[str, str]]
 
-    def take(self, rows: Sequence[int]) -> "Look":
+    def take(self, rows: Sequence[int]) -> "JudgedImages":
         """That of some of the images."""
-        return Look(self.vectors[list(rows)], [self.shown[row] for row in rows])
+        return JudgedImages(self.vectors[list(rows)], [self.attributes[row] for row in rows])
 
 
 class Judge(nn.Module):
@@ -85,7 +85,7 @@ class Judge(nn.Module):
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         """Unit vectors (N, D), on the CPU, of uint8 images (N, 3, S, S)."""
-        return self.look(pixels).vectors
+        return self.assess(pixels).vectors
 
     def caption_vectors(self, captions: Sequence[str], batch: int = 1024) -> Tensor:
         """Unit vectors (N, D), on the CPU, of captions."""
@@ -94,7 +94,7 @@ class Judge(nn.Module):
         with inference(self):
             return torch.cat([self.read(part).cpu() for part in tokens.split(batch)])
 
-    def look(self, pixels: Tensor) -> Look:
+    def assess(self, pixels: Tensor) -> JudgedImages:
         """What is seen in uint8 images (N, 3, S, S)."""
         features = self.image_features(pixels).to(self.image_out.weight.device)
         with inference(self):
@@ -104,7 +104,7 @@ class Judge(nn.Module):
             {name: self.attributes[name][found[name][i]] for name in self.attributes}
             for i in range(len(pixels))
         ]
-        return Look(seen, shown)
+        return JudgedImages(seen, shown)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.cycle_consistency import Walk
 from pairsynth.evaluation.per_pair import Row
 from pairsynth.evaluation.recipes import Trial
-from pairsynth.evaluation.table import LESS, MORE, SCORE, Measure, Told
+from pairsynth.evaluation.table import LESS, MORE, SCORE, ClaimRow, Measure
 from pairsynth.figures import gallery as draw_sheet
 from pairsynth.metrics import captions
 from pairsynth.whole_files import write_json, write_reports
@@ -82,7 +82,7 @@ def measure(scene: EvaluationContext, pairs: Pairs, track: Track) -> Measured:
     return Measured(figures=figures, rows=list(ours.rows), walks=walks, trials=trials)
 
 
-def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dict[str, Any]:
+def summary(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dict[str, Any]:
     """Every figure by its flat key, what was measured, and the verdicts in words."""
     others = [own[1:] or own for own in scene.test.captions]
     return {
@@ -97,7 +97,7 @@ def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dic
     }
 
 
-def headline(claims: Sequence[Told], figures: Sequence[Figure]) -> dict[str, Any]:
+def headline(claims: Sequence[ClaimRow], figures: Sequence[Figure]) -> dict[str, Any]:
     """The few figures by which runs are compared; of use, how many gains are clear, each way."""
     found: dict[str, dict[str, float]] = table.headline(claims)
     gains = [one for one in figures if one.group == "use" and one.subject.startswith("gain")]
@@ -113,11 +113,11 @@ def write(
     folder: Path, measured: Measured, scene: EvaluationContext, pairs: Pairs, pairs_digest: str
 ) -> None:
     """Write all `FILES` below `folder`."""
-    claims = table.told(TABLE, measured.figures)
+    claims = table.claim_rows(TABLE, measured.figures)
     write_json(folder / HEADLINE, headline(claims, measured.figures))
-    write_json(folder / NUMBERS, told(measured, scene, pairs_digest))
+    write_json(folder / NUMBERS, summary(measured, scene, pairs_digest))
     points = [point for walk in measured.walks for point in walk.points]
-    tables: list[Sequence[Any]] = [table.readings(TABLE, measured.figures), claims]
+    tables: list[Sequence[Any]] = [table.figure_rows(TABLE, measured.figures), claims]
     tables += [points, measured.rows]
     for name, rows in zip(TABLES, tables, strict=False):
         write_reports(folder / name, rows)

@@ -12,9 +12,9 @@ from torch import Tensor
 from pairsynth.evaluation.context import (
     EvaluationContext,
     Figure,
+    evenly_spaced,
     plain_figures,
     share_figure,
-    spread,
 )
 from pairsynth.evaluation.made import Made
 from pairsynth.evaluation.table import (
@@ -46,8 +46,8 @@ def copied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     rows = made.rows
     train, held_out = context.train.flat_captions, [own[0] for own in context.test.captions]
     size = min(len(rows), len(held_out))
-    real = [held_out[i] for i in spread(len(held_out), size)]
-    some = [rows[i] for i in spread(len(rows), size)]
+    real = [held_out[i] for i in evenly_spaced(len(held_out), size)]
+    some = [rows[i] for i in evenly_spaced(len(rows), size)]
     found = {
         "pairs": ([row.longest_copied for row in some], [row.closest_bleu for row in some]),
         "real_held_out": (longest_copied(real, train), closest_bleu(real, train)[0]),
@@ -70,7 +70,7 @@ def kinds(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     held_out = index.judge(context.test.pixels, captions, psi)
     yield from _kinds("real_held_out", [one.kind for one in held_out])
     yield _seen(index, "real_held_out", context.test.flat_captions)
-    some = spread(len(context.train), len(rows))
+    some = evenly_spaced(len(context.train), len(rows))
     own = [context.train.captions[row][0] for row in some]
     psi = context.embeddings["train"].psi[context.train.first_caption[:-1][some]]
     copies = index.judge(context.train.pixels[some], own, psi)
@@ -103,7 +103,7 @@ def as_jpeg(pixels: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def shifted(pixels: Tensor) -> Tensor:
+def translated(pixels: Tensor) -> Tensor:
     """uint8 images (N, 3, S, S) moved right and down by 1/32 of their side, edges repeated."""
     size, step = pixels.shape[-1], pixels.shape[-1] // SHIFT
     places = (torch.arange(size) - step).clamp(min=0)
@@ -114,7 +114,7 @@ PLANTS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "exact": lambda pixels: pixels,
     "mirrored": lambda pixels: pixels.flip(3),
     "jpeg": as_jpeg,
-    "shifted": shifted,
+    "shifted": translated,
 }
 
 
@@ -148,16 +148,16 @@ def planted(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """
     find, test = detectors(context), context.test.pixels
     size = min(len(test), len(context.train))
-    some = spread(len(test), size)
+    some = evenly_spaced(len(test), size)
     alarms, own = find(test[some]), find(made.pairs.pixels)
-    originals = context.train.pixels[spread(len(context.train), size)]
+    originals = context.train.pixels[evenly_spaced(len(context.train), size)]
     found = {kind: find(plant(originals)) for kind, plant in PLANTS.items()}
     for name, flags in own.items():
         yield share_figure("novelty", "pairs", f"{name}_alarms", _share(flags))
         yield share_figure("novelty", "real_held_out", f"{name}_alarms", _share(alarms[name]))
     for share in PLANTED:
         planted = torch.zeros(size, dtype=torch.bool)
-        planted[spread(size, max(1, round(share * size)))] = True
+        planted[evenly_spaced(size, max(1, round(share * size)))] = True
         subject = f"planted_{share:.0%}".rstrip("%")
         for name, flags in alarms.items():
             left = _share(flags[~planted])
@@ -183,10 +183,10 @@ def memorised(context: EvaluationContext, made: Made) -> Iterator[Figure]:
         context.train.pixels,
     )
     size = min(map(len, sets))
-    own, val, test, train = (thumbnails(one[spread(len(one), size)]) for one in sets)
+    own, val, test, train = (thumbnails(one[evenly_spaced(len(one), size)]) for one in sets)
     subjects = {"pairs": own, "real_held_out": val}
     for share in PLANTED:
-        places = spread(size, max(1, round(share * size)))
+        places = evenly_spaced(size, max(1, round(share * size)))
         mixed = val.clone()
         mixed[places] = train[places]
         subjects[f"planted_{share:.0%}".rstrip("%")] = mixed

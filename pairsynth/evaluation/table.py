@@ -81,7 +81,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Reading:
+class FigureRow:
     """A row of metrics/evaluate.csv: a figure with the unit and the direction of its measure."""
 
     group: str
@@ -96,7 +96,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Told:
+class ClaimRow:
     """A row of metrics/measures.csv: one number of one claim.
 
     claim: the key of the figure that is claimed. role: made, floor or ceiling; label: what a floor
@@ -135,7 +135,7 @@ def measure_of(table: Sequence[Measure], figure: Figure) -> Measure:
     raise LookupError(f"no entry of the table of measures is of {figure.key}; add one")
 
 
-def readings(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Reading]:
+def figure_rows(table: Sequence[Measure], figures: Sequence[Figure]) -> list[FigureRow]:
     """The figures, each with its unit and direction.
 
     Raises:
@@ -144,11 +144,11 @@ def readings(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Readin
     found = []
     for figure in figures:
         measure = measure_of(table, figure)
-        found.append(Reading(**vars(figure), unit=measure.unit, better=measure.better))
+        found.append(FigureRow(**vars(figure), unit=measure.unit, better=measure.better))
     return found
 
 
-def told(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Told]:
+def claim_rows(table: Sequence[Measure], figures: Sequence[Figure]) -> list[ClaimRow]:
     """Every claim that was measured, with those of its floors and ceilings that were."""
     by_place = {(one.group, one.subject, one.measure): one for one in figures}
     owners = [(measure_of(table, figure), figure) for figure in figures]
@@ -167,7 +167,7 @@ def _rows(
     claim: Claim,
     figure: Figure,
     by_place: Mapping[tuple[str, str, str], Figure],
-) -> Iterator[Told]:
+) -> Iterator[ClaimRow]:
     """One claim's rows: what was made, then floors and ceilings; none where it has no value."""
     if figure.value is None:
         return
@@ -181,7 +181,7 @@ def _rows(
     ]
     for role, label, one in found:
         if one.value is not None:
-            yield Told(
+            yield ClaimRow(
                 section=measure.section,
                 claim=figure.key,
                 says=says,
@@ -201,7 +201,7 @@ def _place(end: End, figure: Figure) -> tuple[str, str, str]:
     return end.group or figure.group, end.subject, end.name or figure.measure
 
 
-def headline(rows: Sequence[Told]) -> dict[str, dict[str, float]]:
+def headline(rows: Sequence[ClaimRow]) -> dict[str, dict[str, float]]:
     """The few figures by which runs are compared, under headings that say which way is better.
 
     A figure whose measure should be near that of real ones is divided by the first ceiling.

@@ -151,14 +151,14 @@ def nearest_caption(
     return [captions[row][0] for row in (images @ references.T).argmax(1).tolist()]
 
 
-def shifted(captions: Sequence[str], by: int = 0) -> list[str]:
+def rotated(captions: Sequence[str], by: int = 0) -> list[str]:
     """Each caption moved `by` rows round the list; by 0: half way, often to another class."""
     by = by or max(1, len(captions) // 2)
     return [*captions[by:], *captions[:by]]
 
 
 @dataclass(frozen=True)
-class Agreement:
+class WordAgreement:
     """Of the words said, the share that references say (precision); of theirs, the share said."""
 
     precision: float | None
@@ -175,7 +175,7 @@ class Agreement:
 
 def word_agreement(
     captions: Sequence[str], references: Sequence[Sequence[str]], lexicon: Lexicon
-) -> dict[str, Agreement]:
+) -> dict[str, WordAgreement]:
     """For each kind of words, how well captions match what references say.
 
     Precision counts a word as right where any reference of the image has it; recall asks only
@@ -195,6 +195,6 @@ def word_agreement(
             count[2] += len(spoken & most)
             count[3] += len(most)
     return {
-        kind: Agreement(a / b if b else None, c / d if d else None)
+        kind: WordAgreement(a / b if b else None, c / d if d else None)
         for kind, (a, b, c, d) in counts.items()
     }

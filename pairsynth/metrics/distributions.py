@@ -30,7 +30,7 @@ FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Spread:
+class Estimate:
     """A value of whole sets, and between what 95 % of the values of random subsets lie."""
 
     value: float
@@ -38,7 +38,7 @@ class Spread:
     high: float
 
 
-def kid(real: Tensor, drawn: Tensor, rng: torch.Generator) -> Spread:
+def kid(real: Tensor, drawn: Tensor, rng: torch.Generator) -> Estimate:
     """Kernel distance, unbiased, cubic kernel (Binkowski et al., arXiv 1801.01401); 0 is alike.
 
     The value is that of all rows, which is what the mean over subsets estimates; the interval is
@@ -50,7 +50,7 @@ def kid(real: Tensor, drawn: Tensor, rng: torch.Generator) -> Spread:
         [_mmd(_subset(real, size, rng), _subset(drawn, size, rng)) for _ in range(SUBSETS)]
     )
     low, high = values.quantile(torch.tensor([0.025, 0.975]).double()).tolist()
-    return Spread(float(_mmd(real, drawn)), low, high)
+    return Estimate(float(_mmd(real, drawn)), low, high)
 
 
 def in_order(features: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pairsynth.metrics.gains import Mean, verdict_of
-from pairsynth.report.results import Measured, Results
+from pairsynth.report.results import Results, Value
 
 GROUP, GAIN = "use", "gain_"
 # What `gains.verdict_of` says, for a cell of a table.
@@ -62,7 +62,7 @@ def _task(results: Results, name: str) -> Task:
     )
 
 
-def _gain(share: str, gain: Measured, real: Measured | None) -> Gain:
+def _gain(share: str, gain: Value, real: Value | None) -> Gain:
     interval = ""
     if gain.low is not None and gain.high is not None:
         interval = f"{_signed(gain.low)} to {_signed(gain.high)}"

@@ -176,7 +176,7 @@ def lines(
     return Chart(name, title, says, draw)
 
 
-def told(value: float) -> str:
+def number_text(value: float) -> str:
     """A number of a chart as people write it: 2,360 and 0.0432, not 2.36e+03."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from pairsynth.report.charts import Chart, Series, lines, told
+from pairsynth.report.charts import Chart, Series, lines, number_text
 from pairsynth.report.results import Results, Row, column, number
 
 
@@ -61,9 +61,8 @@ def training(results: Results) -> Iterator[Chart]:
 
 def _ends(series: Sequence[Series]) -> str:
     known = [one for one in series if isfinite(one.ys[0]) and isfinite(one.ys[-1])]
-    return (
-        "; ".join(f"{one.name} from {told(one.ys[0])} to {told(one.ys[-1])}" for one in known) + "."
-    )
+    ends = ((one.name, number_text(one.ys[0]), number_text(one.ys[-1])) for one in known)
+    return "; ".join(f"{name} from {first} to {last}" for name, first, last in ends) + "."
 
 
 def _mixtures(rows: list[Row]) -> Iterator[Chart]:

@@ -26,7 +26,7 @@ POINTS = 400
 
 
 @dataclass(frozen=True)
-class Step:
+class Frame:
     """One image of a strip (a data address, or none), what it is, and its caption."""
 
     image: str
@@ -39,7 +39,7 @@ class Strip:
     """Steps from left to right, and what they go from and to."""
 
     title: str
-    steps: list[Step]
+    steps: list[Frame]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def between_images(scene: Scene) -> Iterator[Strip]:
     for left, right in (rows[::2], rows[1::2]):
         ends = [scene.start(left), scene.start(right)]
         told, pixels = exploration.blend_images(scene.mappings, ends, shares, noise)
-        real = [Step(addresses(end)[0], "real image") for end in ends]
+        real = [Frame(addresses(end)[0], "real image") for end in ends]
         steps = [real[0], *_blended(told, pixels, shares), real[1]]
         yield Strip("From the image on the left to the one on the right", steps)
 
@@ -90,9 +90,9 @@ def _shares() -> Tensor:
     return torch.linspace(1, 0, STEPS)[:, None]
 
 
-def _blended(captions: list[str], pixels: Tensor, shares: Tensor) -> list[Step]:
+def _blended(captions: list[str], pixels: Tensor, shares: Tensor) -> list[Frame]:
     labels = [f"λ = {share:.2f}" for share in shares.flatten().tolist()]
-    return [Step(*one) for one in zip(addresses(pixels), labels, captions, strict=True)]
+    return [Frame(*one) for one in zip(addresses(pixels), labels, captions, strict=True)]
 
 
 def components(scene: Scene, over: str) -> Iterator[Strip]:
@@ -105,7 +105,7 @@ def components(scene: Scene, over: str) -> Iterator[Strip]:
         captions = mappings.describe(mappings.phi(pixels))
         drawn = zip(addresses(pixels), captions, strict=True)
         title = f"Component {component}, weight {100 * mixture.weights[component]:.1f} %"
-        yield Strip(title, [Step(image, "", caption) for image, caption in drawn])
+        yield Strip(title, [Frame(image, "", caption) for image, caption in drawn])
 
 
 def cycles(scene: Scene) -> Iterator[Strip]:
@@ -114,18 +114,18 @@ def cycles(scene: Scene) -> Iterator[Strip]:
     for row in scene.starts(STARTS):
         start = scene.start(row)
         turns, cosines = exploration.image_cycle(scene.mappings, start, TURNS, noise)
-        first = Step(addresses(start)[0], "real image")
+        first = Frame(addresses(start)[0], "real image")
         yield Strip("Image to caption to image", [first, *_turned(turns, cosines, "phi")])
     for row in scene.starts(STARTS):
         caption = scene.examples["test"].captions[row][0]
         turns, cosines = exploration.sentence_cycle(scene.mappings, caption, TURNS, noise)
-        first = Step("", "a person's caption", caption)
+        first = Frame("", "a person's caption", caption)
         yield Strip("Caption to image to caption", [first, *_turned(turns, cosines, "psi")])
 
 
-def _turned(turns: list[Turn], cosines: Tensor, of: str) -> list[Step]:
+def _turned(turns: list[Turn], cosines: Tensor, of: str) -> list[Frame]:
     return [
-        Step(addresses(turn.pixels)[0], f"turn {i}, {of} {cosine:.2f}", turn.captions[0])
+        Frame(addresses(turn.pixels)[0], f"turn {i}, {of} {cosine:.2f}", turn.captions[0])
         for i, (turn, cosine) in enumerate(zip(turns, cosines.tolist(), strict=True), 1)
     ]
 

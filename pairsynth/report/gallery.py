@@ -38,7 +38,7 @@ REFUSED = ["image", "caption", "strategy", "reason", "why", "consistency", "near
 
 
 @dataclass(frozen=True)
-class Card:
+class PairCard:
     """One pair, or one candidate refused, as the page shows it; images are data addresses.
 
     facts: (what, how much) to stand below. why: the reason of a refusal.
@@ -59,29 +59,29 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Made:
+class Gallery:
     """The pairs shown, of how many; the candidates refused; what `download` refused, of how many.
 
     findings: what `download` found odd, each with examples (item, what).
     distances: from each pair's image to its nearest training image.
     """
 
-    pairs: list[Card]
+    pairs: list[PairCard]
     total: int
-    refused: list[Card]
+    refused: list[PairCard]
     inputs: list[tuple[str, str]]
     inputs_total: int
     findings: dict[str, list[tuple[str, str]]]
     distances: list[float]
 
     @property
-    def glance(self) -> list[Card]:
+    def glance(self) -> list[PairCard]:
         """A few of the pairs, evenly from the best to the worst: no choice of the best."""
         places = (np.arange(GLANCE) + 0.5) / GLANCE * len(self.pairs)
         return [self.pairs[place] for place in dict.fromkeys(places.astype(int).tolist())]
 
     @property
-    def first(self) -> list[Card]:
+    def first(self) -> list[PairCard]:
         """Those that stand in the page before its script has run."""
         return self.pairs[:PAGE]
 
@@ -96,7 +96,7 @@ class Made:
         }
 
 
-def made(examples: Path, synthetic: Path, results: Results) -> Made:
+def made(examples: Path, synthetic: Path, results: Results) -> Gallery:
     """Read the data set and the training images that its pairs come nearest to.
 
     Raises:
@@ -116,7 +116,7 @@ def made(examples: Path, synthetic: Path, results: Results) -> Made:
     judged = {row["pair_id"]: row for row in results.curves.get("pairs", [])}
     with (examples / "refused.csv").open(encoding="utf-8", newline="") as file:
         inputs = [(row["item"], row["reason"]) for row in csv.DictReader(file)]
-    return Made(
+    return Gallery(
         [_pair(row, near, judged.get(row["pair_id"], {})) for row in shown],
         len(table),
         [_refusal(row, near) for row in refused],
@@ -165,7 +165,7 @@ JUDGED = {
 }
 
 
-def _pair(row: Mapping[str, Any], near: Mapping[str, str], judged: Row) -> Card:
+def _pair(row: Mapping[str, Any], near: Mapping[str, str], judged: Row) -> PairCard:
     facts = [
         ("consistency", f"{row['consistency']:.2f}"),
         ("distance", f"{row['nearest_image_distance']:.3f}"),
@@ -179,7 +179,7 @@ def _pair(row: Mapping[str, Any], near: Mapping[str, str], judged: Row) -> Card:
         value = number(judged.get(key))
         if value is not None:
             facts.append((label, form.format(value)))
-    return Card(
+    return PairCard(
         row["pair_id"],
         row["caption"],
         row["strategy"],
@@ -194,8 +194,8 @@ def _pair(row: Mapping[str, Any], near: Mapping[str, str], judged: Row) -> Card:
     )
 
 
-def _refusal(row: Mapping[str, Any], near: Mapping[str, str]) -> Card:
-    return Card(
+def _refusal(row: Mapping[str, Any], near: Mapping[str, str]) -> PairCard:
+    return PairCard(
         row["reason"],
         row["caption"],
         row["strategy"],

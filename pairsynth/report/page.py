@@ -25,7 +25,7 @@ from pairsynth.mappings import load_mappings
 from pairsynth.report import benefit, curves, drawn, headlines, provenance, results
 from pairsynth.report.charts import Chart
 from pairsynth.report.drawn import Scene, Strip
-from pairsynth.report.gallery import Made, address, made
+from pairsynth.report.gallery import Gallery, address, made
 from pairsynth.report.provenance import Commit
 from pairsynth.report.results import Results
 
@@ -44,7 +44,7 @@ class Report:
     """All that the page shows, in the order a reader asks."""
 
     results: Results
-    made: Made
+    made: Gallery
     blends: Mapping[str, list[Strip]]
     components: Mapping[str, list[Strip]]
     nearness: Chart

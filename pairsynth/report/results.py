@@ -60,7 +60,7 @@ def files() -> list[str]:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Value:
     """One figure of metrics/evaluate.csv: its 95 % interval, where it has one, over `count`."""
 
     value: float
@@ -79,7 +79,7 @@ class Results:
 
     told: Mapping[str, Mapping[str, Any]]
     curves: Mapping[str, list[Row]]
-    figures: Mapping[Key, Measured]
+    figures: Mapping[Key, Value]
     sheets: Mapping[str, bytes]
 
     def words(self) -> dict[str, str]:
@@ -103,7 +103,7 @@ class Table:
     """The figures of one group: rows[measure][subject]."""
 
     subjects: list[str]
-    rows: dict[str, dict[str, Measured]]
+    rows: dict[str, dict[str, Value]]
 
 
 def read(folder: Path) -> Results:
@@ -197,12 +197,12 @@ def _sheet(path: Path) -> bytes:
     return data
 
 
-def _measured(rows: list[Row]) -> Iterator[tuple[Key, Measured]]:
+def _measured(rows: list[Row]) -> Iterator[tuple[Key, Value]]:
     for row in rows:
         value, low, high = (float(row[k]) if row[k] else None for k in ("value", "low", "high"))
         if value is not None:
             key = (row["group"], row["subject"], row["measure"])
-            yield key, Measured(value, low, high, int(row["count"]))
+            yield key, Value(value, low, high, int(row["count"]))
 
 
 def number(text: str | None) -> float | None:

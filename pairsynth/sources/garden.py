@@ -15,7 +15,7 @@ import numpy as np
 from pairsynth.seeds import stream
 from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
 from pairsynth.sources.garden_captions import ATTRIBUTES, captions
-from pairsynth.sources.garden_drawing import Look, draw, look
+from pairsynth.sources.garden_drawing import Appearance, appearance, draw
 
 __all__ = ["ATTRIBUTES", "CLASHES", "Species", "garden", "grow"]
 
@@ -48,7 +48,7 @@ class Species:
     number: int
     name: str
     attributes: dict[str, str]
-    look: Look
+    appearance: Appearance
 
 
 def garden(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> Iterator[Example]:
@@ -72,7 +72,7 @@ def _example(kind: Species, image: int, split: str, size: int, seed: int) -> Exa
         class_id=kind.number,
         class_name=kind.name,
         split=split,
-        image=draw(kind.attributes, kind.look, size, stream(seed, *path)),
+        image=draw(kind.attributes, kind.appearance, size, stream(seed, *path)),
         captions=captions(kind.attributes, stream(seed, *path, "captions")),
         attributes=dict(kind.attributes),
     )
@@ -89,8 +89,8 @@ def grow(count: int, seed: int) -> list[Species]:
         while tuple(attributes.values()) in taken:
             attributes = _combination(decks)
         taken.add(tuple(attributes.values()))
-        looks = look(attributes, stream(seed, "garden", number, "look"))
-        species.append(Species(number, next(names), attributes, looks))
+        own = appearance(attributes, stream(seed, "garden", number, "look"))
+        species.append(Species(number, next(names), attributes, own))
     return species
 
 

@@ -57,7 +57,7 @@ CENTRE_RADIUS = {"small": 0.086, "large": 0.13}
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """What all images of one species share beyond its named attributes.
 
     body, throat, centre, leaf: RGB (3,) in 0..255. width: petal width over its shape's usual one.
@@ -126,12 +126,12 @@ def colour(ranges: Ranges, rng: np.random.Generator) -> Colour:
     return np.array(rgb, np.float32) * 255
 
 
-def look(attributes: dict[str, str], rng: np.random.Generator) -> Look:
+def appearance(attributes: dict[str, str], rng: np.random.Generator) -> Appearance:
     """Draw what a species with `attributes` looks like in all its images."""
     body = colour(PETAL_COLOURS[attributes["petal_colour"]], rng)
     pale = rng.random() < 0.45
     throat = body * 0.5 + 122 if pale else body * np.float32(rng.uniform(0.62, 0.8))
-    return Look(
+    return Appearance(
         body=body,
         throat=throat.astype(np.float32),
         centre=colour(CENTRE_COLOURS[attributes["centre_colour"]], rng),
@@ -143,7 +143,7 @@ def look(attributes: dict[str, str], rng: np.random.Generator) -> Look:
 
 
 def draw(
-    attributes: dict[str, str], species: Look, size: int, rng: np.random.Generator
+    attributes: dict[str, str], species: Appearance, size: int, rng: np.random.Generator
 ) -> Image.Image:
     """One RGB image (size, size) of a flower in its own pose, light and clutter."""
     side = size * max(2, 128 // size)
@@ -173,14 +173,16 @@ def _rotation(angle: float) -> Matrix:
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
-def _stem(canvas: Canvas, species: Look, pose: Pose, rng: np.random.Generator) -> None:
+def _stem(canvas: Canvas, species: Appearance, pose: Pose, rng: np.random.Generator) -> None:
     texture = petal("stem", "smooth", 0, 0)
     part = texture.coloured(species.leaf * LEAF_SHADE, species.leaf * LEAF_SHADE, 0.95)
     place = _rotation(float(rng.uniform(-0.25, 0.25))) * (canvas.size / LENGTH)
     canvas.lay(part, texture.anchor, place, pose.origin)
 
 
-def _leaves(canvas: Canvas, kind: str, species: Look, pose: Pose, rng: np.random.Generator) -> None:
+def _leaves(
+    canvas: Canvas, kind: str, species: Appearance, pose: Pose, rng: np.random.Generator
+) -> None:
     """Leaves of `kind` all around, long enough to look out from behind the petals."""
     count = int(rng.integers(*LEAVES[kind]))
     texture = petal("leaf", kind, 0, 0)
@@ -197,7 +199,7 @@ def _leaves(canvas: Canvas, kind: str, species: Look, pose: Pose, rng: np.random
 def _petals(
     canvas: Canvas,
     attributes: dict[str, str],
-    species: Look,
+    species: Appearance,
     pose: Pose,
     rng: np.random.Generator,
 ) -> None:
@@ -219,7 +221,9 @@ def _petals(
             canvas.lay(part, texture.anchor, place, pose.origin)
 
 
-def _centre(canvas: Canvas, size: str, species: Look, pose: Pose, rng: np.random.Generator) -> None:
+def _centre(
+    canvas: Canvas, size: str, species: Appearance, pose: Pose, rng: np.random.Generator
+) -> None:
     radius = CENTRE_RADIUS[size] * canvas.size * rng.uniform(0.96, 1.08)
     texture = centre(size, species.tuft)
     light = float(rng.uniform(0.97, 1.05))

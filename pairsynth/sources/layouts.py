@@ -30,7 +30,7 @@ class Found:
     tables: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
     packs: list[str] = field(default_factory=list)
-    of_splits: dict[str, split_lists.Told] = field(default_factory=dict)
+    of_splits: dict[str, split_lists.Splits] = field(default_factory=dict)
 
 
 def read(folder: UserFolder) -> dict[str, Entry]:

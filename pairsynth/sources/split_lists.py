@@ -9,10 +9,10 @@ from pairsynth.sources import documents
 from pairsynth.sources.entries import Entry, UserFolder
 from pairsynth.sources.metadata import FILE_KEYS, SPLIT_KEYS, Names, decode_text, first, split_of
 
-Told = dict[str, str]  # image -> split
+Splits = dict[str, str]  # image -> split
 
 
-def texts_of_names(folder: UserFolder, texts: Iterable[str], known: Names) -> dict[str, Told]:
+def texts_of_names(folder: UserFolder, texts: Iterable[str], known: Names) -> dict[str, Splits]:
     """Text -> what it tells, of those called by a split that hold a name of an image a line.
 
     A name may lack its ending, as Flickr30k Entities writes it; half of the images may be missing.
@@ -37,7 +37,7 @@ def _lines(folder: UserFolder, text: str) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def of_document(folder: UserFolder, name: str, known: Names) -> Told:
+def of_document(folder: UserFolder, name: str, known: Names) -> Splits:
     """What the rows of a list of captions tell of splits."""
     return dict(_rows(folder, name, known))
 
@@ -52,7 +52,7 @@ def _rows(folder: UserFolder, name: str, known: Names) -> Iterator[tuple[str, st
 
 
 def honour(
-    folder: UserFolder, entries: dict[str, Entry], lists: dict[str, Told]
+    folder: UserFolder, entries: dict[str, Entry], lists: dict[str, Splits]
 ) -> dict[str, Entry]:
     """The entries with the splits that `lists` tell, where their captions' own rows tell none.
 

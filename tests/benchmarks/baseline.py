@@ -117,7 +117,7 @@ def main(
         drawn = context.draw_again(scene)
         tell(scene, str(path), drawn)
         columns = min(COLUMNS, len(drawn.rows))
-        rows = context.spread(len(drawn.rows), min(4, len(drawn.rows) // columns) * columns)
+        rows = context.evenly_spaced(len(drawn.rows), min(4, len(drawn.rows) // columns) * columns)
         if not sheets:
             sheets.append(splits["test"].pixels[[drawn.rows[row] for row in rows]])
         sheets.append(drawn.pixels[rows])

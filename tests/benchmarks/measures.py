@@ -35,7 +35,7 @@ def garden(name: str, count: int, drawn: int, size: int) -> Examples:
     species = grow(drawn, len(name))
     kinds = [species[i % drawn] for i in range(count)]
     base = torch.stack(
-        [to_tensor(draw(one.attributes, one.look, size, stream(0, name, i)))
+        [to_tensor(draw(one.attributes, one.appearance, size, stream(0, name, i)))
          for i, one in enumerate(species)]
     )  # fmt: skip
     rows = torch.arange(count) % drawn
