@@ -105,10 +105,10 @@ def load_captioner(path: Path, device: torch.device, **wanted: str) -> Captioner
 
 
 def untrained(*, tokens: list[str], **options: Any) -> Captioner:
-    """An untrained captioner of the options that a checkpoint has."""
+    """An untrained captioner built from the options stored in a checkpoint."""
     return Captioner(Vocabulary("word", tuple(tokens)), **options)
 
 
 def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:
-    """-log p(t | v) per word, from logits (N, T - 1, V) of tokens (N, T); padding counts not."""
+    """Mean -log p(t | v) per word, from logits (N, T - 1, V) of tokens (N, T), without padding."""
     return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=PAD)

@@ -1,4 +1,4 @@
-"""The loss by which images and captions find each other in one space."""
+"""The contrastive loss between images and captions."""
 
 import torch
 from torch import Tensor

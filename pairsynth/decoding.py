@@ -1,4 +1,4 @@
-"""A captioner writes: greedily, by nucleus sampling or with beams, all rows at once.
+"""Decoding captions: greedy, nucleus sampling and beam search, all rows at once.
 
 Shapes: N batch, P places of the grid, C channels, H hidden, V vocabulary, K beams.
 """
@@ -20,15 +20,15 @@ NUCLEUS = 0.97
 
 
 def _joining(vocabulary: Vocabulary, device: torch.device) -> Tensor:
-    """Numbers (J) of `JOINING`; those it lacks are <unknown>, which is never written anyway."""
+    """Token numbers (J) of `JOINING`; missing ones become <unknown>, which is never written."""
     return torch.tensor([vocabulary.numbers.get(word, UNKNOWN) for word in JOINING], device=device)
 
 
 def _allowed(logits: Tensor, last: Tensor, before: Tensor, joining: Tensor) -> Tensor:
-    """Logits (N, V) of each next token, those that may not follow being minus infinity in place.
+    """Set the logits (N, V) of tokens that may not come next to minus infinity, in place.
 
-    Never a special one but <end>, never the last token again, nor the one `before` a joining
-    last one ("thin and thin"), and a word first: no caption is empty.
+    Forbidden are special tokens but <end>, repeating the last token or, after a joining one, the
+    token `before` it ("thin and thin"), and as the first token <end> or a comma.
     """
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
     logits[last == START, END] = -torch.inf
@@ -38,16 +38,16 @@ def _allowed(logits: Tensor, last: Tensor, before: Tensor, joining: Tensor) -> T
 
 
 def choose_greedy(logits: Tensor, draws: Tensor) -> Tensor:
-    """The likeliest token by logits (N, V)."""
+    """The most likely token (N) by logits (N, V)."""
     del draws
     return logits.argmax(1)
 
 
 def choose_nucleus(logits: Tensor, draws: Tensor, share: float = NUCLEUS) -> Tensor:
-    """One token of the smallest set that holds `share` of p (Holtzman et al., arXiv 1904.09751).
+    """One token (N) of the smallest set with `share` of the probability (arXiv 1904.09751).
 
-    logits: of p (N, V). draws: one uniform number (N) a row, so that a row's token depends on
-    nothing but its own number.
+    logits: (N, V). draws: one uniform number per row (N), so that a row's token depends on its own
+    number only.
     """
     sorted_logits, order = logits.sort(1, descending=True)
     p = sorted_logits.softmax(1)  # (N, V), the likeliest first
@@ -63,10 +63,10 @@ CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
 
 
 def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Rows (N, K, H) times weight (V, H): (N, K, V), like `F.linear`.
+    """`F.linear`: rows (N, K, H) times weight (V, H) to (N, K, V).
 
-    On a CPU as a convolution of one pixel: that is oneDNN's work, a product of matrices MKL's,
-    which on AMD takes twice as long.
+    On a CPU it runs as a 1 x 1 convolution, which oneDNN computes; a matrix product goes to MKL,
+    which takes twice as long on AMD.
     """
     if rows.device.type != "cpu":
         return F.linear(rows, weight, bias)
@@ -79,8 +79,8 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 class Reading:
     """`Captioner.read`, word by word for K beams of each of N images.
 
-    What does not depend on the words is multiplied out beforehand: a step is three products of
-    matrices instead of six. In training the weights move, so it would not pay there.
+    Products that do not depend on the words are computed once beforehand, so a step has three
+    matrix products instead of six. In training the weights change, so it would not pay there.
     """
 
     def __init__(self, captioner: Captioner, phi: Tensor, beams: int) -> None:
@@ -120,12 +120,12 @@ class Reading:
         return _linear(combined, self.captioner.out.weight, self.captioner.out.bias)
 
     def take(self, beam: Tensor) -> None:
-        """Go on from beam (N, K) of each image's."""
+        """Continue from beams (N, K), given by their place in each image's K."""
         origin = beam[:, :, None].expand_as(self.hidden)  # (N, K, H)
         self.hidden, self.cell = self.hidden.gather(1, origin), self.cell.gather(1, origin)
 
     def keep(self, images: Tensor) -> None:
-        """Go on with some of the images."""
+        """Continue with these rows of images only."""
         self.hidden, self.cell = self.hidden[images], self.cell[images]
         self.keys, self.offsets = self.keys[images], self.offsets[images]
         self.values = self.values[images]
@@ -137,7 +137,7 @@ def decode(
 ) -> list[str]:
     """One caption for each phi (N, C, 4, 4), word by word for all rows that have not ended.
 
-    choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
+    choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS), which sampling needs.
     """
     reading = Reading(captioner, phi, 1)
     last = before = torch.full((len(phi),), START, device=phi.device)
@@ -164,8 +164,8 @@ def decode(
 def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     """The best caption for each phi (N, C, 4, 4) by mean log p a word, over `beams` beams.
 
-    An unfinished beam competes with the finished ones, so there is always a caption. An image
-    whose beams have all ended is left out of what follows.
+    An unfinished beam competes with the finished ones, so there is always a caption. Images whose
+    beams have all ended take no part in further steps.
     """
     count, device = len(phi), phi.device
     reading = Reading(captioner, phi, beams)
@@ -200,9 +200,10 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
 
 
 def _best_words(logits: Tensor, last: Tensor, beams: int) -> tuple[Tensor, Tensor]:
-    """log p and numbers (N, K) of the best next words by logits (N, V); others cannot win.
+    """log p and token numbers (N, K) of the K best next words by logits (N, V).
 
-    A beam that ended goes on with padding alone, at no cost.
+    Worse words cannot be among the K best beams. A beam that ended goes on with padding, at log p
+    0.
     """
     best, words = logits.topk(min(beams, logits.shape[1]), 1)
     scores = best - logits.logsumexp(1, keepdim=True)

@@ -1,7 +1,7 @@
-"""The one pixel convention.
+"""Tensors of images: the pixel convention, crops, sheets.
 
-Images rest as uint8 RGB tensors (N, 3, H, W); networks see float32 in [-1, 1]. Stored images
-may be larger than the size the networks see: the margin is what random crops are taken from.
+Images are stored as uint8 RGB tensors (N, 3, H, W); networks see float32 in [-1, 1]. Stored images
+may be larger than the networks' input: random crops use the margin.
 """
 
 import math
@@ -25,7 +25,7 @@ def to_image(pixels: Tensor) -> Image.Image:
 def to_network(pixels: Tensor) -> Tensor:
     """uint8 (N, 3, S, S) in [0, 255] to float32 in [-1, 1], channels last in memory.
 
-    In that order convolutions are up to three times as fast, and what follows keeps it.
+    Convolutions are up to three times as fast in that layout, and later layers keep it.
     """
     return pixels.to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1
 
@@ -42,9 +42,9 @@ def center_crop(pixels: Tensor, size: int) -> Tensor:
 
 
 def random_crop_flip(pixels: Tensor, size: int, rng: torch.Generator) -> Tensor:
-    """One random window (N, 3, size, size) and one coin for a mirror image per image.
+    """A random crop (N, 3, size, size) per image, mirrored with probability 1/2.
 
-    All images are cut in one gather: nothing runs per image in Python.
+    One gather cuts all images, so that nothing runs per image in Python.
     """
     count, channels, height, width = pixels.shape
     draw = torch.rand(3, count, generator=rng, device=rng.device).to(pixels.device)

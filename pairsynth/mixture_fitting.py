@@ -1,6 +1,6 @@
-"""Fit densities over vectors: PCA, then the Gaussian mixture that held-out rows like best.
+"""Fit Gaussian mixtures over vectors after PCA; held-out likelihood chooses the mixture.
 
-Shapes: N rows, D dimension of the vectors, C channels of phi.
+Shapes: N rows, D dimension of the vectors, R dimension after PCA, K components, C channels of phi.
 """
 
 import warnings
@@ -49,7 +49,7 @@ class MixtureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TriedMixture:
-    """One mixture that was tried; log-likelihoods are nats a row, BIC is the fitted rows'."""
+    """A mixture that was tried: mean log-likelihoods per row in nats, BIC of the fitted rows."""
 
     over: str
     components: int
@@ -59,9 +59,9 @@ class TriedMixture:
     bic: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What came of fitting: over "psi" or "phi", the mixture kept, and all that were tried."""
+    """The result of fitting over "psi" or "phi": the mixture kept, and all that were tried."""
 
     over: str
     mixture: Mixture
@@ -83,7 +83,7 @@ def fit(
     config: MixtureConfig,
     rng: np.random.Generator,
 ) -> Fit:
-    """Fit PCA and mixtures to vectors (N, D) and keep the one that held-out rows like best.
+    """Fit PCA and mixtures to vectors (N, D); keep the one of greatest held-out likelihood.
 
     Raises:
         InputError: where there are fewer than `minimums.FEWEST` vectors, or all are alike.
@@ -114,14 +114,14 @@ def fit(
     ]
     best, _ = max(tried, key=lambda pair: pair[1].held_out)
     mixture = Mixture(
-        pca.mean_,
-        pca.components_,
-        pca.explained_variance_ratio_.sum(keepdims=True),
-        best.weights_ / best.weights_.sum(),
-        best.means_,
-        _factors(best),
+        mean=pca.mean_,
+        basis=pca.components_,
+        explained=pca.explained_variance_ratio_.sum(keepdims=True),
+        weights=best.weights_ / best.weights_.sum(),
+        means=best.means_,
+        factors=_factors(best),
     )
-    return Fit(over, mixture, [one for _, one in tried])
+    return Fit(over=over, mixture=mixture, tried=[one for _, one in tried])
 
 
 def figures(fits: list[Fit]) -> dict[str, float | int | str]:

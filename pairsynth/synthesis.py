@@ -1,7 +1,7 @@
 """Novel pairs by the full 2 x 2: {prototype, density} x {text, image} (Xie and Bao, 2017).
 
-Every pair draws from its own stream of rng and is made in the block of pairs that its
-number falls in, so pair i is the same whatever the number of pairs and whoever makes it.
+Every pair has a random stream of its own and is made in the block of pairs that its number falls
+in, so pair i is the same whatever the number of pairs and whichever process makes it.
 
 Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
 """
@@ -52,11 +52,11 @@ REASONS = (*NOT_NEW, *FILTERS, DUPLICATE, LESS_NEW, LESS_CONSISTENT, LESS_APT)
 # ---------------------------------------------------------------- closing a pair
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """A finished pair. consistency: cosine of psi(caption) and the image's joint vector.
 
-    fault: the filter that refuses it, and why; None where it is sound.
+    fault: the filter that refuses it, and why; None where none does.
     """
 
     number: int
@@ -69,11 +69,11 @@ class Pair:
     fault: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What became of one draft: the pair kept, if any candidate is new, and all the others.
+    """The outcome of one draft: the pair kept, if any candidate is new, and all the others.
 
-    standard: the consistency from which on it is the words that count.
+    standard: from this consistency on, candidates are ranked by their words.
     """
 
     kept: Pair | None
@@ -81,7 +81,7 @@ class Choice:
     standard: float
 
     def reasons(self) -> Iterator[tuple[Pair, str, str]]:
-        """Each candidate refused, its reason (one of `REASONS`), and the reason in words."""
+        """Each refused candidate with its reason, one of `REASONS`, and an explanation."""
         for pair in self.refused:
             nearest = pair.novelty.nearest_image
             if pair.fault is not None:
@@ -100,11 +100,11 @@ class Choice:
                 yield pair, LESS_CONSISTENT, f"less consistent than asked for: {scores}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A pair's latent and all the chance it will meet: noise (A, Z), draws (A, MAX_WORDS).
+    """A pair's latent and all its random numbers: noise (A, Z), draws (A, MAX_WORDS).
 
-    surprise: how rare its words should be, in bits a word.
+    surprise: how rare its words should be, in bits per word.
     """
 
     number: int
@@ -118,11 +118,11 @@ class Draft:
 def synthesize(
     inputs: SynthesisInputs, refusals: Refusals | None = None, numbers: range | None = None
 ) -> Iterator[Pair]:
-    """The pairs of these numbers in order, but for those of which no candidate is to be kept.
+    """The pairs of these numbers in order, without those that have no candidate to keep.
 
-    Block by block: memory does not grow with their number. refusals: told of all the others.
-    numbers: all of a run from the begin of a block on; None: 0 to `config.pairs` - 1. Among them
-    no pair is there twice.
+    They are made block by block: memory does not grow with their number. refusals: gets all other
+    candidates. numbers: a range from the start of a block on; None: 0 to `config.pairs` - 1. A pair
+    like an earlier one of the range is refused as a duplicate.
     """
     refusals = refusals or Refusals()
     numbers = range(inputs.config.pairs) if numbers is None else numbers
@@ -143,7 +143,7 @@ def synthesize(
 
 
 def _twin(inputs: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -> Pair | None:
-    """The first of the `kept`, by caption, with the words of `pair` and nearly its image."""
+    """The first pair of `kept` (by caption) with the caption of `pair` and nearly its image."""
     others = kept.get(normalize(pair.caption), [])
     if not others:
         return None
@@ -154,7 +154,7 @@ def _twin(inputs: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -
 
 
 def draft(inputs: SynthesisInputs, number: int) -> Draft:
-    """Everything about pair `number` that is left to chance."""
+    """Draw everything random about pair `number`."""
     rng = seeds.stream(inputs.seed, "pair", number)
     filling = number >= FILLING
     shares = np.array(inputs.config.filling_shares if filling else inputs.config.shares)
@@ -163,11 +163,18 @@ def draft(inputs: SynthesisInputs, number: int) -> Draft:
     tries = inputs.config.candidates
     noise = torch.from_numpy(rng.standard_normal((tries, inputs.mappings.gan.noise))).float()
     draws = torch.from_numpy(rng.random((tries, MAX_WORDS))).float()
-    return Draft(number, strategy, latent, noise, draws, inputs.standard.draw(rng))
+    return Draft(
+        number=number,
+        strategy=strategy,
+        latent=latent,
+        noise=noise,
+        draws=draws,
+        surprise=inputs.standard.draw(rng),
+    )
 
 
 def close(inputs: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
-    """Carry each latent into the other domain and back, and choose among the candidates."""
+    """Map each latent to an image and a caption, and choose among the candidates."""
     latents = settle(inputs, [one.latent for one in drafts])
     drafts = [replace(one, latent=latent) for one, latent in zip(drafts, latents, strict=True)]
     chosen: dict[int, Choice] = {}
@@ -183,7 +190,7 @@ def close(inputs: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
 
 
 def screen(candidates: list[Pair], standard: Standard, surprise: float) -> Choice:
-    """Choose among the candidates that no filter refuses."""
+    """`choose` among the candidates that no filter refuses."""
     sound = [pair for pair in candidates if pair.fault is None]
     faulty = [pair for pair in candidates if pair.fault is not None]
     choice = choose(sound, standard, surprise)
@@ -191,13 +198,13 @@ def screen(candidates: list[Pair], standard: Standard, surprise: float) -> Choic
 
 
 def choose(candidates: list[Pair], standard: Standard, surprise: float) -> Choice:
-    """Of the new candidates that agree as real pairs do, that with words as rare as a person's.
+    """Choose the new candidate that agrees as real pairs do and has words as rare as a person's.
 
-    New: of both halves, before of one half: a real caption that is held out stands in train one
-    time in five, so a captioner that writes such captions is no defect, but a data set of novel
-    pairs has better ones to choose from. As real pairs do: their consistency is `standard`'s or
-    more; of those that fall short, the most consistent. As rare: their surprise is nearest to
-    `surprise`, that of a real caption drawn for the pair. The first among equals.
+    Candidates are ranked by three things in order. Both image and caption are new, before only one:
+    one in five held-out real captions stands in train too, so a seen caption is no defect, but two
+    new halves are better. Consistency is at least that of `standard`; below it, more is better.
+    Above it, the surprise of the caption should be nearest to `surprise`, that of a real caption
+    drawn for the pair. The first of equals wins.
     """
 
     def merit(i: int) -> tuple[bool, bool, float]:
@@ -209,7 +216,11 @@ def choose(candidates: list[Pair], standard: Standard, surprise: float) -> Choic
     fresh = [i for i, pair in enumerate(candidates) if pair.novelty.kind not in NOT_NEW]
     best = max(fresh, key=merit, default=None)
     others = [pair for i, pair in enumerate(candidates) if i != best]
-    return Choice(None if best is None else candidates[best], others, standard.consistency)
+    return Choice(
+        kept=None if best is None else candidates[best],
+        refused=others,
+        standard=standard.consistency,
+    )
 
 
 Carry = Callable[[Mappings, Tensor, Tensor, Tensor], tuple[Tensor, list[str]]]
@@ -232,7 +243,7 @@ def _from_image(
 
 
 def _candidates(inputs: SynthesisInputs, group: list[Draft], carry: Carry) -> list[Pair]:
-    """All candidates of the drafts, draft by draft."""
+    """All candidates of the drafts, draft by draft, made as one batch."""
     tries = inputs.config.candidates
     owners = [one for one in group for _ in range(tries)]
     latents = torch.stack([one.latent.vector for one in owners])
@@ -242,10 +253,19 @@ def _candidates(inputs: SynthesisInputs, group: list[Draft], carry: Carry) -> li
     scores = (psi * inputs.mappings.encoder.embed_images(pixels)).sum(1)
     novelty = inputs.novelty.judge(pixels, captions, psi)
     tried = Candidates(pixels=pixels, captions=captions, consistency=scores)
-    columns = (pixels, captions, scores.tolist(), novelty, inputs.thresholds.faults(tried))
+    faults = inputs.thresholds.faults(tried)
     return [
-        Pair(one.number, one.strategy, one.latent, *row)
-        for one, *row in zip(owners, *columns, strict=True)
+        Pair(
+            number=one.number,
+            strategy=one.strategy,
+            latent=one.latent,
+            pixels=pixels[i],
+            caption=captions[i],
+            consistency=float(scores[i]),
+            novelty=novelty[i],
+            fault=faults[i],
+        )
+        for i, one in enumerate(owners)
     ]
 
 
@@ -301,7 +321,7 @@ def _image(pair: Pair) -> dict[str, Any]:
 
 
 def facts(inputs: SynthesisInputs) -> dict[str, Any]:
-    """What card and manifest tell of the dataset besides its counts."""
+    """The entries of card and manifest besides the counts."""
     return {
         "source_images": len(inputs.examples),
         "made_from": dict(sorted(inputs.made_from.items())),
@@ -315,7 +335,7 @@ def facts(inputs: SynthesisInputs) -> dict[str, Any]:
 
 
 def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
-    """What `synthesize` reports: what the shards hold, and how many were refused."""
+    """The metrics of `synthesize`: pairs by strategy and novelty, and refusals by reason."""
     table = read_rows(folder, ["strategy", "consistency", "novelty"]).to_pandas()
     told: dict[str, float | int] = {"pairs": len(table)}
     for strategy, group in table.groupby("strategy"):

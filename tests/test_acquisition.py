@@ -20,7 +20,16 @@ from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
 
 
 def config(source: str = "folder", size: int = 32, folder: str = "") -> DownloadConfig:
-    return DownloadConfig(source, size, "image", "skip", 6, 1, "", folder)
+    return DownloadConfig(
+        source=source,
+        image_size=size,
+        split="image",
+        broken="skip",
+        garden_species=6,
+        garden_images=1,
+        mirror="",
+        folder=folder,
+    )
 
 
 def found(splits: tuple[str, ...] = SPLITS, each: int = 4) -> Iterator[Example]:
@@ -29,7 +38,14 @@ def found(splits: tuple[str, ...] = SPLITS, each: int = 4) -> Iterator[Example]:
             shade = SPLITS.index(split) * 50
             image = Image.new("RGB", (50 + i, 90), (i * 40, 100, shade))
             captions = tuple(f"caption {j} of {split} {i}" for j in range(i + 1))
-            yield Example(f"{split}-{i}", i % 2, f"class {i % 2}", split, image, captions)
+            yield Example(
+                image_id=f"{split}-{i}",
+                class_id=i % 2,
+                class_name=f"class {i % 2}",
+                split=split,
+                image=image,
+                captions=captions,
+            )
 
 
 def test_every_split_is_written_and_counted(tmp_path: Path) -> None:
@@ -74,7 +90,14 @@ def test_attributes_are_kept(tmp_path: Path) -> None:
 def test_no_class_is_a_class_too(tmp_path: Path) -> None:
     def unknown() -> Iterator[Example]:
         for one in found():
-            yield Example(one.image_id, -1, "", one.split, one.image, one.captions)
+            yield Example(
+                image_id=one.image_id,
+                class_id=-1,
+                class_name="",
+                split=one.split,
+                image=one.image,
+                captions=one.captions,
+            )
 
     acquire(config(), unknown(), SourceLog(), tmp_path)
     assert read_examples(tmp_path, "train").class_ids.tolist() == [-1] * 4
@@ -122,7 +145,7 @@ def test_the_list_of_what_was_refused_has_its_header_when_it_is_empty(tmp_path: 
 def test_lines_tell_the_first_and_count_the_rest() -> None:
     figures = {f"{split}_images": 1000 for split in SPLITS}
     log = SourceLog()
-    report = Acquisition(figures, log, [])
+    report = Acquisition(figures=figures, log=log, findings=[])
     assert report.lines() == ["kept 3,000 images, refused 0 items"]
     for i in range(SHOWN + 5):
         log.refuse(f"{i}.jpg", "broken")
@@ -171,7 +194,7 @@ def test_what_is_odd_is_counted_listed_and_said(tmp_path: Path) -> None:
 
 def test_what_was_taken_for_what_is_said_before_all_else() -> None:
     log = SourceLog(notes=["folder: captions from a.csv"])
-    report = Acquisition({f"{split}_images": 1 for split in SPLITS}, log, [])
+    report = Acquisition(figures={f"{split}_images": 1 for split in SPLITS}, log=log, findings=[])
     assert report.lines() == ["folder: captions from a.csv", "kept 3 images, refused 0 items"]
 
 
@@ -182,7 +205,16 @@ def test_a_source_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
 
 def test_the_garden_comes_through_the_table(tmp_path: Path) -> None:
     log = SourceLog()
-    options = DownloadConfig("garden", 32, "class", "skip", 6, 2, "", "")
+    options = DownloadConfig(
+        source="garden",
+        image_size=32,
+        split="class",
+        broken="skip",
+        garden_species=6,
+        garden_images=2,
+        mirror="",
+        folder="",
+    )
     report = acquire(options, examples(options, 1, tmp_path / "cache", log), log, tmp_path)
     assert report.kept == 12
     ids = [set(read_examples(tmp_path, split).class_ids.tolist()) for split in SPLITS]

@@ -70,7 +70,16 @@ def test_shards_without_pairs_are_no_tars(tmp_path: Path, monkeypatch: pytest.Mo
 def test_our_own_source_reads_the_same_pairs(pairs_folder: Path, tmp_path: Path, form: str) -> None:
     """The same captions, classes and pixels, none refused."""
     export(pairs_folder, form, tmp_path / "out")
-    config = DownloadConfig("folder", 32, "image", "refuse", 6, 1, "", str(tmp_path / "out"))
+    config = DownloadConfig(
+        source="folder",
+        image_size=32,
+        split="image",
+        broken="refuse",
+        garden_species=6,
+        garden_images=1,
+        mirror="",
+        folder=str(tmp_path / "out"),
+    )
     log = SourceLog()
     found = list(folder_source(config, 1, tmp_path / "cache", log))
     assert log.refused == []

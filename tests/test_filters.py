@@ -28,7 +28,7 @@ from pairsynth.filters import (
 @pytest.fixture(scope="module")
 def thresholds(val: Examples, encoder: JointEncoder) -> Thresholds:
     vectors = Embeddings(
-        encoder.embed_images(val.pixels), encoder.embed_captions(val.flat_captions)
+        image=encoder.embed_images(val.pixels), psi=encoder.embed_captions(val.flat_captions)
     )
     return calibrate(val, vectors, 32)
 
@@ -96,17 +96,31 @@ def test_measures_by_hand() -> None:
 
 def test_what_is_common_among_real_ones_is_no_fault(val: Examples) -> None:
     """Long captions, drawings of two tones, images of one colour."""
-    vectors = Embeddings(torch.eye(12), torch.eye(len(val.flat_captions))[:, :12])
+    vectors = Embeddings(image=torch.eye(12), psi=torch.eye(len(val.flat_captions))[:, :12])
     long = [[" ".join(["so"] * 60)] for _ in range(12)]
     two_tones = torch.zeros_like(val.pixels)
     two_tones[:, :, 10:] = 255
-    drawn = Examples(val.ids, val.class_ids, val.class_names, two_tones, long, None)
+    drawn = Examples(
+        ids=val.ids,
+        class_ids=val.class_ids,
+        class_names=val.class_names,
+        pixels=two_tones,
+        captions=long,
+        attributes=None,
+    )
     found = calibrate(drawn, vectors, 32)
     assert found.values[UNFINISHED] == math.inf
     assert found.values[SATURATED] == 1
     assert found.values[REPEATING] > 0.9
     assert found.faults(candidates(drawn, captions=[own[0] for own in long])) == [None] * 12
-    even = Examples(val.ids, val.class_ids, val.class_names, two_tones * 0, val.captions, None)
+    even = Examples(
+        ids=val.ids,
+        class_ids=val.class_ids,
+        class_names=val.class_names,
+        pixels=two_tones * 0,
+        captions=val.captions,
+        attributes=None,
+    )
     assert calibrate(even, vectors, 32).values[FLAT] == 0
     stated = {row["name"]: row for row in found.stated()}
     assert list(stated) == list(FILTERS)
@@ -126,5 +140,5 @@ def test_agreement_is_measured_against_real_ones_thrown_together(val: Examples) 
     psi = torch.zeros(len(val.flat_captions), 12)
     for row in range(12):
         psi[int(first[row]) : int(first[row + 1]), row] = 1
-    found = calibrate(val, Embeddings(torch.eye(12), psi), 32)
+    found = calibrate(val, Embeddings(image=torch.eye(12), psi=psi), 32)
     assert found.values[INCONSISTENT] == 0

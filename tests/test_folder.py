@@ -24,7 +24,16 @@ HALF = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64,
 
 
 def config(root: Path | str, split: str = "image", broken: str = "skip") -> DownloadConfig:
-    return DownloadConfig("folder", 64, split, broken, 6, 1, "", str(root))
+    return DownloadConfig(
+        source="folder",
+        image_size=64,
+        split=split,
+        broken=broken,
+        garden_species=6,
+        garden_images=1,
+        mirror="",
+        folder=str(root),
+    )
 
 
 def read(root: Path, log: SourceLog | None = None, seed: int = 0, **how: str) -> list[Example]:

@@ -196,7 +196,16 @@ def test_metadata(kind: str, rows: list[dict[str, Any]], data: st.DataObject, pl
     if data.draw(st.booleans()):
         content = data.draw(damaged(content))
     (own / f"metadata.{kind}").write_bytes(content)
-    options = DownloadConfig("folder", 32, "image", "skip", 6, 1, "", str(own))
+    options = DownloadConfig(
+        source="folder",
+        image_size=32,
+        split="image",
+        broken="skip",
+        garden_species=6,
+        garden_images=1,
+        mirror="",
+        folder=str(own),
+    )
     log = SourceLog()
 
     def read() -> None:
@@ -243,7 +252,16 @@ def packed(kind: str) -> bytes:
 
 def taken(own: Path) -> None:
     """Read the folder; what comes can be used."""
-    options = DownloadConfig("folder", 32, "image", "skip", 6, 1, "", str(own))
+    options = DownloadConfig(
+        source="folder",
+        image_size=32,
+        split="image",
+        broken="skip",
+        garden_species=6,
+        garden_images=1,
+        mirror="",
+        folder=str(own),
+    )
     log, ids = SourceLog(), []
 
     def read() -> None:

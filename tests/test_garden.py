@@ -19,7 +19,16 @@ SIZE = 64
 def grown(
     species: int = 6, examples: int = 4, size: int = SIZE, split: str = "class", seed: int = 0
 ) -> list[Example]:
-    config = DownloadConfig("garden", size, split, "refuse", species, examples, "", "")
+    config = DownloadConfig(
+        source="garden",
+        image_size=size,
+        split=split,
+        broken="refuse",
+        garden_species=species,
+        garden_images=examples,
+        mirror="",
+        folder="",
+    )
     return list(garden(config, seed, Path("unused"), SourceLog()))
 
 

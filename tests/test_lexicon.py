@@ -35,10 +35,10 @@ def test_agreement_by_hand() -> None:
     captions = ["red and white petals"]
     references = [["red petals", "a red flower", "pink petals with a yellow center"]]
     found = word_agreement(captions, references, FLOWERS)
-    assert found["colours"] == WordAgreement(1 / 2, 1 / 1)
-    assert found["parts"] == WordAgreement(1, 1)
+    assert found["colours"] == WordAgreement(precision=1 / 2, recall=1 / 1)
+    assert found["parts"] == WordAgreement(precision=1, recall=1)
     assert found["colours"].f1 == pytest.approx(2 / 3)
-    assert found["counts"] == WordAgreement(None, None)
+    assert found["counts"] == WordAgreement(precision=None, recall=None)
     assert found["counts"].f1 is None
 
 

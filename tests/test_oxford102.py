@@ -30,7 +30,16 @@ LISTS = {"train": [3], "val": [2], "test": [1]}
 
 
 def config(mirror: Path | str, split: str = "class", broken: str = "skip") -> DownloadConfig:
-    return DownloadConfig("oxford102", 64, split, broken, 6, 1, str(mirror), "")
+    return DownloadConfig(
+        source="oxford102",
+        image_size=64,
+        split=split,
+        broken=broken,
+        garden_species=6,
+        garden_images=1,
+        mirror=str(mirror),
+        folder="",
+    )
 
 
 def image(number: int) -> bytes:

@@ -26,7 +26,7 @@ from pairsynth.engines import Worker
 from pairsynth.errors import InputError
 from pairsynth.filters import NONE, Thresholds
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs
-from pairsynth.shard_making import Recipe, Span, told_of
+from pairsynth.shard_making import Recipe, Span, stored_facts
 from stages import synthesize as stage
 from tests.options import SYNTHESIS
 from tests.workspace import ROOT, smoke_params
@@ -394,12 +394,12 @@ def test_two_runs_at_once_are_told_and_two_jobs_are_not(run: Run, tmp_path: Path
 
 def test_a_shard_says_what_it_was_made_of(run: Run) -> None:
     run(pairs=250)
-    told = [told_of(path) for path in pair_shards(run.synthetic)]
+    told = [stored_facts(path) for path in pair_shards(run.synthetic)]
     assert [one["span"] for one in told] == [
         {"first": first, "count": count} for first, count in ((0, 100), (100, 100), (200, 50))
     ]
     assert len({one["digest"] for one in told}) == 1
     assert [json.dumps(one["facts"]) for one in told[1:]] == [json.dumps(told[0]["facts"])] * 2
-    assert told_of(next((run.synthetic / "refused").iterdir())) == {}
+    assert stored_facts(next((run.synthetic / "refused").iterdir())) == {}
     steps = list(itertools.pairwise(one["span"]["first"] for one in told))
     assert steps == [(0, 100), (100, 200)]

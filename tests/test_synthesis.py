@@ -362,12 +362,12 @@ def test_no_pairs_are_no_pairs(inputs: SynthesisInputs) -> None:
 def test_nothing_lies_between_one_image(inputs: SynthesisInputs) -> None:
     examples = inputs.examples
     alone = Examples(
-        examples.ids[:1],
-        examples.class_ids[:1],
-        examples.class_names[:1],
-        examples.pixels[:1],
-        examples.captions[:1],
-        None,
+        ids=examples.ids[:1],
+        class_ids=examples.class_ids[:1],
+        class_names=examples.class_names[:1],
+        pixels=examples.pixels[:1],
+        captions=examples.captions[:1],
+        attributes=None,
     )
     with pytest.raises(InputError, match="fewer than two train images"):
         replace(inputs, examples=alone)

@@ -43,7 +43,9 @@ def measure(name: str, better: str, headline: str = "") -> Measure:
 
 
 def figure(subject: str, name: str, value: float | None) -> Figure:
-    return Figure("sets", subject, name, value, None, None, 9)
+    return Figure(
+        group="sets", subject=subject, measure=name, value=value, low=None, high=None, count=9
+    )
 
 
 def test_a_figure_is_of_the_first_entry_that_covers_it() -> None:
@@ -88,7 +90,16 @@ def test_the_headline_says_which_way_is_better() -> None:
 def test_clear_gains_are_counted_each_way() -> None:
     gains = {"retrieval": (0.1, 0.3), "captioning": (-0.1, 0.1), "classes": (-0.3, -0.1)}
     figures = [
-        Figure("use", "gain_5", task, sum(ends) / 2, *ends, 3) for task, ends in gains.items()
+        Figure(
+            group="use",
+            subject="gain_5",
+            measure=task,
+            value=(low + high) / 2,
+            low=low,
+            high=high,
+            count=3,
+        )
+        for task, (low, high) in gains.items()
     ]
     figures.append(share_figure("use", "real_5", "retrieval", Share(9, 10)))
     assert measuring.headline([], figures) == {"up": {"helps": 1}, "down": {"harms": 1}}

@@ -1,4 +1,4 @@
-"""What captions are worth: against references, as sentences, and in how much they vary."""
+"""The quality of captions: against references, as sentences, and how varied they are."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -42,16 +42,17 @@ READ = 5000  # captions of people, at most, that the language model and the numb
 
 
 def by_batch(work: Callable[[list[int]], list[str]], count: int, batch: int = 128) -> list[str]:
-    """The answers of `work` to rows 0 to count - 1, a batch at a time."""
+    """The results of `work` for rows 0 to count - 1, a batch at a time."""
     rows = list(range(count))
     return [one for i in range(0, count, batch) for one in work(rows[i : i + batch])]
 
 
 def captioned(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """BLEU of captions of test images, against nine references each, beside the baselines.
+    """Scores of captions of test images against references, beside baselines.
 
-    A person's caption is one of an image's own, so all are measured against the others; the
-    captioner against all of them besides. On the garden also how often a caption names the truth.
+    The first caption of an image counts as a person's, so everything is scored against the others;
+    the captioner also against all. Where attributes are known: how often a caption names the true
+    one.
     """
     rows = evenly_spaced(len(context.test), context.config.captioned)
     references = [context.test.captions[row] for row in rows]
@@ -87,7 +88,7 @@ def scores(
     cider: CiderD,
     lexicon: Lexicon,
 ) -> dict[str, float | None]:
-    """All that is measured of captions against references of their images."""
+    """All scores of captions against the references of their images."""
     words = word_agreement(captions, references, lexicon)
     return {
         **bleu(captions, references),
@@ -101,7 +102,7 @@ def scores(
 def _named(
     context: EvaluationContext, subject: str, captions: Sequence[str], rows: Sequence[int]
 ) -> Iterator[Figure]:
-    """Of the captions that name an attribute, the share right; of all, for the first attribute."""
+    """The share of captions naming an attribute that are right; of all, for the first attribute."""
     if context.test.attributes is None:
         return
     truth, named = [context.test.attributes[row] for row in rows], context.lexicon.named
@@ -114,9 +115,9 @@ def _named(
 
 
 def sentences(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Whether captions of pairs are sentences, beside people's, and beside these in disorder.
+    """Whether captions of pairs are sentences, beside people's, and these with shuffled words.
 
-    What people say is learned from val captions, which the captioner never saw.
+    The language model learns from val captions, which the captioner never saw.
     """
     heard = context.examples["val"].flat_captions
     heard = [heard[i] for i in evenly_spaced(len(heard), READ)]
@@ -137,7 +138,7 @@ def sentences(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 
 
 def varied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """How varied the captions of the pairs are, beside as many of train and of test."""
+    """How varied the captions of the pairs are, beside equal numbers from train and test."""
     size = min(len(made.pairs), len(context.train), len(context.test))
     subjects = {
         "pairs": made.pairs.captions,
@@ -192,6 +193,7 @@ def _of_wording(
     name: str,
     unit: str,
     better: str,
+    *,
     says: str = "",
     headline: str = "",
 ) -> Measure:
@@ -229,37 +231,42 @@ MEASURES = [
         "perplexity",
         WORDS,
         NEAR,
-        "Words that could come next, as people write (perplexity)",
-        "perplexity",
+        says="Words that could come next, as people write (perplexity)",
+        headline="perplexity",
     ),
     _of_wording(
         "sentences",
         "numbers",
         SHARE,
         MORE,
-        "Nouns agree in number with article and verb",
-        "numbers",
+        says="Nouns agree in number with article and verb",
+        headline="numbers",
     ),
     _of_wording(
-        "sentences", "repeating", SHARE, LESS, "Captions that say the same words twice", "repeating"
+        "sentences",
+        "repeating",
+        SHARE,
+        LESS,
+        says="Captions that say the same words twice",
+        headline="repeating",
     ),
     _of_wording(
         "variety",
         "distinct_2",
         SCORE,
         NEAR,
-        "Distinct pairs of words among all (distinct-2)",
-        "distinct_2",
+        says="Distinct pairs of words among all (distinct-2)",
+        headline="distinct_2",
     ),
-    _of_wording("variety", "self_bleu", SCORE, NEAR, "How alike the captions are (self-BLEU)"),
+    _of_wording("variety", "self_bleu", SCORE, NEAR, says="How alike the captions are (self-BLEU)"),
     _of_wording(
         "variety",
         "vocabulary_coverage",
         SHARE,
         NEAR,
-        "Share of the train words in use",
-        "vocabulary",
+        says="Share of the train words in use",
+        headline="vocabulary",
     ),
-    _of_wording("variety", "mean_words", WORDS, NEAR, "Words in a caption"),
+    _of_wording("variety", "mean_words", WORDS, NEAR, says="Words in a caption"),
     _of_wording("variety", "*", SCORE, NEAR),
 ]

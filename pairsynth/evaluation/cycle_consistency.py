@@ -1,4 +1,4 @@
-"""Cycles between the domains: what of an image, of a caption, is left after k turns."""
+"""Cycles between images and captions: what is left of an image or a caption after k turns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ CLAIM_NEAR = 0.95
 ROUNDING = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CyclePoint:
-    """One measure after one turn of a cycle, beside the same of pairs that do not belong."""
+    """One measure after one turn of a cycle. shuffled: the same for unrelated pairs."""
 
     start: str
     turn: int
@@ -29,9 +29,9 @@ class CyclePoint:
     shuffled: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Walk:
-    """One turn of all cycles of one kind, and what was measured after it."""
+    """One turn of all cycles from images or from texts, and the measures after it."""
 
     start: str
     turn: Turn
@@ -45,7 +45,7 @@ def walk(context: EvaluationContext) -> Iterator[Walk]:
 
 
 def image_cycle(context: EvaluationContext) -> Iterator[Walk]:
-    """v -> t -> v' ...: does phi survive better than pixels do?"""
+    """v -> t -> v' ...: cosines of phi and of pixels to the start, and words of the first turn."""
     rows = evenly_spaced(len(context.test), context.config.cycled)
     pixels = context.test.pixels[rows]
     phi = context.mappings.phi(pixels).flatten(1).cpu()
@@ -59,11 +59,11 @@ def image_cycle(context: EvaluationContext) -> Iterator[Walk]:
         first = first or turn.captions
         if number > 1:
             points += _words_kept(context.lexicon, "image", number, first, turn.captions)
-        yield Walk("image", turn, points)
+        yield Walk(start="image", turn=turn, points=points)
 
 
 def text_cycle(context: EvaluationContext) -> Iterator[Walk]:
-    """t -> v -> t' ...: what of the caption is left?"""
+    """t -> v -> t' ...: cosines of psi to the start, words kept, and the rank of the caption."""
     rows = evenly_spaced(len(context.test), context.config.cycled)
     captions = [context.test.captions[row][0] for row in rows]
     psi = context.mappings.psi(captions)
@@ -72,8 +72,14 @@ def text_cycle(context: EvaluationContext) -> Iterator[Walk]:
         back = context.mappings.psi(turn.captions)
         points = _cosines("text", number, "psi", psi, back)
         points += _words_kept(context.lexicon, "text", number, captions, turn.captions)
-        ranks = [_median_rank(context, captions, psi, one) for one in (back, _shuffled(back))]
-        yield Walk("text", turn, [*points, CyclePoint("text", number, "own_median_rank", *ranks)])
+        rank = CyclePoint(
+            start="text",
+            turn=number,
+            measure="own_median_rank",
+            value=_median_rank(context, captions, psi, back),
+            shuffled=_median_rank(context, captions, psi, _shuffled(back)),
+        )
+        yield Walk(start="text", turn=turn, points=[*points, rank])
 
 
 def _median_rank(
@@ -81,7 +87,7 @@ def _median_rank(
 ) -> float:
     """Median rank of the first caption, by psi, among all test captions; ties count as misses.
 
-    Captions of the same words as the first are no rivals of it.
+    Captions with the same words as the first do not count as others.
     """
     own = (back * psi).sum(1, keepdim=True)
     ahead = (back @ context.embeddings["test"].psi.T) >= own - ROUNDING
@@ -91,15 +97,21 @@ def _median_rank(
 
 
 def _shuffled(rows: Tensor) -> Tensor:
-    """Rows (N, ...) moved half way round."""
+    """Rows (N, ...) rotated by half their number."""
     return rows.roll(max(1, len(rows) // 2), 0)
 
 
 def _cosines(start: str, turn: int, name: str, before: Tensor, after: Tensor) -> list[CyclePoint]:
-    """Cosine raw and centred: features of one sign look alike even where they are unrelated."""
+    """Cosines raw and centred: nonnegative features have high cosines even if unrelated."""
     center = before.mean(0)
     return [
-        CyclePoint(start, turn, measure, _cosine(a, b), _cosine(a, _shuffled(b)))
+        CyclePoint(
+            start=start,
+            turn=turn,
+            measure=measure,
+            value=_cosine(a, b),
+            shuffled=_cosine(a, _shuffled(b)),
+        )
         for measure, a, b in (
             (f"{name}_cosine", before, after),
             (f"{name}_cosine_centred", before - center, after - center),
@@ -114,10 +126,10 @@ def _cosine(left: Tensor, right: Tensor) -> float:
 def _words_kept(
     lexicon: Lexicon, start: str, turn: int, before: list[str], after: list[str]
 ) -> list[CyclePoint]:
-    """How captions after a turn match the first ones: BLEU, and the words of the set's lexicon.
+    """How captions after a turn match the first ones: BLEU, and F1 of the lexicon's words.
 
-    Of the words of the lexicon's first kind (colours) that the first captions say, the share still
-    said; and of its first attribute (petal colour), where it has any.
+    Also the share of the first captions' words of the lexicon's first kind (colours) that are kept,
+    and the same for its first attribute (petal colour), where it has one.
     """
     first, both = [[caption] for caption in before], (after, rotated(after))
     agreed = [word_agreement(captions, first, lexicon) for captions in both]
@@ -132,13 +144,13 @@ def _words_kept(
         if all(name in one for one in kept):
             values[f"{name}_kept"] = [share[name].value for share in kept]
     return [
-        CyclePoint(start, turn, measure, value, chance)
+        CyclePoint(start=start, turn=turn, measure=measure, value=value, shuffled=chance)
         for measure, (value, chance) in values.items()
     ]
 
 
 def figures(walks: list[Walk]) -> dict[str, float | None]:
-    """The points by flat keys, each beside its control."""
+    """All points by flat keys, each with its value for unrelated pairs; and half-lives."""
     told: dict[str, float | None] = {}
     for point in (point for one in walks for point in one.points):
         key = f"cycle_{point.start}_turn_{point.turn}_{point.measure}"
@@ -150,9 +162,9 @@ def figures(walks: list[Walk]) -> dict[str, float | None]:
 
 
 def half_life(walks: list[Walk], start: str, name: str) -> int | None:
-    """The turn at which what the centred cosine is above chance falls to half of turn 1's.
+    """The turn at which the centred cosine's excess over chance is half of that of turn 1.
 
-    None where it does not within the turns walked, or was not above chance to begin with.
+    None where that does not happen within the turns measured, or turn 1 is not above chance.
     """
     above = {
         point.turn: gap
@@ -176,11 +188,11 @@ def _gap(point: CyclePoint) -> float | None:
 
 
 def verdict(walks: list[Walk]) -> str:
-    """The paper's claim in the light of the last turn from images.
+    """Whether the paper's claim holds after the last turn from images, in words.
 
-    "cos(phi(v), phi(v')) is close to 1 while the cosine of pixels need not be": close is
-    `CLAIM_NEAR` or more; that meaning survives at all is a weaker claim, read from the centred
-    cosines above those of unrelated images.
+    "cos(phi(v), phi(v')) is close to 1 while the cosine of pixels need not be": close means
+    `CLAIM_NEAR` or more. The weaker claim that meaning survives at all is read from centred cosines
+    above those of unrelated images.
     """
     phi, pixel, phi_centred, pixel_centred = (
         _points(walks, "image", f"{name}_cosine{kind}")[-1]

@@ -1,8 +1,8 @@
-"""The judge: trained on real images that no generator saw, and asked about all others.
+"""The judge: a network trained on real images that no generator saw, which judges all others.
 
-It has another architecture, another seed and other images than the encoder that makes psi, so
-it never marks its own homework: one trunk reads an image's attributes where the truth is known
-and puts it into one space with its captions.
+Its architecture, seed and training images differ from those of the encoder that makes psi, so that
+no network is judged by itself. One trunk predicts an image's attributes, where they are known, and
+embeds it into one space with captions.
 
 Shapes: N batch, T words, D dimension, S side.
 """
@@ -27,20 +27,22 @@ DIMENSION = 64
 LENGTH = 48
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JudgedImages:
-    """What the judge sees in images: unit vectors (N, D), on the CPU, and attributes (N)."""
+    """The judge's output for images: unit vectors (N, D), on the CPU, and attributes (N)."""
 
     vectors: Tensor
     attributes: list[dict[str, str]]
 
     def take(self, rows: Sequence[int]) -> "JudgedImages":
-        """That of some of the images."""
-        return JudgedImages(self.vectors[list(rows)], [self.attributes[row] for row in rows])
+        """The output for some of the images."""
+        return JudgedImages(
+            vectors=self.vectors[list(rows)], attributes=[self.attributes[row] for row in rows]
+        )
 
 
 class Judge(nn.Module):
-    """3 x 3 convolutions and max pooling; a head an attribute; words as a weighted bag."""
+    """3 x 3 convolutions with max pooling, a linear head per attribute, a bag of words."""
 
     def __init__(
         self, vocabulary: Vocabulary, attributes: Mapping[str, Sequence[str]], size: int
@@ -95,7 +97,7 @@ class Judge(nn.Module):
             return torch.cat([self.read(part).cpu() for part in tokens.split(batch)])
 
     def assess(self, pixels: Tensor) -> JudgedImages:
-        """What is seen in uint8 images (N, 3, S, S)."""
+        """The vectors and attributes of uint8 images (N, 3, S, S)."""
         features = self.image_features(pixels).to(self.image_out.weight.device)
         with inference(self):
             seen = self.see(features).cpu()
@@ -104,10 +106,10 @@ class Judge(nn.Module):
             {name: self.attributes[name][found[name][i]] for name in self.attributes}
             for i in range(len(pixels))
         ]
-        return JudgedImages(seen, shown)
+        return JudgedImages(vectors=seen, attributes=shown)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JudgeReport:
     """One epoch: mean loss and images seen."""
 
@@ -117,7 +119,7 @@ class JudgeReport:
 
 
 def build(examples: Examples, size: int) -> Judge:
-    """An untrained judge for the attributes and words of `images`."""
+    """An untrained judge for the attributes and words of `examples`."""
     values: dict[str, set[str]] = {}
     for row in examples.attributes or []:
         for name, value in row.items():
@@ -159,11 +161,11 @@ def train(
             optimizer.step()
             schedule.step()
             total += loss.detach()
-        yield JudgeReport(epoch, total.item() / steps, steps * batch)
+        yield JudgeReport(epoch=epoch, loss=total.item() / steps, images=steps * batch)
 
 
 def shake(pixels: Tensor, size: int, rng: torch.Generator) -> Tensor:
-    """Random windows and mirror images; images without a margin get one of an eighth first."""
+    """Random crops and mirror images; those without a margin are first padded by reflection."""
     if pixels.shape[-1] == size:
         pixels = F.pad(pixels.float(), (size // 16,) * 4, mode="reflect").to(torch.uint8)
     return random_crop_flip(pixels, size, rng)

@@ -1,4 +1,4 @@
-"""Are pairs new, and would copies be noticed: kinds of novelty, planted copies, global scores."""
+"""Novelty: are pairs new, would copies be detected, are sets too near to train as a whole."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ QUALITY, SHIFT = 75, 32
 
 
 def copied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """How much captions of pairs repeat of train captions, beside as many real held-out ones."""
+    """How much captions of pairs copy from train captions, beside equally many real ones."""
     rows = made.rows
     train, held_out = context.train.flat_captions, [own[0] for own in context.test.captions]
     size = min(len(rows), len(held_out))
@@ -60,7 +60,7 @@ def copied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 def kinds(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """Kinds of novelty of pairs, beside real held-out pairs and pairs of the training set.
 
-    A caption counts as seen where it stands word for word in train; of real ones many do.
+    A caption counts as seen where it is in train word for word, which many real ones are.
     """
     index, rows = context.novelty, made.rows
     yield from _kinds("pairs", [row.novelty for row in rows])
@@ -118,15 +118,15 @@ PLANTS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Detectors:
-    """Everything that tells copied images: the rule of `novelty`, and the judge's view."""
+    """The detectors of copied images: the rules of `novelty`, and the judge's features."""
 
     index: NoveltyIndex
     judge: Neighbours
 
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Which rows (N) each takes for copied; `seen` is what the rule of `novelty` says."""
+        """Detector -> rows (N) that it flags; `seen`: flagged by any rule of `novelty`."""
         _, flags = self.index.alarms(pixels)
         near = self.judge.find(pixels)
         seen = torch.stack(list(flags.values())).any(0)
@@ -134,17 +134,16 @@ class Detectors:
 
 
 def detectors(context: EvaluationContext) -> Detectors:
-    """The judge's alarms are calibrated on val images too, half of them for the ratio."""
+    """The detectors; the judge's distance and ratio share the false alarms on val images."""
     train, val = context.train.pixels, context.examples["val"].pixels
     view = fitted(context.judge.image_features, train)
-    return Detectors(context.novelty, Neighbours(view, train, val, FALSE_ALARMS / 2))
+    return Detectors(index=context.novelty, judge=Neighbours(view, train, val, FALSE_ALARMS / 2))
 
 
 def planted(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Copies of training images among real test images: how many are found, and false alarms.
+    """Plant copies of training images among real test images; the share found and false alarms.
 
-    A detector's false alarms are those among the real images left; `seen` of pairs themselves
-    stands beside them.
+    False alarms are counted on the real images that remain; alarms on the pairs are reported too.
     """
     find, test = detectors(context), context.test.pixels
     size = min(len(test), len(context.train))
@@ -172,9 +171,9 @@ def _share(flags: Tensor) -> Share:
 
 
 def memorised(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Authenticity, C_T and closest records, in thumbnails, of as many rows of every set.
+    """Authenticity, C_T and nearest records on thumbnails, with equally many rows of every set.
 
-    Beside pairs stand real val images, and these with training images planted among them.
+    Measured for pairs, for real val images, and for these with training images planted among them.
     """
     sets = (
         made.pairs.pixels,
@@ -205,7 +204,7 @@ FALSE_ALARMS_OF_REAL = End(says="false alarms", subject=HELD_OUT, name="seen_ala
 
 
 def _of_pairs(
-    name: str, unit: str, better: str, function: Part, says: str = "", headline: str = ""
+    name: str, unit: str, better: str, function: Part, *, says: str = "", headline: str = ""
 ) -> Measure:
     what = "real pairs held out" if function is kinds else "real captions held out"
     return Measure(
@@ -239,20 +238,20 @@ def _found(plant: str, words: str) -> Measure:
 
 
 MEASURES = [
-    _of_pairs("all_new", SHARE, MORE, kinds, "Image and caption are both new", "new"),
+    _of_pairs("all_new", SHARE, MORE, kinds, says="Image and caption are both new", headline="new"),
     _of_pairs(
-        "new_image_seen_caption", SHARE, LESS, kinds, "New image, caption seen word for word"
+        "new_image_seen_caption", SHARE, LESS, kinds, says="New image, caption seen word for word"
     ),
-    _of_pairs("seen_image_new_caption", SHARE, LESS, kinds, "Image seen, new caption"),
-    _of_pairs("recombination", SHARE, LESS, kinds, "Both seen, never together"),
-    _of_pairs("copy", SHARE, LESS, kinds, "Copies of a training pair"),
+    _of_pairs("seen_image_new_caption", SHARE, LESS, kinds, says="Image seen, new caption"),
+    _of_pairs("recombination", SHARE, LESS, kinds, says="Both seen, never together"),
+    _of_pairs("copy", SHARE, LESS, kinds, says="Copies of a training pair"),
     _of_pairs("caption_seen", SHARE, LESS, kinds),
     _of_pairs(
         "longest_copied_words",
         WORDS,
         LESS,
         copied,
-        "Longest run of words copied from one training caption",
+        says="Longest run of words copied from one training caption",
     ),
     _of_pairs("closest_bleu", SCORE, LESS, copied),
     _found("exact", "as they are"),

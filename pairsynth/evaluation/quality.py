@@ -47,7 +47,7 @@ def judged(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 
 
 def classes_told(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Whether psi tells classes of test apart by their captions, beside images of others.
+    """How well psi classifies test images by the captions of their classes, beside shuffled images.
 
     Under the class split no network saw these classes: zero-shot classification and retrieval.
     """
@@ -63,12 +63,12 @@ def classes_told(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 
 
 def drawn_agree(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Images drawn from test captions, beside the real ones and beside others' captions."""
+    """Agreement of images drawn from test captions, beside real images and shuffled captions."""
     yield from agreement_of(context, made.drawn)
 
 
 def agreement_of(context: EvaluationContext, drawn: Drawn) -> Iterator[Figure]:
-    """What `drawn_agree` tells, of any images that were drawn from test captions."""
+    """The figures of `drawn_agree` for any images drawn from test captions."""
     real, seen = (
         context.judge.assess(one) for one in (context.test.pixels[drawn.rows], drawn.pixels)
     )
@@ -80,9 +80,9 @@ def agreement_of(context: EvaluationContext, drawn: Drawn) -> Iterator[Figure]:
 
 
 def paired(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Synthetic pairs, all and by strategy, beside shuffled ones and as many real test pairs.
+    """Agreement in synthetic pairs, all and by strategy, beside shuffled and real test pairs.
 
-    Floors: each caption moved half way round the list, and to the next row.
+    Floors: captions rotated by half the list, and by one row.
     """
     pairs = made.pairs
     seen = context.judge.assess(pairs.pixels)
@@ -107,7 +107,7 @@ def _agree(
     captions: Sequence[str],
     seen: JudgedImages,
 ) -> Iterator[Figure]:
-    """R-precision by the judge; where attributes are known, agreement on each and on all."""
+    """R-precision by the judge; where it has attributes, agreement on each and on all."""
     if not captions:
         return
     read = context.judge.caption_vectors(captions)
@@ -124,7 +124,7 @@ def _agree(
 
 
 def found_again(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """How well caption and image find each other among as many others, by the judge."""
+    """Retrieval between captions and images by the judge, in sets of equal size."""
     drawn, pairs = made.drawn, made.pairs
     size = min(len(drawn.rows), len(pairs))
     some, few = evenly_spaced(len(pairs.captions), size), evenly_spaced(len(drawn.rows), size)

@@ -1,8 +1,7 @@
-"""The table of measures: one entry says what is measured, in which unit, and which way is better.
+"""The table of measures: each entry has a name, a unit, a direction, floors and ceilings.
 
-Every entry stands in the module of its function, in that module's `MEASURES`; `measuring.TABLE`
-is all of them. Whatever tells a number, JSON, CSV, report or headline, reads unit and direction
-here, so that a measure is added in one file.
+Every entry is in `MEASURES` of the module of its function; `measuring.TABLE` joins them. JSON, CSV,
+report and headline all read unit and direction from it, so that a measure is added in one file.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,9 +25,9 @@ Part = Callable[[EvaluationContext, Made], Iterator[Figure]]
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """A floor or a ceiling: what it is, in words, and where its figure stands.
+    """A floor or a ceiling: what it is, in words, and which figure has its value.
 
-    group, name: empty where they are those of the measure itself.
+    group, name: empty where they are the same as the measure's.
     """
 
     says: str
@@ -39,10 +38,10 @@ class End:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the report shows of a measure: of whom, how it is said, its key in the headline.
+    """A figure of a measure that the report shows: its subject, sentence, and headline key.
 
-    says: `{star}` stands for what the `*` of the measure's name was, in words.
-    headline: empty: not among the few figures by which runs are compared.
+    says: `{star}` is replaced by what matched the `*` of the measure's name.
+    headline: key in metrics/headline.json; empty: not there.
     """
 
     subject: str
@@ -52,12 +51,12 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One entry.
+    """One entry of the table.
 
     group, name: of its figures in metrics/evaluate.csv; both may hold `*` (words and attributes
-    come with the set). better: `MORE`, `LESS`, or `NEAR` the ceiling. function: the part of
-    `evaluate` that yields its figures, with those of other entries; None where they are told
-    otherwise. section: of the report, where there are claims.
+    depend on the data set). better: `MORE`, `LESS`, or `NEAR` the ceiling. function: the part of
+    `evaluate` that yields its figures, maybe with those of other entries; None where none does.
+    section: of the report, where there are claims.
     """
 
     group: str
@@ -71,16 +70,16 @@ class Measure:
     ceilings: Sequence[End] = ()
 
     def covers(self, group: str, name: str) -> bool:
-        """Whether a figure of this group and name is of this measure."""
+        """Whether a figure of this group and name belongs to this measure."""
         return fnmatchcase(group, self.group) and fnmatchcase(name, self.name)
 
     def star(self, name: str) -> str:
-        """What the `*` of the measure's name is in `name`, in words."""
+        """The part of `name` that matches `*` in the measure's name, in words."""
         before, _, after = self.name.partition("*")
         return name[len(before) : len(name) - len(after)].replace("_", " ")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FigureRow:
     """A row of metrics/evaluate.csv: a figure with the unit and the direction of its measure."""
 
@@ -95,12 +94,12 @@ class FigureRow:
     better: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClaimRow:
-    """A row of metrics/measures.csv: one number of one claim.
+    """A row of metrics/measures.csv: the value, a floor or a ceiling of one claim.
 
-    claim: the key of the figure that is claimed. role: made, floor or ceiling; label: what a floor
-    or a ceiling is, in words. headline: the key in metrics/headline.json, or nothing.
+    claim: the key of the claimed figure. role: made, floor or ceiling. label: what a floor or a
+    ceiling is, in words. headline: the key in metrics/headline.json, or empty.
     """
 
     section: str
@@ -118,7 +117,7 @@ class ClaimRow:
 
 
 def parts(table: Sequence[Measure]) -> list[Part]:
-    """The functions of the table, each once, in its order."""
+    """The functions of the table, each once, in order."""
     every = (measure.function for measure in table if measure.function is not None)
     return list(dict.fromkeys(every))
 
@@ -149,7 +148,7 @@ def figure_rows(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Fig
 
 
 def claim_rows(table: Sequence[Measure], figures: Sequence[Figure]) -> list[ClaimRow]:
-    """Every claim that was measured, with those of its floors and ceilings that were."""
+    """All claims with a value, each with its floors and ceilings that have one."""
     by_place = {(one.group, one.subject, one.measure): one for one in figures}
     owners = [(measure_of(table, figure), figure) for figure in figures]
     return [
@@ -168,7 +167,7 @@ def _rows(
     figure: Figure,
     by_place: Mapping[tuple[str, str, str], Figure],
 ) -> Iterator[ClaimRow]:
-    """One claim's rows: what was made, then floors and ceilings; none where it has no value."""
+    """The rows of one claim: its value, floors, ceilings; none where it has no value."""
     if figure.value is None:
         return
     says = claim.says.format(star=measure.star(figure.measure))
@@ -202,9 +201,9 @@ def _place(end: End, figure: Figure) -> tuple[str, str, str]:
 
 
 def headline(rows: Sequence[ClaimRow]) -> dict[str, dict[str, float]]:
-    """The few figures by which runs are compared, under headings that say which way is better.
+    """The few figures by which runs are compared, grouped by direction (`HEADINGS`).
 
-    A figure whose measure should be near that of real ones is divided by the first ceiling.
+    A figure that should be near that of real images or captions is divided by its first ceiling.
     """
     found: dict[str, dict[str, float]] = {heading: {} for heading in HEADINGS.values()}
     ceilings: dict[str, float] = {}
@@ -222,7 +221,7 @@ def headline(rows: Sequence[ClaimRow]) -> dict[str, dict[str, float]]:
 
 
 def _short(value: float) -> float:
-    """Three digits after the point: what more there is tells no two runs apart."""
+    """Rounded to three digits, since more do not distinguish runs."""
     return round(value, 3)
 
 

@@ -1,4 +1,4 @@
-"""CIDEr-D: what captions say of an image, rare words counting more than common ones."""
+"""CIDEr-D: agreement of captions with references, weighted by how rare n-grams are."""
 
 import math
 from collections import Counter
@@ -17,9 +17,9 @@ CACHED = 10_000
 Gram = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Vector:
-    """A caption as tf-idf weights of its n-grams, one dict for each n, and its words."""
+    """A caption as tf-idf weights, one dict and norm per n, and its number of words."""
 
     weights: list[dict[Gram, float]]
     norms: list[float]
@@ -66,11 +66,11 @@ class CiderD:
             rarity = self.documents - math.log(max(1, self.frequency[gram]))
             weights[len(gram) - 1][gram] = count * rarity
         norms = [math.sqrt(sum(w * w for w in kind.values())) for kind in weights]
-        return Vector(weights, norms, sum(len(gram) == 1 for gram in grams))
+        return Vector(weights=weights, norms=norms, words=sum(len(gram) == 1 for gram in grams))
 
 
 def similarity(hypothesis: Vector, reference: Vector) -> float:
-    """Mean clipped cosine over n, less the more the two differ in length; 0 to 1."""
+    """Mean over n of clipped cosines, times a Gaussian penalty on the length gap; 0 to 1."""
     total = 0.0
     for n in range(ORDERS):
         own, other = hypothesis.weights[n], reference.weights[n]

@@ -1,4 +1,6 @@
-"""How much of a caption stands in the training captions: the longest copied run, the best BLEU."""
+"""How much of a caption is copied from training captions: the longest run, the best BLEU-4.
+
+Shapes: W words of all captions, R rows of captions to score, M training captions."""
 
 from collections.abc import Sequence
 
@@ -17,10 +19,10 @@ Floats = NDArray[np.float64]
 
 
 def longest_copied(captions: Sequence[str], train: Sequence[str]) -> list[int]:
-    """For each caption, the words of its longest run that stands in a training caption.
+    """For each caption, the length in words of its longest run found in a training caption.
 
-    Exact. All runs of both are numbered together, first those of one word; a run of n + 1 words
-    is the number of its first n and its last word. Only runs that both have grow on.
+    Exact. Runs of n words get numbers, equal for equal runs; a run of n + 1 words is the pair of
+    the number of its first n words and its last word. Only runs that both sides have are extended.
     """
     words, owners = _stream([*captions, *train])
     longest = np.zeros(len(captions), np.int64)
@@ -39,7 +41,7 @@ def longest_copied(captions: Sequence[str], train: Sequence[str]) -> list[int]:
 
 
 def _stream(captions: Sequence[str]) -> tuple[Ints, Ints]:
-    """All words as numbers, -1 after each caption; and the caption each belongs to."""
+    """All words as numbers (W), -1 after each caption; and the row (W) of each word's caption."""
     numbers: dict[str, int] = {}
     words: list[int] = []
     owners: list[int] = []
@@ -51,12 +53,12 @@ def _stream(captions: Sequence[str]) -> tuple[Ints, Ints]:
 
 
 def closest_bleu(captions: Sequence[str], train: Sequence[str]) -> tuple[list[float], list[int]]:
-    """For each caption the best BLEU-4 against one training caption, 0 to 1, and whose it is.
+    """For each caption the best BLEU-4 against one training caption, 0 to 1, and that one's row.
 
-    Exact, unsmoothed: of all training captions only those can score that share four words in a
-    row, and no score is above what these four alone allow. So the training caption that allows
-    most is scored first, then those alone that allow as much as it scored. The row is that of the
-    first best in `train`, or 0 where none scores.
+    Exact, unsmoothed. Only training captions that share four words in a row score at all, and their
+    4-gram precision and brevity penalty bound the score. So the candidates with the highest bound
+    are scored first, then only those whose bound reaches the best score so far. The row is that of
+    the first best in `train`, or 0 where none scores.
     """
     lengths, others = (
         np.array([len(normalize(one).split()) for one in few], float) for few in (captions, train)
@@ -84,7 +86,7 @@ def closest_bleu(captions: Sequence[str], train: Sequence[str]) -> tuple[list[fl
 
 
 def _first_best(rows: Ints, columns: Ints, scores: Floats) -> Ints:
-    """For each row that occurs, the place of its best score; of several the first column's."""
+    """For each distinct row, the place of its best score; among equals the lowest column."""
     order = np.lexsort((columns, -scores, rows))
     return order[np.unique(rows[order], return_index=True)[1]]
 
@@ -95,7 +97,7 @@ def _shorter(
     columns: Ints,
     lengths: Floats,
 ) -> Floats:
-    """What runs of one, two and three words leave of BLEU-4: their precisions' fourth root."""
+    """(p1 p2 p3)^(1/4), the part of BLEU-4 from runs of one to three words, for each candidate."""
     left = np.ones(len(rows))
     for order in ORDERS[:3]:
         matched = sum(
@@ -109,10 +111,10 @@ def _shorter(
 def _tables(
     captions: Sequence[str], train: Sequence[str]
 ) -> list[list[tuple[csr_matrix, csr_matrix]]]:
-    """For runs of one to four words, which each has once or more, twice or more, ...
+    """For runs of 1 to 4 words, sparse indicators that a caption has a run k times or more.
 
-    Products of these sum to clipped matches. Empty where no caption, or none of `train`, has four
-    words.
+    Sum over k of own_k . other_k = sum over runs of min(count, other count), the clipped matches.
+    Empty where no caption, or none of `train`, has four words.
     """
     words, owners = _stream([*captions, *train])
     places = np.flatnonzero(words >= 0)

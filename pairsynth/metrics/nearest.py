@@ -1,8 +1,8 @@
-"""The nearest of many training images: exact among few, through an index of faiss among many.
+"""Nearest training images: by exact search among few, by a faiss index among many.
 
-A search is made of a view (what of an image is compared) and the training images; it finds for
-other images, or their mirror images, whichever is nearer, the nearest two. What an index finds is
-looked at again: its distances are exact, and what it may miss is measured (`recall`).
+A search is built from a view (a function from images to features) and the training images. For each
+image it finds the nearest two, of the image itself or of its mirror image. Distances of what an
+index finds are recomputed exactly; the share it misses is measured (`recall`).
 
 Shapes: N rows, M training images, F features, S side of an image.
 """
@@ -31,9 +31,9 @@ ASKED = 200  # images by which recall is measured
 Features = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Near:
-    """The nearest training image of each row: distance (N), ratio to the second (N), row (N)."""
+    """The nearest training image of N images: distance (N), ratio to the second (N), row (N)."""
 
     distance: Tensor
     ratio: Tensor
@@ -50,10 +50,11 @@ class Search(Protocol):
 
 
 class Exact:
-    """Every training image is compared, in blocks.
+    """Exact search in blocks.
 
-    About the mean, where a squared norm does not drown small differences; and the distance is
-    taken from the difference itself, so a copy is at exactly 0.
+    |q - r|^2 = |q|^2 - 2 q . r + |r|^2 of centred features finds the nearest two: without the mean,
+    small differences are not lost in large norms. Their distances are then computed from q - r, so
+    that that of a copy is exactly 0.
     """
 
     recall = 1.0
@@ -71,7 +72,7 @@ class Exact:
         return self.two(self.features(pixels), self.features(pixels.flip(3)))
 
     def two(self, own: Tensor, mirrored: Tensor, block: int = 1024) -> Near:
-        """The same of features (N, F) of images and of their mirror images.
+        """The nearest by features (N, F) of images and of their mirror images.
 
         The distance is the root mean square. Where the two nearest are both at 0 the ratio is 1.
         """
@@ -82,7 +83,7 @@ class Exact:
             rows = torch.cat([rows, scores.scatter(1, rows, torch.inf).argmin(1, keepdim=True)], 1)
             parts.append(nearest_of(rows, self.references[rows], a, b))
         names = [field.name for field in fields(Near)]
-        return Near(*(torch.cat([getattr(one, name) for one in parts]) for name in names))
+        return Near(**{name: torch.cat([getattr(one, name) for one in parts]) for name in names})
 
     def _apart(self, queries: Tensor) -> Tensor:
         """Squared distances (N, M)."""
@@ -90,16 +91,16 @@ class Exact:
 
 
 def nearest_of(rows: Tensor, chosen: Tensor, own: Tensor, mirrored: Tensor) -> Near:
-    """The nearest two of images among rows (N, K) of the training images.
+    """The nearest among candidate rows (N, K) of the training images.
 
-    chosen: features (N, K, F) of the rows. own, mirrored: of the images (N, F).
+    chosen: features (N, K, F) of the candidates. own, mirrored: features (N, F) of the images.
     """
     squares = (chosen - side[:, None] for side in (own, mirrored))
     return two_of(torch.minimum(*(one.square().mean(2) for one in squares)).sqrt(), rows)
 
 
 def two_of(distance: Tensor, rows: Tensor) -> Near:
-    """The nearest two of rows (N, K) at these distances (N, K); one that is there twice is one.
+    """The nearest of candidate rows (N, K) at distances (N, K); a row may occur twice.
 
     Where both are at 0 the ratio is 1.
     """
@@ -107,11 +108,11 @@ def two_of(distance: Tensor, rows: Tensor) -> Near:
     rows = rows.gather(1, order)
     again = (rows[:, :, None] == rows[:, None]).tril(-1).any(2)
     first, second = distance.masked_fill(again, torch.inf).sort(1).values[:, :2].unbind(1)
-    return Near(first, torch.where(second > 0, first / second, 1.0), rows[:, 0])
+    return Near(distance=first, ratio=torch.where(second > 0, first / second, 1.0), row=rows[:, 0])
 
 
 def faiss() -> Any:
-    """The library of indexes, which works with one thread as all that makes pairs does.
+    """The library faiss, set to one thread as all code that makes pairs.
 
     Raises:
         InputError: where it is not installed.
@@ -128,10 +129,10 @@ def faiss() -> Any:
 
 
 class Lists:
-    """An inverted file of faiss: vectors as bytes, in lists of which a search sees some."""
+    """A faiss inverted file: vectors quantised to bytes, in lists of which a search visits some."""
 
     def __init__(self, count: int, sample: Tensor) -> None:
-        """count: how many vectors there will be. sample: some of them (N, F), to learn from."""
+        """count: how many vectors there will be. sample: some of them (N, F), for training."""
         library = faiss()
         lists = max(1, count // ROWS_PER_LIST)
         self.middle = sample.mean(0)
@@ -143,29 +144,29 @@ class Lists:
         self.index.train((sample - self.middle).numpy())
 
     def add(self, vectors: Tensor) -> None:
-        """Take vectors (N, F) in, as the next rows."""
+        """Append vectors (N, F) as the next rows."""
         self.index.add((vectors - self.middle).numpy())
 
     def shortlist(self, vectors: Tensor, length: int) -> Tensor:
-        """The rows (N, length) that seem nearest; 0 where fewer are found."""
+        """Candidate rows (N, length) for vectors (N, F); 0 where fewer are found."""
         rows = self.index.search((vectors - self.middle).contiguous().numpy(), length)[1]
         return torch.from_numpy(rows).clamp(min=0)
 
 
 def _evenly(count: int) -> slice:
-    """Of so many rows those that lists are learned from."""
+    """The slice of `count` rows that lists are trained on."""
     return slice(None, None, max(1, count // (max(1, count // ROWS_PER_LIST) * LEARNED_FROM)))
 
 
 class Indexed:
-    """`Lists` of a view, a byte a feature; at the end the images themselves are compared.
+    """`Lists` of a view; the features of candidates are recomputed from the images.
 
-    recall: of `ASKED` images that are no training images, but between two, the share of which a
-    training image was found that is as near as an exact search's.
+    recall: measured on `ASKED` blends of two training images: the share for which the image found
+    is as near as that of an exact search.
     """
 
     def __init__(self, features: Features, train: Tensor) -> None:
-        """train: uint8 images (M, 3, S, S), which stay where they are."""
+        """train: uint8 images (M, 3, S, S), which are not copied."""
         self.features, self.train = features, train
         sample = train[_evenly(len(train))]
         self.lists = Lists(len(train), torch.cat([features(part) for part in sample.split(CHUNK)]))
@@ -191,7 +192,7 @@ class Indexed:
 
 
 class IndexedBits:
-    """Features that are 0 or 1, packed eight to a byte; every training image is compared."""
+    """Exact search on features that are 0 or 1, packed eight to a byte."""
 
     recall = 1.0
 
@@ -213,7 +214,7 @@ class IndexedBits:
 
 
 class Directions:
-    """The nearest of vectors of unit length by their cosine; beyond `EXACT` through `Lists`."""
+    """Nearest unit vectors by cosine; among more than `EXACT` by `Lists`."""
 
     def __init__(self, references: Tensor) -> None:
         """references: (M, D) of unit length."""

@@ -1,4 +1,4 @@
-"""From a source to checked, split, resized images in shards."""
+"""Write the images of a source to shards: checked, split and resized."""
 
 import json
 from collections import Counter
@@ -37,9 +37,9 @@ DRAWN_TO_SIZE = ("garden",)
 SHOWN = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Acquisition:
-    """What was kept (flat figures), what was refused and what is odd about the rest."""
+    """The result of `acquire`: figures for the metrics, the source's log, and findings."""
 
     figures: dict[str, Any]
     log: SourceLog
@@ -47,11 +47,11 @@ class Acquisition:
 
     @property
     def kept(self) -> int:
-        """Images written."""
+        """The number of images written."""
         return sum(self.figures[f"{split}_images"] for split in SPLITS)
 
     def lines(self) -> list[str]:
-        """What was read and what was refused, in words."""
+        """What was read, refused and found odd, as lines of text."""
         refused = self.log.refused
         lines = [*self.log.notes]
         lines.append(f"kept {self.kept:,} images, refused {len(refused):,} items")
@@ -68,7 +68,7 @@ def examples(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> 
     """The captioned images of the source that `config` names.
 
     Raises:
-        InputError: for a source that is not in the table, and the source's own.
+        InputError: for an unknown source, and those of the source itself.
     """
     try:
         check(config.source in SOURCES, "source", config.source, f"one of {tuple(SOURCES)}")
@@ -82,18 +82,19 @@ def acquire(
 ) -> Acquisition:
     """Write shards, `refused.csv`, `survey.csv` and `words.json` into the folder `target`.
 
-    An image that stands in another split already is refused: it would flatter every figure.
+    An image that is in another split already is refused, since it would flatter every figure.
 
     Raises:
-        InputError: an image in two splits where `config.broken` is refuse; a split that is left
-            with fewer images than the later stages need.
+        InputError: for an image in two splits where `config.broken` is refuse; for a split with
+        fewer
+            images than the later stages need.
     """
     size = config.image_size
     side = size if config.source in DRAWN_TO_SIZE else stored_size(size)
     examples: Counter[str] = Counter()
     captions: Counter[str] = Counter()
     classes: dict[str, set[int]] = {split: set() for split in SPLITS}
-    survey = Survey(size)
+    survey = Survey(size=size)
     told: list[Sequence[str]] = []
     with ExitStack() as stack:
         writers = {s: stack.enter_context(ShardWriter(target, s, IMAGES)) for s in SPLITS}
@@ -101,7 +102,9 @@ def acquire(
             image = fit(example.image, side)
             if twin := survey.note(example, image):
                 name, why = example.image_id, f"the same image as {twin}, which is in another split"
-                log.refuse_by(config.broken, name, why, f"download: {name}", "remove one")
+                log.refuse_by(
+                    config.broken, name, why, named=f"download: {name}", mend="remove one"
+                )
                 continue
             writers[example.split].write(_row(example, image))
             examples[example.split] += 1
@@ -126,7 +129,7 @@ def acquire(
         figures[f"{split}_images"] = examples[split]
         figures[f"{split}_captions"] = captions[split]
         figures[f"{split}_classes"] = len(classes[split])
-    return Acquisition(figures, log, findings)
+    return Acquisition(figures=figures, log=log, findings=findings)
 
 
 def _row(example: Example, image: Image.Image) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is said of each image, by texts beside it, by tables or lists, or inside a pack of many."""
+"""Gather captions, class and split of each image, from texts, tables, lists or packs."""
 
 import functools
 import hashlib
@@ -24,11 +24,11 @@ from pairsynth.sources.metadata import (
 from pairsynth.sources.packed import Packed
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Entry:
-    """What is said of one image; more than one class or split contradict each other.
+    """What is known of one image; more than one class or split is a contradiction.
 
-    read: gives its bytes; raises OSError or ValueError. place: the path whose folders may tell of
+    read: returns its bytes; raises OSError or ValueError. place: the path whose folders may name
     class and split.
     """
 
@@ -39,11 +39,13 @@ class Entry:
     splits: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UserFolder:
-    """Where refusals go, by the policy of `download.broken`, and what was taken for what.
+    """A folder of the user's images while it is read.
 
-    taken: captions, columns, classes, splits -> in words where they are from.
+    root: its path. broken: the policy of `download.broken`. log: gets refusals and notes. columns:
+    those that the user named. taken: captions, columns, classes, splits -> in words, where they
+    come from.
     """
 
     root: Path
@@ -53,15 +55,15 @@ class UserFolder:
     taken: dict[str, str] = field(default_factory=dict)
 
     def refuse(self, what: str, why: str) -> None:
-        """Leave `what` out and note why, or end here, by the policy of `download.broken`."""
-        self.log.refuse_by(self.broken, what, why, str(self.root / what), "mend it")
+        """Leave `what` out and record why, or raise, by the policy of `download.broken`."""
+        self.log.refuse_by(self.broken, what, why, named=str(self.root / what), mend="mend it")
 
     def pass_over(self, what: str, why: str) -> None:
-        """Note that `what` is nothing that is read here, and why."""
+        """Record that the file `what` is not used, and why."""
         self.log.refuse(what, f"passed over: {why}")
 
     def say(self) -> None:
-        """Put what was taken for what into one line."""
+        """Add a note on where captions, classes and splits were taken from."""
         taken = self.taken
         columns = f" with columns {taken['columns']}" if taken.get("columns") else ""
         self.log.notes.append(
@@ -71,7 +73,7 @@ class UserFolder:
 
 
 class _Notes:
-    """Entries as they are gathered row by row, and the columns that were used."""
+    """Collects entries row by row, and the columns that were used."""
 
     def __init__(self, folder: UserFolder) -> None:
         self.folder = folder
@@ -82,9 +84,9 @@ class _Notes:
     def add(
         self, where: str, row: Row, name: str, make: Callable[[], Entry], split_of_file: str = ""
     ) -> None:
-        """Add what a row tells of the image `name` to its entry, which `make` begins.
+        """Add a row about the image `name` to its entry, which `make` creates.
 
-        split_of_file: what the name of the file tells, where the row does not.
+        split_of_file: the split in the name of the file, for rows that have none.
         """
         split, class_name = first(row, SPLIT_KEYS) or split_of_file, first(row, CLASS_KEYS)
         if split and split_of(str(split)) is None:
@@ -123,7 +125,7 @@ def captions_in(folder: UserFolder, where: str, row: Row) -> Iterator[str]:
 
 
 def _file(folder: UserFolder, name: str) -> Entry:
-    return Entry(functools.partial(Path.read_bytes, folder.root / name), name)
+    return Entry(read=functools.partial(Path.read_bytes, folder.root / name), place=name)
 
 
 def _in_words(names: Collection[str]) -> str:
@@ -140,7 +142,7 @@ def stem_of(name: str) -> str:
 
 
 def by_stem(images: list[str], texts: list[str]) -> dict[str, str]:
-    """Stem -> the text of it. A JSON object of that stem counts where there is no text."""
+    """Stem -> its text file, or a JSON file of that stem where there is no text."""
     known, stems = set(images), dict[str, str]()
     for text in sorted(texts, key=lambda name: not name.lower().endswith(".json")):
         stem = stem_of(text)  # of 7.jpg.txt that is the image itself
@@ -149,9 +151,9 @@ def by_stem(images: list[str], texts: list[str]) -> dict[str, str]:
 
 
 def by_ends(images: list[str], texts: list[str]) -> dict[str, str]:
-    """Stem of an image -> the text elsewhere, as in images/rose/1.jpg and captions/rose/1.txt.
+    """Stem of an image -> its text in another folder: images/rose/1.jpg, captions/rose/1.txt.
 
-    So much of the end of the paths must be the same as makes each image unique.
+    The ends of the paths must match in as many parts as it takes to make each image unique.
     """
     for length in (1, 2, 3):
         owners: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -168,7 +170,7 @@ def by_ends(images: list[str], texts: list[str]) -> dict[str, str]:
 
 
 def from_texts(folder: UserFolder, images: list[str], stems: dict[str, str]) -> dict[str, Entry]:
-    """Images and the text file of each of their stems, never by position."""
+    """Entries of images with text files, matched by stem, never by position."""
     owners = defaultdict(list)
     for name in images:
         owners[stem_of(name)].append(name)
@@ -210,7 +212,7 @@ def _beside(folder: UserFolder, image: str, text: str) -> Entry:
 
 
 def _read_lines(folder: UserFolder, name: str) -> list[str]:
-    """The usable captions of one text file, one a line."""
+    """The usable captions of a text file, one per line."""
     try:
         text = decode_text((folder.root / name).read_bytes())
     except (OSError, ValueError) as error:
@@ -233,7 +235,7 @@ def _read_lines(folder: UserFolder, name: str) -> list[str]:
 def from_tables(
     folder: UserFolder, images: list[str], known: metadata.Names, tables: list[str]
 ) -> dict[str, Entry]:
-    """Images and the rows of tables or lists that name them."""
+    """Entries of images by the rows of tables or lists that name them."""
     notes, used = _Notes(folder), dict[str, None]()
     splits = documents.splits_in_names(tables)
     for table in tables:
@@ -266,7 +268,7 @@ def _say_columns(folder: UserFolder, used: dict[str, None], by_name: bool) -> No
 def _image_of(
     folder: UserFolder, where: str, table: str, row: Row, known: metadata.Names
 ) -> str | None:
-    """The image that a row names; None, and a refusal, where it names none."""
+    """The image that a row names; None where it names none, which is recorded."""
     given = first(row, folder.columns.images)
     if not isinstance(given, str):
         there = ", ".join(row)[:200]
@@ -283,10 +285,10 @@ def _image_of(
 
 
 def from_packs(folder: UserFolder, packs: list[str], endings: Collection[str]) -> dict[str, Entry]:
-    """Images inside of tars and Parquet files, in the order in which they lie there.
+    """Entries of images inside tars and Parquet files, in their order there.
 
-    They go by the ids of their rows where rows of one id hold the same image, as those of sets
-    with a row a caption do; else by file and row or key.
+    They are named by the ids of their rows if all rows of an id hold the same image, as in sets
+    with one row per caption; else by file and row or key.
     """
     notes, splits = _Notes(folder), documents.splits_in_names(packs)
     found = [
@@ -297,7 +299,7 @@ def from_packs(folder: UserFolder, packs: list[str], endings: Collection[str]) -
     by_id = _ids_are_names([one for _, one in found])
     for pack, one in found:
         name = one.image_id if by_id and one.image_id else one.name
-        make = functools.partial(Entry, one.read, one.place)
+        make = functools.partial(Entry, read=one.read, place=one.place)
         notes.add(one.where, one.row, name, make, splits.get(pack, ""))
     folder.taken["captions"] = _in_words(packs)
     _say_columns(folder, notes.columns, bool(splits))
@@ -322,9 +324,9 @@ def _ids_are_names(found: list[Packed]) -> bool:
 
 
 def placed(folder: UserFolder, entries: dict[str, Entry]) -> dict[str, Entry]:
-    """The same, with what the folders tell of classes, and of splits where all are called so.
+    """The entries with classes from their folders, and splits where all top folders name one.
 
-    A folder that holds all images tells nothing, nor does one of img2dataset's numbered ones.
+    A folder that holds all images is ignored, and so are img2dataset's numbered ones.
     """
     folders = {name: _folders(entry.place) for name, entry in entries.items()}
     shared = 0
@@ -362,7 +364,7 @@ def _folders(place: str) -> tuple[str, ...]:
 def complete_splits(
     folder: UserFolder, entries: dict[str, Entry], seed: int, by_class: bool
 ) -> None:
-    """Draw the split that is not given from train; forget those given where all are the same.
+    """Draw a missing split from train; drop the given splits where all are the same.
 
     Raises:
         InputError: where whole classes would have to be drawn.

@@ -1,4 +1,4 @@
-"""The user's own images, however they are captioned."""
+"""The source `folder`: the user's own images in any supported layout."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -37,8 +37,10 @@ def folder(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> It
             f"download.folder is {config.folder!r}: no such folder (looked for "
             f"{Path(config.folder).resolve()}); name the folder of your images"
         )
-    columns = Columns(config.image_column, config.caption_column)
-    user_folder = UserFolder(Path(config.folder), config.broken, log, columns)
+    columns = Columns(image=config.image_column, caption=config.caption_column)
+    user_folder = UserFolder(
+        root=Path(config.folder), broken=config.broken, log=log, columns=columns
+    )
     entries = layouts.read(user_folder)
     entries = {name: entry for name, entry in entries.items() if _usable(user_folder, name, entry)}
     complete_splits(user_folder, entries, seed, config.split == "class")
@@ -54,12 +56,12 @@ def folder(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> It
             continue
         class_name = _class_of(entries[name])
         yield Example(
-            name,
-            classes.index(class_name) if class_name else -1,
-            class_name,
-            split,
-            image,
-            tuple(entries[name].captions),
+            image_id=name,
+            class_id=classes.index(class_name) if class_name else -1,
+            class_name=class_name,
+            split=split,
+            image=image,
+            captions=tuple(entries[name].captions),
         )
 
 
@@ -104,7 +106,7 @@ def _assign(
 def _draw_classes(
     seed: int, user_folder: UserFolder, members: dict[str, list[str]]
 ) -> dict[str, str]:
-    """Classes by split so that about 70, 15 and 15 % of the images are in each, and one class."""
+    """Class -> split, for about 70, 15 and 15 % of the images, at least one class in each."""
     if members.get(""):
         raise InputError(
             f"{user_folder.root}: {members[''][0]} and {len(members['']) - 1} more images "

@@ -1,4 +1,4 @@
-"""Which of the layouts that people have a folder is in, and so where its captions stand."""
+"""Find out which layout a folder has, and read its captions."""
 
 import os
 import re
@@ -17,12 +17,12 @@ from pairsynth.sources.metadata import Names
 TEXTS = (".txt", ".caption", ".captions")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Found:
-    """Paths from the root by what they are, sorted; lists may be lists of captions.
+    """The files of a folder by kind, as sorted paths from the root.
 
-    tables: lists that are called as Hugging Face's imagefolder has it. packs: hold images.
-    of_splits: tell splits, and no captions that count.
+    lists: possible lists of captions. tables: lists named as in Hugging Face's imagefolder. packs:
+    files that hold images. of_splits: files that name splits and are not used for captions.
     """
 
     images: list[str] = field(default_factory=list)
@@ -34,14 +34,14 @@ class Found:
 
 
 def read(folder: UserFolder) -> dict[str, Entry]:
-    """What is said of each image of the folder, by the first of these that it has.
+    """The entries of all images of the folder, by the first of these layouts that it has.
 
-    A table (`metadata.NAMES`), texts with the images' names beside them or in another folder, lists
-    of captions, tars and Parquet files with the images inside. What is passed over is noted. Lists
-    of splits are honoured.
+    A table (`metadata.NAMES`); texts with the images' names beside them or in another folder; lists
+    of captions; tars and Parquet files with the images inside. Unused files are recorded. Lists of
+    splits are applied.
 
     Raises:
-        InputError: where there are no images, or no captions, with what there is.
+        InputError: where there are no images or no captions, listing what there is.
     """
     found = _scan(folder)
     if not found.images:
@@ -55,7 +55,7 @@ def read(folder: UserFolder) -> dict[str, Entry]:
 
 
 def _captioned(folder: UserFolder, found: Found, known: Names) -> dict[str, Entry]:
-    """What is said of the images that lie in the folder as files of their own."""
+    """The entries of images that are files of their own."""
     named = bool(folder.columns.image or folder.columns.caption)
     beside = _beside(found)
     stems = entries.by_stem(found.images, [*found.texts, *sorted(beside - {*found.texts})])
@@ -94,7 +94,7 @@ def _from_packs(folder: UserFolder, found: Found) -> dict[str, Entry]:
 
 
 def _scan(folder: UserFolder) -> Found:
-    """What lies in the folder; hidden files are passed over."""
+    """Sort the files of the folder by kind; hidden files are ignored."""
     found, known = Found(), endings()
     for path in _files(folder):
         name = path.relative_to(folder.root).as_posix()
@@ -167,7 +167,7 @@ def _sort_in_parquet(folder: UserFolder, found: Found, path: Path, name: str) ->
 
 
 def _files(folder: UserFolder) -> list[Path]:
-    """All files below the root, through linked folders too, none of them twice."""
+    """All files below the root, through linked folders too, each once."""
     found, seen = [], {os.path.realpath(folder.root)}
     for place, folders, names in os.walk(folder.root, followlinks=True):
         kept = []
@@ -220,9 +220,9 @@ def _checked_tables(folder: UserFolder, tables: list[str], known: Names) -> list
 def _chosen_lists(
     folder: UserFolder, found: Found, known: Names, beside: set[str], wanted: bool
 ) -> list[str]:
-    """In each folder the list that counts, or those that differ in the split of their names.
+    """In each folder the list to use, or several that differ only in the split of their names.
 
-    wanted: whether no text has the name of an image.
+    wanted: whether captions must come from lists, since there are no texts.
 
     Raises:
         InputError: where there is none, and nothing else that would tell captions.
@@ -251,7 +251,7 @@ def _chosen_lists(
 
 
 def _rank(name: str) -> tuple[bool, int, int, str]:
-    """Lists that are called captions or metadata first, then by ending, then the shortest name."""
+    """Sort key: names with captions or metadata first, then by ending, then the shortest."""
     path = PurePosixPath(name)
     endings = (*documents.ENDINGS, *TEXTS)
     called = path.stem.lower().startswith(("captions", "metadata"))
@@ -259,7 +259,7 @@ def _rank(name: str) -> tuple[bool, int, int, str]:
 
 
 def _family(name: str) -> str:
-    """The name with a star for the word that tells a split: captions_*2017.json."""
+    """The name with a star for the word that names a split: captions_*2017.json."""
 
     def starred(word: re.Match[str]) -> str:
         return "*" if metadata.split_of(word[0]) else word[0]
@@ -268,7 +268,7 @@ def _family(name: str) -> str:
 
 
 def _refuse_lists(folder: UserFolder, peeks: dict[str, documents.Peek], others: list[str]) -> None:
-    """End here, with the files and columns that there are."""
+    """Raise the error that no list is usable, with the files and columns that there are."""
     columns = folder.columns
     missing = (
         "no captions: no text with the name of an image beside it, and no table or list with a "
@@ -281,7 +281,7 @@ def _refuse_lists(folder: UserFolder, peeks: dict[str, documents.Peek], others: 
 
 
 def _pass_over(folder: UserFolder, names: list[str], chosen: str) -> None:
-    """One line for them all: there may be one for each image."""
+    """Record files as unused in one line, since there may be one per image."""
     if names:
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
         folder.pass_over(f"{names[0]}{more}", f"captions are taken from {chosen}")

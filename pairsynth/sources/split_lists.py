@@ -1,5 +1,5 @@
-"""Lists that say of which split an image is, beside captions that do not: Flickr8k's
-`Flickr_8k.trainImages.txt` with a name a line, Karpathy's JSON next to another list of captions.
+"""Files that name the split of images when the captions do not: Flickr8k's
+`Flickr_8k.trainImages.txt` with one name per line, Karpathy's JSON beside another list of captions.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,9 +13,9 @@ Splits = dict[str, str]  # image -> split
 
 
 def texts_of_names(folder: UserFolder, texts: Iterable[str], known: Names) -> dict[str, Splits]:
-    """Text -> what it tells, of those called by a split that hold a name of an image a line.
+    """Text file -> its splits, for files named after a split with one image name per line.
 
-    A name may lack its ending, as Flickr30k Entities writes it; half of the images may be missing.
+    Names may lack the ending, as in Flickr30k Entities; half of the images may be missing.
     """
     found = {}
     for text in texts:
@@ -38,7 +38,7 @@ def _lines(folder: UserFolder, text: str) -> list[str]:
 
 
 def of_document(folder: UserFolder, name: str, known: Names) -> Splits:
-    """What the rows of a list of captions tell of splits."""
+    """The splits in the rows of a list of captions."""
     return dict(_rows(folder, name, known))
 
 
@@ -54,9 +54,9 @@ def _rows(folder: UserFolder, name: str, known: Names) -> Iterator[tuple[str, st
 def honour(
     folder: UserFolder, entries: dict[str, Entry], lists: dict[str, Splits]
 ) -> dict[str, Entry]:
-    """The entries with the splits that `lists` tell, where their captions' own rows tell none.
+    """Apply the splits of `lists` to the entries, unless the captions' own rows have splits.
 
-    An image that is in none of the lists is left out, as the official splits leave some out.
+    Images in none of the lists are left out, as the official splits leave some out.
     """
     if not lists or folder.taken.get("splits", "").startswith("of column"):
         for name in lists:

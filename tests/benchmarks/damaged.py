@@ -42,7 +42,16 @@ def main() -> None:
         damaged = fill(own, count)
         target.mkdir()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        options = DownloadConfig("folder", 32, "image", "skip", 6, 1, "", str(own))
+        options = DownloadConfig(
+            source="folder",
+            image_size=32,
+            split="image",
+            broken="skip",
+            garden_species=6,
+            garden_images=1,
+            mirror="",
+            folder=str(own),
+        )
         log = SourceLog()
         found = acquisition.examples(options, 7, Path(place) / "cache", log)
         kept = acquisition.acquire(options, found, log, target).kept

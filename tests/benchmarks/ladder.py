@@ -85,7 +85,7 @@ class Measure(CollapseMonitor):
             pass
         self.all_real = center_crop(val.pixels, size)
         self.real, self.drawn = self.all_real[chosen], self.all_real[chosen]
-        plain = View(imagenet_features(CPU), torch.zeros(1), torch.ones(1))
+        plain = View(features=imagenet_features(CPU), mean=torch.zeros(1), deviation=torch.ones(1))
         features = (self.judge.image_features, random_features())
         self.views = [plain, *(fitted(one, self.all_real) for one in features)]
         self.found: list[Row] = []
