@@ -33,7 +33,7 @@ def _allowed(logits: Tensor, last: Tensor, before: Tensor, joining: Tensor) -> T
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
     logits[last == START, END] = -torch.inf
     logits[last == START, joining[0]] = -torch.inf
-    again = torch.where(torch.isin(last, joining), before, last)
+    again = torch.where(torch.isin(last, joining), before, last)  # (N)
     return logits.scatter_(1, torch.stack([last, again], 1), -torch.inf)
 
 
@@ -51,9 +51,9 @@ def choose_nucleus(logits: Tensor, draws: Tensor, share: float = NUCLEUS) -> Ten
     """
     sorted_logits, order = logits.sort(1, descending=True)
     p = sorted_logits.softmax(1)  # (N, V), the likeliest first
-    before = p.cumsum(1) - p
+    before = p.cumsum(1) - p  # (N, V), the probability of all likelier tokens
     p = p * (before < share)
-    cumulated = p.cumsum(1)
+    cumulated = p.cumsum(1)  # (N, V)
     # The inverse of the distribution function at each row's number: how many lie below it.
     place = (cumulated < draws[:, None] * cumulated[:, -1:]).sum(1, keepdim=True)  # (N, 1)
     return order.gather(1, place.clamp(max=logits.shape[1] - 1)).squeeze(1)  # (N)
@@ -113,6 +113,7 @@ class Reading:
         self.cell = forget_gate.sigmoid() * self.cell + input_gate.sigmoid() * new.tanh()
         self.hidden = output_gate.sigmoid() * self.cell.tanh()
         # softmax((keys . h + offsets) / sqrt(H)) over the P places
+        # (N, K, H) (N, H, P) -> (N, K, P)
         nearness = (self.hidden @ self.keys + self.offsets) / self.hidden.shape[2] ** 0.5
         combined = torch.baddbmm(
             _linear(self.hidden, self.own), nearness.softmax(2), self.values
@@ -140,7 +141,7 @@ def decode(
     choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS), which sampling needs.
     """
     reading = Reading(captioner, phi, 1)
-    last = before = torch.full((len(phi),), START, device=phi.device)
+    last = before = torch.full((len(phi),), START, device=phi.device)  # (N) each
     joining = _joining(captioner.vocabulary, phi.device)
     if draws is None:
         draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
@@ -151,7 +152,7 @@ def decode(
         logits = _allowed(logits, last, before, joining)
         before, last = last, CHOICES[choice](logits, draws[rows, step])
         tokens[rows, step] = last
-        going = (last != END).nonzero().flatten()
+        going = (last != END).nonzero().flatten()  # (N'), the rows that go on
         if not len(going):
             break
         if len(going) < len(rows):
@@ -172,7 +173,7 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     joining = _joining(captioner.vocabulary, device)
     last = before = torch.full((count, beams), START, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
-    total[:, 0] = 0
+    total[:, 0] = 0  # one beam to begin with: the K are the same
     written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
     totals, images = total.clone(), torch.arange(count, device=device)
     for step in range(MAX_WORDS):
@@ -182,20 +183,20 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
         # log p(t) of each beam with each next word; the best K of these K K go on.
         reached = (total.flatten()[:, None] + scores).view(len(total), -1)  # (N, K K)
         total, best = reached.topk(beams, 1)  # (N, K) each
-        beam = best // scores.shape[1]
+        beam = best // scores.shape[1]  # (N, K), the beam that each goes on from
         before, last = last.gather(1, beam), words.view_as(reached).gather(1, best)
         reading.take(beam)
         so_far = written[images[:, None], beam]  # (N, K, MAX_WORDS)
         so_far[:, :, step] = last
         written[images], totals[images] = so_far, total
-        going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()
+        going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()  # (N')
         if not len(going):
             break
         if len(going) < len(images):
             images, total = images[going], total[going]
             last, before = last[going], before[going]
             reading.keep(going)
-    winner = (totals / (written != PAD).sum(2)).argmax(1)
+    winner = (totals / (written != PAD).sum(2)).argmax(1)  # (N, K) -> (N)
     return captioner.vocabulary.decode(written[torch.arange(count, device=device), winner])
 
 
@@ -205,7 +206,8 @@ def _best_words(logits: Tensor, last: Tensor, beams: int) -> tuple[Tensor, Tenso
     Worse words cannot be among the K best beams. A beam that ended goes on with padding, at log p
     0.
     """
-    best, words = logits.topk(min(beams, logits.shape[1]), 1)
+    best, words = logits.topk(min(beams, logits.shape[1]), 1)  # (N, V) -> (N, K) each
+    # log p = logit - log sum exp logits
     scores = best - logits.logsumexp(1, keepdim=True)
     ended = (last == END) | (last == PAD)
     scores[ended] = -torch.inf

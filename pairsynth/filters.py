@@ -69,13 +69,13 @@ def _repetition(tokens: Sequence[str]) -> float:
 
 def contrast(candidates: Candidates) -> Tensor:
     """The standard deviation of an image's brightness, in grey levels (N)."""
-    return candidates.pixels.float().mean(1).flatten(1).std(1)
+    return candidates.pixels.float().mean(1).flatten(1).std(1)  # (N, S, S) -> (N, S S) -> (N)
 
 
 def saturation(candidates: Candidates) -> Tensor:
     """The share of pixels with every channel at 0 or at 255 (N)."""
-    ends = (candidates.pixels == 0) | (candidates.pixels == 255)
-    return ends.all(1).flatten(1).float().mean(1)
+    ends = (candidates.pixels == 0) | (candidates.pixels == 255)  # (N, 3, S, S)
+    return ends.all(1).flatten(1).float().mean(1)  # (N, S, S) -> (N, S S) -> (N)
 
 
 def agreement(candidates: Candidates) -> Tensor:

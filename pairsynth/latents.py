@@ -189,7 +189,7 @@ def image_prototype(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent
 
 def image_density(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """phi* from the mixture over images, mapped back through its PCA."""
-    vector, component = inputs.mixtures["phi"].sample(rng)
+    vector, component = inputs.mixtures["phi"].sample(rng)  # (16 C), to be (C, 4, 4)
     return Latent(
         vector=torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)),
         sources=[],
@@ -212,7 +212,7 @@ def settle(inputs: SynthesisInputs, latents: list[Latent]) -> list[Latent]:
     if not rows:
         return latents
     pixels = center_crop(inputs.examples.pixels[rows], inputs.mappings.gan.size)
-    ends = iter(inputs.mappings.phi(pixels).cpu())
+    ends = iter(inputs.mappings.phi(pixels).cpu())  # two of (C, 4, 4) for each latent
     return [
         replace(latent, vector=latent.share * next(ends) + (1 - latent.share) * next(ends))
         if latent.rows and latent.share is not None

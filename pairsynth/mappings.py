@@ -69,7 +69,7 @@ class Mappings:
 
     def consistency(self, captions: list[str], pixels: Tensor) -> Tensor:
         """Cosine (N) of psi of each caption with the joint vector of its image."""
-        return (self.psi(captions) * self.encoder.embed_images(pixels)).sum(1)
+        return (self.psi(captions) * self.encoder.embed_images(pixels)).sum(1)  # (N, D) -> (N)
 
     def image_cycle(self, pixels: Tensor, noise: Tensor) -> Iterator[Turn]:
         """v -> g(phi(v)) -> v' = f(psi(g(phi(v)))) -> ..., endless; the same noise in all turns."""

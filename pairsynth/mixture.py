@@ -49,6 +49,7 @@ class Mixture:
     def sample_of(self, component: int, rng: np.random.Generator) -> Array:
         """A random vector (D) of one component."""
         noise = rng.standard_normal(self.means.shape[1])
+        # x = (mu_k + L_k z) B + m: (R) -> (D)
         return (self.means[component] + self.factors[component] @ noise) @ self.basis + self.mean
 
 

@@ -73,7 +73,8 @@ def fit_both(
 ) -> Iterator[Fit]:
     """The mixtures over psi (N, D) and over phi (N, C, 4, 4)."""
     yield fit("psi", psi.double().numpy(), config.psi_dimensions, config, rng)
-    yield fit("phi", phi.flatten(1).double().numpy(), config.phi_dimensions, config, rng)
+    flat = phi.flatten(1)  # (N, 16 C)
+    yield fit("phi", flat.double().numpy(), config.phi_dimensions, config, rng)
 
 
 def fit(
@@ -95,12 +96,12 @@ def fit(
         )
     rows = rng.permutation(len(vectors))[: config.rows]
     kept = min(max(1, int(config.held_out * len(rows))), len(rows) - min(FITTED, len(rows) - 1))
-    held_out, fitted = np.split(vectors[rows], [kept])
+    held_out, fitted = np.split(vectors[rows], [kept])  # (kept, D), (N - kept, D)
     if not fitted.std(0).any():
         raise InputError(f"fit_gmm: all vectors of {over} are alike; train_gan or embed collapsed")
     directions = min(dimensions, len(fitted) - 1, fitted.shape[1])  # in which N rows differ
     pca = PCA(directions, svd_solver="full").fit(fitted)
-    train, test = pca.transform(fitted), pca.transform(held_out)
+    train, test = pca.transform(fitted), pca.transform(held_out)  # (N - kept, R), (kept, R)
     most = max(1, min(config.max_components, len(train) // EACH))
     check_bytes(
         24 * most * (len(train) + train.shape[1] ** 2),  # shares, covariances, and what they take
@@ -163,5 +164,6 @@ def _try(
 
 def _factors(model: GaussianMixture) -> Array:
     if model.covariance_type == "diag":
+        # (K, R) -> (K, R, R)
         return np.stack([np.diag(np.sqrt(row)) for row in model.covariances_])
-    return np.linalg.cholesky(model.covariances_)
+    return np.linalg.cholesky(model.covariances_)  # L L' = Sigma, (K, R, R)

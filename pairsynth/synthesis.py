@@ -147,7 +147,7 @@ def _twin(inputs: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -
     others = kept.get(normalize(pair.caption), [])
     if not others:
         return None
-    own, *theirs = hashes(torch.stack([one.pixels for one in (pair, *others)]))
+    own, *theirs = hashes(torch.stack([one.pixels for one in (pair, *others)]))  # (bits) each
     apart = [float((own - one).square().mean().sqrt()) for one in theirs]
     near = (one for one, far in zip(others, apart, strict=True) if inputs.novelty.is_twin(far))
     return next(near, None)
@@ -246,7 +246,8 @@ def _candidates(inputs: SynthesisInputs, group: list[Draft], carry: Carry) -> li
     """All candidates of the drafts, draft by draft, made as one batch."""
     tries = inputs.config.candidates
     owners = [one for one in group for _ in range(tries)]
-    latents = torch.stack([one.latent.vector for one in owners])
+    latents = torch.stack([one.latent.vector for one in owners])  # (N, D) or (N, C, 4, 4)
+    # of drafts (A, Z) and (A, MAX_WORDS) to (N, Z) and (N, MAX_WORDS), N = A drafts
     noise, draws = (torch.cat([getattr(one, k) for one in group]) for k in ("noise", "draws"))
     pixels, captions = carry(inputs.mappings, latents, noise, draws)
     psi = inputs.mappings.psi(captions)

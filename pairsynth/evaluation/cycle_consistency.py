@@ -48,12 +48,13 @@ def image_cycle(context: EvaluationContext) -> Iterator[Walk]:
     """v -> t -> v' ...: cosines of phi and of pixels to the start, and words of the first turn."""
     rows = evenly_spaced(len(context.test), context.config.cycled)
     pixels = context.test.pixels[rows]
-    phi = context.mappings.phi(pixels).flatten(1).cpu()
+    phi = context.mappings.phi(pixels).flatten(1).cpu()  # (N, C, 4, 4) -> (N, 16 C)
     turns = context.mappings.image_cycle(pixels, context.noise(len(rows), "image_cycle"))
     first: list[str] = []
     for number, turn in zip(range(1, context.config.turns + 1), turns, strict=False):
         back = turn.phi.flatten(1).cpu()
         points = _cosines("image", number, "phi", phi, back)
+        # (N, 3, S, S) in [0, 255] -> (N, 3 S S) in [-1, 1]
         flat = [p.flatten(1).float() / 127.5 - 1 for p in (pixels, turn.pixels)]
         points += _cosines("image", number, "pixel", *flat)
         first = first or turn.captions
@@ -89,7 +90,8 @@ def _median_rank(
 
     Captions with the same words as the first do not count as others.
     """
-    own = (back * psi).sum(1, keepdim=True)
+    own = (back * psi).sum(1, keepdim=True)  # (N, 1)
+    # (N, D) (D, M) -> (N, M): test captions at least as near as the own one
     ahead = (back @ context.embeddings["test"].psi.T) >= own - ROUNDING
     words = [normalize(caption) for caption in context.test.flat_captions]
     same = torch.tensor([[normalize(caption) == one for one in words] for caption in captions])
@@ -234,6 +236,7 @@ def gallery(
     captions = [[*(turn.captions[:rows] for turn in images), [""] * len(chosen)]]
     begun = [context.test.captions[row][0] for row in chosen]
     captions += [[begun, *(turn.captions[:rows] for turn in texts)]]
+    # turns + 1 of (rows, 3, S, S) -> (rows, turns + 1, 3, S, S) -> (cells, 3, S, S)
     cells = torch.cat([torch.stack(kind, 1).flatten(0, 1) for kind in pixels])
     told = [c for kind in captions for row in zip(*kind, strict=True) for c in row]
     return cells, told, len(images) + 1, "cycles: from images above, from captions below"

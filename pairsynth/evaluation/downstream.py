@@ -123,10 +123,11 @@ class Experiment:
         groups, found = self.real.groups.cpu(), []
         for seed in range(self.context.config.use_seeds):
             rng = seeds.torch_stream(self.context.seed, "use", seed, "shares")
-            order = torch.randperm(len(groups), generator=rng)
+            order = torch.randperm(len(groups), generator=rng)  # (N)
             same = groups[order].argsort(stable=True)
             starts = groups[order][same]
             begins = torch.searchsorted(starts, starts)
+            # met: how many rows of the same group come before in this order, (N)
             met = torch.empty_like(order)
             met[same] = torch.arange(len(order)) - begins
             found.append(order[met.argsort(stable=True)])
@@ -214,12 +215,12 @@ def _phases(way: Way, real: Portion, pairs: Portion) -> list[list[Portion]]:
 
 def examine(taught: Probes, questions: Questions) -> dict[str, list[float] | None]:
     """The score of each probe, task by task; None where the questions have no answers."""
-    features = questions.features[None]
+    features = questions.features[None]  # (1, N, F), the same for all K probes
     with inference(taught):
-        seen = taught.see(features).cpu()
+        seen = taught.see(features).cpu()  # (K, N, D)
         read = taught.read(questions.tokens.expand(taught.count, -1, -1)).cpu()
         names = taught.names(features).cpu()
-        said = taught.classes(features).argmax(2).cpu()
+        said = taught.classes(features).argmax(2).cpu()  # (K, N, C) -> (K, N)
     known = questions.targets >= 0
     precision = [mean_precision(one, questions.truth) for one in names]
     right = (said == questions.targets)[:, known].double().mean(1).tolist()
@@ -261,7 +262,8 @@ def mean_precision(scores: Tensor, truth: Tensor) -> float | None:
     if not len(columns):
         return None
     scores, hits = scores[:, columns], truth[:, columns].double()
-    wrong_first = hits.argsort(dim=0, stable=True)
+    # AP = mean over hits of (hits so far) / (rows so far), rows by falling score
+    wrong_first = hits.argsort(dim=0, stable=True)  # (N, columns)
     scores, hits = scores.gather(0, wrong_first), hits.gather(0, wrong_first)
     hits = hits.gather(0, scores.argsort(dim=0, descending=True, stable=True))
     precision = hits.cumsum(0) / torch.arange(1, len(hits) + 1)[:, None]

@@ -99,7 +99,7 @@ def view_of(context: EvaluationContext, name: str) -> Features | None:
 
 def degrade(pixels: Tensor) -> Tensor:
     """uint8 images (N, 3, S, S) with a quarter of their resolution."""
-    small = F.avg_pool2d(pixels.float(), DEGRADED)
+    small = F.avg_pool2d(pixels.float(), DEGRADED)  # (N, 3, S / 4, S / 4)
     size = pixels.shape[-1]
     return F.interpolate(small, size=(size, size), mode="bilinear").round().to(torch.uint8)
 
@@ -149,6 +149,7 @@ def variety(context: EvaluationContext, view: Features) -> Iterator[Figure]:
     and unknown classes are left out.
     """
     test, rows = context.test, evenly_spaced(len(context.test), CAPTIONS)
+    # (captions, D) -> (captions DRAWS, D)
     psi = context.mappings.psi([test.captions[row][0] for row in rows]).repeat_interleave(DRAWS, 0)
     drawn = view(context.mappings.draw(psi, context.noise(len(psi), "variety"))).split(DRAWS)
     known = test.class_ids[test.class_ids >= 0].unique()
@@ -186,7 +187,7 @@ def relative(sets: Sequence[Tensor]) -> float | None:
     if len(sets) < 2:
         return None
     within = torch.stack([torch.pdist(one.double()).mean() for one in sets]).mean()
-    firsts = torch.stack([one[0] for one in sets]).double()
+    firsts = torch.stack([one[0] for one in sets]).double()  # (sets, F), one row of each
     # Where all images are one, nothing differs, whatever it is measured by.
     return float(within / torch.pdist(firsts).mean()) if within else 0.0
 

@@ -66,7 +66,7 @@ class Judge(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [-1, 1] to features (N, F): mean and largest of each channel."""
-        maps = self.trunk(images)
+        maps = self.trunk(images)  # (N, C, S / 16, S / 16)
         return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1).float()
 
     def see(self, features: Tensor) -> Tensor:
@@ -75,7 +75,8 @@ class Judge(nn.Module):
 
     def read(self, tokens: Tensor) -> Tensor:
         """Token numbers (N, T) to unit vectors (N, D)."""
-        kept = (tokens != PAD).sum(1, keepdim=True)
+        kept = (tokens != PAD).sum(1, keepdim=True)  # (N, 1), words of each
+        # the sum of word vectors over the root of their number: (N, T, 128) -> (N, 128)
         return F.normalize(self.text_out(self.words(tokens).sum(1) / kept.sqrt()), dim=1)
 
     def image_features(self, pixels: Tensor, batch: int = 64) -> Tensor:
@@ -101,6 +102,7 @@ class Judge(nn.Module):
         features = self.image_features(pixels).to(self.image_out.weight.device)
         with inference(self):
             seen = self.see(features).cpu()
+            # (N, values) -> (N) of each attribute
             found = {name: head(features).argmax(1).tolist() for name, head in self.heads.items()}
         shown = [
             {name: self.attributes[name][found[name][i]] for name in self.attributes}
@@ -153,6 +155,7 @@ def train(
                 judge.see(features),
                 judge.read(tokens[one_caption(rows, first, rng)]),
             )
+            # InfoNCE + the sum over attributes of -log p(value)
             loss = contrastive_loss(seen, read, class_ids[rows], scale)
             for i, head in enumerate(judge.heads.values()):
                 loss = loss + F.cross_entropy(head(features), targets[rows, i])

@@ -106,7 +106,7 @@ def as_jpeg(pixels: Tensor) -> Tensor:
 def translated(pixels: Tensor) -> Tensor:
     """uint8 images (N, 3, S, S) moved right and down by 1/32 of their side, edges repeated."""
     size, step = pixels.shape[-1], pixels.shape[-1] // SHIFT
-    places = (torch.arange(size) - step).clamp(min=0)
+    places = (torch.arange(size) - step).clamp(min=0)  # (S), where each row or column comes from
     return pixels[..., places, :][..., places]
 
 
@@ -129,7 +129,7 @@ class Detectors:
         """Detector -> rows (N) that it flags; `seen`: flagged by any rule of `novelty`."""
         _, flags = self.index.alarms(pixels)
         near = self.judge.find(pixels)
-        seen = torch.stack(list(flags.values())).any(0)
+        seen = torch.stack(list(flags.values())).any(0)  # (3, N) -> (N)
         return flags | {"seen": seen, "judge": self.judge.alarming(near) | self.judge.lonely(near)}
 
 

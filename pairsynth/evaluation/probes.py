@@ -58,7 +58,8 @@ def frozen_features(device: torch.device) -> Features:
             images = images.contiguous(memory_format=torch.channels_last)
             with inference(network), autocast(device):
                 maps = network.maps(images, TAPS)
-            pooled = [m.float().flatten(2) for m in maps]
+            pooled = [m.float().flatten(2) for m in maps]  # (n, C, H W) each
+            # mean and deviation of each channel: (n, 2 (C + C' + ...))
             parts.append(torch.cat([f(2) for m in pooled for f in (m.mean, m.std)], 1))
         return torch.cat(parts)
 
@@ -198,7 +199,8 @@ class Probes(nn.Module):
 
     def read(self, tokens: Tensor) -> Tensor:
         """Token numbers (K, N, T) to unit vectors (K, N, D): the sum of their words."""
-        kept = (tokens != PAD)[..., None]
+        kept = (tokens != PAD)[..., None]  # (K, N, T, 1)
+        # (K, N, T, D) -> (K, N, D)
         return F.normalize((self._looked_up(self.text, tokens) * kept).sum(2), dim=2)
 
     def names(self, features: Tensor) -> Tensor:
@@ -215,18 +217,24 @@ class Probes(nn.Module):
         A log-bilinear model (Mnih and Hinton, 2007), which learns in a hundred steps: the next word
         by the three before it and the features (K, N, F). Unknown words do not count.
         """
+        # (K, N, T - 1, WORD), padded by CONTEXT - 1 in front
         vectors = F.pad(self._looked_up(self.word, tokens[..., :-1]), (0, 0, CONTEXT - 1, 0))
-        last = vectors.shape[2] - CONTEXT + 1
+        last = vectors.shape[2] - CONTEXT + 1  # T - 1
+        # (K, N, T - 1, CONTEXT WORD): each word beside those before it
         context = torch.cat([vectors[:, :, i : i + last] for i in range(CONTEXT)], 3)
+        # log p = log softmax(W relu(A context + B features + b) + c)
         hidden = (context.flatten(1, 2) @ self.before).unflatten(1, context.shape[1:3])
-        seen = (features @ self.shown + self.hidden_bias)[:, :, None]
-        logits = (hidden + seen).relu().flatten(1, 2) @ self.out + self.out_bias
-        target = tokens[..., 1:]
+        seen = (features @ self.shown + self.hidden_bias)[:, :, None]  # (K, N, 1, HIDDEN)
+        logits = (hidden + seen).relu().flatten(
+            1, 2
+        ) @ self.out + self.out_bias  # (K, N (T - 1), V)
+        target = tokens[..., 1:]  # (K, N, T - 1)
         chances = logits.log_softmax(2).gather(2, target.flatten(1, 2)[..., None])
         return chances.view_as(target), (target != PAD) & (target != UNKNOWN)
 
     def _looked_up(self, table: Tensor, tokens: Tensor) -> Tensor:
         """Rows of table (K, V, D) by tokens (K, ...)."""
+        # word w of probe k is row k V + w of (K V, D)
         start = self.known * torch.arange(self.count, device=tokens.device)
         return F.embedding(tokens + start.view(-1, *[1] * (tokens.dim() - 1)), table.flatten(0, 1))
 
@@ -271,6 +279,7 @@ def _drawn(share: Portion, steps: int, orders: Sequence[int], phase: int) -> tup
         rows.append(own[order_of[: steps * BATCH]])
         captions.append(one_caption(rows[-1], share.examples.first.cpu(), rng))
     device = share.examples.features.device
+    # K of (steps BATCH) -> (steps BATCH, K) -> (steps, BATCH, K) -> (steps, K, BATCH)
     found = (torch.stack(part, 1).view(steps, BATCH, -1) for part in (rows, captions))
     chosen, told = (part.transpose(1, 2).contiguous().to(device) for part in found)
     return chosen, told
@@ -281,19 +290,21 @@ def _loss(probes: Probes, examples: ProbeExamples, rows: Tensor, captions: Tenso
 
     Pairs without a known class do not count in recognising classes.
     """
+    # (K, N, F), (K, N, T) -> (K N, T'), T' without padding -> (K, N, T')
     features, tokens = examples.features[rows], trim(examples.tokens[captions].flatten(0, 1))
     tokens = tokens.unflatten(0, rows.shape)
     found = contrasts(probes.see(features), probes.read(tokens), examples.groups[rows])
     chances, counts = probes.write(features[:, :WRITTEN], tokens[:, :WRITTEN])
+    # mean -log p of the words that count, (K)
     written = -(chances * counts).sum((1, 2)) / counts.sum((1, 2)).clamp(min=1)
     told = F.binary_cross_entropy_with_logits(
         probes.names(features), examples.named[captions], reduction="none"
     )
-    loss = found.sum() + written.sum() + told.sum(2).mean(1).sum()
-    targets = examples.targets[rows]
+    loss = found.sum() + written.sum() + told.sum(2).mean(1).sum()  # (K, N, W) -> (K) -> ()
+    targets = examples.targets[rows]  # (K, N)
     if not bool((targets >= 0).any()):
         return loss
-    scores = probes.classes(features).flatten(0, 1)
+    scores = probes.classes(features).flatten(0, 1)  # (K N, classes)
     classed = F.cross_entropy(scores, targets.flatten(), ignore_index=-1, reduction="none")
     known = (targets >= 0).sum(1).clamp(min=1)
     return loss + (classed.view_as(targets).sum(1) / known).sum()
@@ -301,9 +312,10 @@ def _loss(probes: Probes, examples: ProbeExamples, rows: Tensor, captions: Tenso
 
 def contrasts(seen: Tensor, read: Tensor, groups: Tensor) -> Tensor:
     """`contrastive_loss` of each probe (K): unit vectors (K, N, D) twice, groups (K, N)."""
-    logits = SCALE * seen @ read.transpose(1, 2)
+    logits = SCALE * seen @ read.transpose(1, 2)  # (K, N, N)
     same = groups[:, :, None] == groups[:, None]
     same = same & ~torch.eye(groups.shape[1], dtype=torch.bool, device=groups.device)
     logits = logits.masked_fill(same, -torch.inf)
+    # -[log softmax over captions + log softmax over images]_ii / 2, the mean over i
     ways = (logits.log_softmax(way).diagonal(dim1=1, dim2=2) for way in (1, 2))
     return -sum(ways, torch.zeros((), device=groups.device)).mean(1) / 2

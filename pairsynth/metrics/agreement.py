@@ -83,9 +83,10 @@ class Rivals:
         found: list[int] = []
         for start in range(0, len(captions), block):
             part = slice(start, start + block)
-            table, other = self._circle(captions[part], met)
+            table, other = self._circle(captions[part], met)  # (block, met) each
+            # (block, 1, D) * (block, met, D) -> (block, met)
             scores = (images[part, None] * self.vectors[table]).sum(2)
-            own = (images[part] * psi[part]).sum(1, keepdim=True)
+            own = (images[part] * psi[part]).sum(1, keepdim=True)  # (block, 1)
             # As good as the own one, or not a number: a miss.
             found += (1 + (~(scores < own) & other).sum(1)).tolist()
         return found
@@ -95,7 +96,7 @@ class Rivals:
         places = [_place(caption) for caption in captions]
         start = torch.tensor([bisect.bisect_left(self.places, place) for place in places])
         after = torch.tensor([bisect.bisect_right(self.places, place) for place in places])
-        rows = (after[:, None] + torch.arange(met)) % len(self.places)
+        rows = (after[:, None] + torch.arange(met)) % len(self.places)  # (N) -> (N, met)
         return rows, ~((after > start)[:, None] & (rows == start[:, None]))
 
 
@@ -134,10 +135,10 @@ def retrieval(queries: Tensor, answers: Tensor, ranks: Sequence[int] = (1, 5, 10
         raise ValueError(
             f"{len(queries)} queries and {len(answers)} answers; give two or more, as many of each"
         )
-    scores = queries @ answers.T
-    own = scores.diagonal().clone()
+    scores = queries @ answers.T  # (N, N)
+    own = scores.diagonal().clone()  # (N)
     rank = (~(scores < own[:, None])).sum(1)
-    scores.fill_diagonal_(-2)
+    scores.fill_diagonal_(-2)  # less than any cosine
     return Retrieval(
         recall={k: Share(int((rank <= k).sum()), len(rank)) for k in ranks},
         median_rank=float(rank.float().median()),
@@ -171,9 +172,9 @@ def zero_shot(
     classes = image_classes.unique()
     if len(classes) < 2:
         return None
-    means = torch.stack([psi[caption_classes == one].mean(0) for one in classes])
-    scores = images @ means.T
-    right = classes[scores.argmax(1)] == image_classes
+    means = torch.stack([psi[caption_classes == one].mean(0) for one in classes])  # (classes, D)
+    scores = images @ means.T  # (N, classes)
+    right = classes[scores.argmax(1)] == image_classes  # (N)
     precision = 0.0
     for column, one in zip(scores.T, classes, strict=True):
         own = image_classes == one

@@ -52,6 +52,7 @@ class Clip:
     def _ready(self, pixels: Tensor) -> Tensor:
         """Images resized and normalised as CLIP expects them."""
         side = self.model.config.vision_config.image_size
+        # (N, 3, S, S) in [0, 255] -> (N, 3, side, side) in [0, 1], then (x - mean) / deviation
         large = F.interpolate(pixels.float() / 255, (side, side), mode="bicubic", antialias=True)
         mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
         return ((large.clamp(0, 1) - mean) / deviation).to(self.device)

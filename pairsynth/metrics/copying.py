@@ -24,18 +24,19 @@ def longest_copied(captions: Sequence[str], train: Sequence[str]) -> list[int]:
     Exact. Runs of n words get numbers, equal for equal runs; a run of n + 1 words is the pair of
     the number of its first n words and its last word. Only runs that both sides have are extended.
     """
-    words, owners = _stream([*captions, *train])
-    longest = np.zeros(len(captions), np.int64)
-    places = np.flatnonzero(words >= 0)
-    runs, length = words[places], 1
+    words, owners = _stream([*captions, *train])  # (W) each
+    longest = np.zeros(len(captions), np.int64)  # (R)
+    places = np.flatnonzero(words >= 0)  # (P), where the runs that are left start
+    runs, length = words[places], 1  # (P), the number of each run
     while True:
         ours = owners[places] < len(captions)
-        shared = np.isin(runs, np.intersect1d(runs[ours], runs[~ours]))
+        shared = np.isin(runs, np.intersect1d(runs[ours], runs[~ours]))  # (P), on both sides
         if not shared.any():
             return [int(n) for n in longest]
         longest[owners[places[shared & ours]]] = length
-        growing = shared & (words[places + length] >= 0)
+        growing = shared & (words[places + length] >= 0)  # (P): the caption goes on after the run
         places, numbers = places[growing], np.unique(runs[growing], return_inverse=True)[1]
+        # (P') -> (P'): the pair (number of the run, next word) as one number
         runs = numbers * len(words) + words[places + length]
         length += 1
 
@@ -63,23 +64,25 @@ def closest_bleu(captions: Sequence[str], train: Sequence[str]) -> tuple[list[fl
     lengths, others = (
         np.array([len(normalize(one).split()) for one in few], float) for few in (captions, train)
     )
-    best, found = np.zeros(len(captions)), np.zeros(len(captions), np.int64)
+    best, found = np.zeros(len(captions)), np.zeros(len(captions), np.int64)  # (R) each
     tables = _tables(captions, train)
     if not tables:
         return best.tolist(), found.tolist()
     for start in range(0, len(captions), BLOCK):
         part = slice(start, start + BLOCK)
+        # (BLOCK, M), sparse: the clipped matches of four words; then its C nonzero cells
         four = sum(own[part] @ other.T for own, other in tables[3]).tocoo()
-        rows, columns = four.row + start, four.col
+        rows, columns = four.row + start, four.col  # (C) each
+        # exp(min(0, 1 - r / c)) p4^(1/4): BLEU-4 if p1 = p2 = p3 = 1, (C)
         bound = np.exp(np.minimum(0, 1 - others[columns] / lengths[rows])) * (
             four.data / (lengths[rows] - 3)
         ) ** (1 / 4)
-        peak = np.zeros(len(captions))
+        peak = np.zeros(len(captions))  # (R), the highest bound of each row
         np.maximum.at(peak, rows, bound)
         for floor in (peak, best):
             kept = bound >= floor[rows] - TINY
             own, other = rows[kept], columns[kept]
-            score = bound[kept] * _shorter(tables, own, other, lengths)
+            score = bound[kept] * _shorter(tables, own, other, lengths)  # (C'), those kept
             top = _first_best(own, other, score)
             best[own[top]], found[own[top]] = score[top], other[top]
     return best.tolist(), found.tolist()
@@ -98,8 +101,9 @@ def _shorter(
     lengths: Floats,
 ) -> Floats:
     """(p1 p2 p3)^(1/4), the part of BLEU-4 from runs of one to three words, for each candidate."""
-    left = np.ones(len(rows))
+    left = np.ones(len(rows))  # (C)
     for order in ORDERS[:3]:
+        # (C, runs) of each side -> (C)
         matched = sum(
             np.asarray(own[rows].multiply(other[columns]).sum(1)).ravel()
             for own, other in tables[order - 1]
@@ -120,9 +124,10 @@ def _tables(
     places = np.flatnonzero(words >= 0)
     runs, tables = words[places], []
     for order in ORDERS:
-        numbers = np.unique(runs, return_inverse=True)[1]
+        numbers = np.unique(runs, return_inverse=True)[1]  # (P)
         shape = (len(captions) + len(train), int(numbers.max(initial=-1)) + 1)
         ones = np.ones(len(places), np.float32)
+        # (R + M, runs): how often each caption has each run
         counts = csr_matrix((ones, (owners[places], numbers)), shape=shape)
         own, other = counts[: len(captions)], counts[len(captions) :]
         if not (own.nnz and other.nnz):

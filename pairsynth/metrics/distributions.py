@@ -61,6 +61,7 @@ def in_order(features: Tensor) -> Tensor:
 
 def _mmd(left: Tensor, right: Tensor) -> Tensor:
     """Unbiased squared maximum mean discrepancy of two sets."""
+    # sum_{i != j} k(x_i, x_j) / n (n - 1) of each set, minus 2 mean_{ij} k(x_i, y_j)
     within = [
         (kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1))
         for kernel in (_cubic(left, left), _cubic(right, right))
@@ -69,7 +70,7 @@ def _mmd(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _cubic(left: Tensor, right: Tensor) -> Tensor:
-    return (left.double() @ right.double().T / left.shape[1] + 1) ** 3
+    return (left.double() @ right.double().T / left.shape[1] + 1) ** 3  # (N, F), (M, F) -> (N, M)
 
 
 def _subset(features: Tensor, size: int, rng: torch.Generator) -> Tensor:
@@ -83,8 +84,9 @@ def frechet(real: Tensor, drawn: Tensor) -> float:
     """
     _enough(real, 2), _enough(drawn, 2)
     (mean, cov), (other_mean, other_cov) = _moments(real), _moments(drawn)
-    values, vectors = torch.linalg.eigh(cov)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    values, vectors = torch.linalg.eigh(cov)  # (F), (F, F)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # S^1/2, (F, F)
+    # tr (S S')^1/2 = tr (S^1/2 S' S^1/2)^1/2, whose matrix is symmetric
     cross = torch.linalg.eigvalsh(root @ other_cov @ root).clamp(min=0).sqrt().sum()
     return float((mean - other_mean).square().sum() + cov.trace() + other_cov.trace() - 2 * cross)
 
@@ -92,12 +94,13 @@ def frechet(real: Tensor, drawn: Tensor) -> float:
 def principal(real: Tensor, drawn: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Both sets projected on the first `count` principal components of the real one."""
     middle = real.mean(0)
-    _, axes = torch.linalg.eigh(torch.cov(real.double().T))
-    axes = axes[:, -count:].float()
+    _, axes = torch.linalg.eigh(torch.cov(real.double().T))  # (F, F), variances ascending
+    axes = axes[:, -count:].float()  # (F, count)
     return (real - middle) @ axes, (drawn - middle) @ axes
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    # (N, F) -> (F), (F, F)
     return features.double().mean(0), torch.atleast_2d(torch.cov(features.double().T))
 
 
@@ -142,9 +145,9 @@ def manifold(real: Tensor, drawn: Tensor) -> Manifold:
     if len(real) != len(drawn):
         raise ValueError(f"{len(real)} real and {len(drawn)} drawn rows; take as many of each")
     _enough(real, NEIGHBOURS + 1), _enough(drawn, NEIGHBOURS + 1)
-    reach, drawn_reach = _radii(real), _radii(drawn)
-    apart = torch.cdist(real.double(), drawn.double())
-    inside = apart <= reach[:, None]
+    reach, drawn_reach = _radii(real), _radii(drawn)  # (N) each
+    apart = torch.cdist(real.double(), drawn.double())  # (N real, N drawn)
+    inside = apart <= reach[:, None]  # (N real, N drawn): a drawn row in a real ball
     return Manifold(
         precision=float(inside.any(0).double().mean()),
         recall=float((apart <= drawn_reach).any(1).double().mean()),
@@ -155,7 +158,7 @@ def manifold(real: Tensor, drawn: Tensor) -> Manifold:
 
 def _radii(features: Tensor) -> Tensor:
     """Distance (N) of each row to its fifth neighbour; its nearest is the row itself."""
-    apart = torch.cdist(features.double(), features.double())
+    apart = torch.cdist(features.double(), features.double())  # (N, N)
     return apart.fill_diagonal_(0).kthvalue(NEIGHBOURS + 1, dim=1).values
 
 
@@ -167,8 +170,8 @@ def vendi(features: Tensor) -> float:
     """
     _enough(features, 1)
     rows = torch.nn.functional.normalize(features.double(), dim=1)
-    square = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
-    shares = torch.linalg.eigvalsh(square / len(rows)).clamp(min=0)
+    square = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows  # (N, N) or (F, F)
+    shares = torch.linalg.eigvalsh(square / len(rows)).clamp(min=0)  # they sum to 1
     return math.exp(-float(torch.special.xlogy(shares, shares).sum()))
 
 
@@ -182,7 +185,7 @@ def told_apart(real: Tensor, drawn: Tensor) -> Share:
         some[torch.linspace(0, len(some) - 1, size).round().long()]
         for some in (in_order(real), in_order(drawn))
     ]
-    features = torch.cat(sets).double().numpy()
+    features = torch.cat(sets).double().numpy()  # (2 size, F)
     truth = [0] * size + [1] * size
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)

@@ -40,7 +40,7 @@ class View:
     def __call__(self, pixels: Tensor, batch: int = 256) -> Tensor:
         """uint8 images (N, 3, S, S) to features (N, F), float32 on the CPU."""
         parts = [self.features(part).cpu() for part in pixels.split(batch)]
-        return (torch.cat(parts) - self.mean) / self.deviation
+        return (torch.cat(parts) - self.mean) / self.deviation  # (N, F) - (F)
 
 
 def fitted(features: Features, real: Tensor) -> View:

@@ -17,9 +17,9 @@ def authenticity(rows: Tensor, train: Tensor) -> Share:
 
     Alaa et al., arXiv 2102.08921. For real held-out rows it is about a half, not 1.
     """
-    apart = _checked(torch.cdist(rows.double(), train.double()))
-    among = torch.cdist(train.double(), train.double()).fill_diagonal_(torch.inf)
-    distance, nearest = apart.min(1)
+    apart = _checked(torch.cdist(rows.double(), train.double()))  # (N, M)
+    among = torch.cdist(train.double(), train.double()).fill_diagonal_(torch.inf)  # (M, M)
+    distance, nearest = apart.min(1)  # (N) each
     return Share(int((distance > among.amin(1)[nearest]).sum()), len(rows))
 
 
@@ -29,7 +29,8 @@ def data_copying(rows: Tensor, held_out: Tensor, train: Tensor) -> float:
     The Mann-Whitney statistic of the distances to the nearest training row, as a z score: between
     -2 and 2 for real rows.
     """
-    own, real = (_nearest(some, train) for some in (rows, held_out))
+    own, real = (_nearest(some, train) for some in (rows, held_out))  # (N), (H)
+    # U = #(own > real) + #(own = real) / 2 of all pairs, (N, H); z = (U - mean) / deviation
     above = (own[:, None] > real).double() + 0.5 * (own[:, None] == real).double()
     count = len(own) * len(real)
     deviation = math.sqrt(count * (len(own) + len(real) + 1) / 12)

@@ -62,10 +62,10 @@ class Exact:
     def __init__(self, features: Features, train: Tensor) -> None:
         """train: uint8 images (M, 3, S, S)."""
         self.features = features
-        self.references = features(train)
-        self.middle = self.references.mean(0)
+        self.references = features(train)  # (M, F)
+        self.middle = self.references.mean(0)  # (F)
         self.centred = self.references - self.middle
-        self.square = self.centred.square().sum(1)
+        self.square = self.centred.square().sum(1)  # (M)
 
     def find(self, pixels: Tensor) -> Near:
         """The nearest training image of each of (N, 3, S, S), or of its mirror image."""
@@ -78,15 +78,17 @@ class Exact:
         """
         parts = []
         for a, b in zip(own.split(block), mirrored.split(block), strict=True):
+            # (block, M): the square distance of the nearer of the image and its mirror image
             scores = torch.minimum(*(self._apart(side - self.middle) for side in (a, b)))
-            rows = scores.argmin(1, keepdim=True)
+            rows = scores.argmin(1, keepdim=True)  # (block, 1)
             rows = torch.cat([rows, scores.scatter(1, rows, torch.inf).argmin(1, keepdim=True)], 1)
-            parts.append(nearest_of(rows, self.references[rows], a, b))
+            parts.append(nearest_of(rows, self.references[rows], a, b))  # (block, 2), (block, 2, F)
         names = [field.name for field in fields(Near)]
         return Near(**{name: torch.cat([getattr(one, name) for one in parts]) for name in names})
 
     def _apart(self, queries: Tensor) -> Tensor:
         """Squared distances (N, M)."""
+        # |r|^2 - 2 q . r + |q|^2: (M) + (N, M) + (N, 1)
         return self.square - 2 * queries @ self.centred.T + queries.square().sum(1, keepdim=True)
 
 
@@ -95,7 +97,7 @@ def nearest_of(rows: Tensor, chosen: Tensor, own: Tensor, mirrored: Tensor) -> N
 
     chosen: features (N, K, F) of the candidates. own, mirrored: features (N, F) of the images.
     """
-    squares = (chosen - side[:, None] for side in (own, mirrored))
+    squares = (chosen - side[:, None] for side in (own, mirrored))  # (N, K, F)
     return two_of(torch.minimum(*(one.square().mean(2) for one in squares)).sqrt(), rows)
 
 
@@ -106,7 +108,7 @@ def two_of(distance: Tensor, rows: Tensor) -> Near:
     """
     distance, order = distance.sort(dim=1, stable=True)
     rows = rows.gather(1, order)
-    again = (rows[:, :, None] == rows[:, None]).tril(-1).any(2)
+    again = (rows[:, :, None] == rows[:, None]).tril(-1).any(2)  # (N, K): stands further left
     first, second = distance.masked_fill(again, torch.inf).sort(1).values[:, :2].unbind(1)
     return Near(distance=first, ratio=torch.where(second > 0, first / second, 1.0), row=rows[:, 0])
 
@@ -173,6 +175,7 @@ class Indexed:
         step = max(1, len(train) // ASKED)
         ends = train[::step][:ASKED].int()
         asked = ((3 * ends + ends.roll(1, 0)) // 4).to(torch.uint8)
+        # (ASKED, F) each
         sides = [features(side) - self.lists.middle for side in (asked, asked.flip(3))]
         best = torch.full((len(asked),), torch.inf)
         for part in train.split(CHUNK):
@@ -185,8 +188,9 @@ class Indexed:
 
     def find(self, pixels: Tensor) -> Near:
         """The nearest training image of each of (N, 3, S, S), or of its mirror image."""
-        sides = [self.features(side) for side in (pixels, pixels.flip(3))]
-        rows = torch.cat([self.lists.shortlist(side, SHORTLIST) for side in sides], 1)
+        sides = [self.features(side) for side in (pixels, pixels.flip(3))]  # (N, F) each
+        rows = torch.cat([self.lists.shortlist(side, SHORTLIST) for side in sides], 1)  # (N, K)
+        # (N, K) -> (N K, 3, S, S) -> (N K, F) -> (N, K, F)
         chosen = self.features(self.train[rows.flatten()]).view(*rows.shape, -1)
         return nearest_of(rows, chosen, *sides)
 
@@ -204,11 +208,13 @@ class IndexedBits:
             self.index.add(self._packed(part))
 
     def _packed(self, pixels: Tensor) -> NDArray[np.uint8]:
+        # (N, 3, S, S) -> (N, F) bits -> (N, F / 8) bytes
         return np.packbits(self.features(pixels).numpy().astype(np.uint8), axis=1)
 
     def find(self, pixels: Tensor) -> Near:
         """The nearest training image of each of (N, 3, S, S), or of its mirror image."""
         sides = [self.index.search(self._packed(side), 2) for side in (pixels, pixels.flip(3))]
+        # two of each side, (N, 2) -> (N, 4): differing bits, and rows
         apart, rows = (torch.from_numpy(np.hstack(part)) for part in zip(*sides, strict=True))
         return two_of((apart / self.width).sqrt(), rows)
 
@@ -228,9 +234,10 @@ class Directions:
     def find(self, queries: Tensor, block: int = 512) -> tuple[Tensor, Tensor]:
         """The cosine (N) with the nearest of the references, and its row (N)."""
         if self.lists is not None:
-            rows = self.lists.shortlist(queries, SHORTLIST)
-            cosines = (self.references[rows] * queries[:, None]).sum(2)
+            rows = self.lists.shortlist(queries, SHORTLIST)  # (N, K)
+            cosines = (self.references[rows] * queries[:, None]).sum(2)  # (N, K, D) -> (N, K)
             best = cosines.max(1)
             return best.values, rows.gather(1, best.indices[:, None])[:, 0]
+        # (block, M) -> (block)
         found = [(part @ self.references.T).max(1) for part in queries.split(block)]
         return torch.cat([b.values for b in found]), torch.cat([b.indices for b in found])

@@ -141,7 +141,7 @@ class NoveltyIndex:
 
     def alarms(self, pixels: Tensor) -> tuple[Near, dict[str, Tensor]]:
         """Nearest by thumbnails, and the rows (N) that each of `DETECTORS` flags as seen."""
-        small = shrunk(pixels)
+        small = shrunk(pixels)  # (N, 3, S, S) -> (N, 3, 32, 32)
         near, hashed = self.thumbnails.find(small), self.hashes.find(small)
         flags = (
             self.thumbnails.alarming(near),
@@ -155,8 +155,8 @@ class NoveltyIndex:
         if not captions:
             return []
         near, flags = self.alarms(pixels)
-        seen = torch.stack(list(flags.values())).any(0)
-        similarity, place = self.directions.find(psi)
+        seen = torch.stack(list(flags.values())).any(0)  # (3, N) -> (N)
+        similarity, place = self.directions.find(psi)  # (N) each
         columns = (near.row, near.distance, near.ratio, seen, similarity, place)
         return [
             self._row(*row)
@@ -210,7 +210,7 @@ def alarm(values: Tensor, rate: float) -> float:
 
 def thumbnails(pixels: Tensor) -> Tensor:
     """Pixels (N, 3, S, S) of 0 to 255, averaged to 16 x 16, as (N, 768) in [0, 1]."""
-    return _raster(pixels, THUMBNAIL).flatten(1)
+    return _raster(pixels, THUMBNAIL).flatten(1)  # (N, 3, 16, 16) -> (N, 768)
 
 
 def _raster(pixels: Tensor, side: int) -> Tensor:
@@ -230,18 +230,20 @@ def hashes(pixels: Tensor) -> Tensor:
     Perceptual: which of the lowest 63 coefficients of the brightness's cosine transform are above
     their median. Colour: red - green and blue - (red + green) / 2 in 4 x 4 cells against `LEVELS`.
     """
-    grey = _raster(pixels, HASHED).mean(1)
+    grey = _raster(pixels, HASHED).mean(1)  # (N, 32, 32)
+    # C grey C', the lowest 8 x 8 frequencies, without the mean: (N, 63)
     low = (_COSINES @ grey @ _COSINES.T).flatten(1)[:, 1:]
     shape = low > low.median(1, keepdim=True).values
-    red, green, blue = _raster(pixels, 4).unbind(1)
-    opponents = torch.stack([red - green, blue - (red + green) / 2], 1)
-    colour = opponents[..., None] > torch.tensor(LEVELS)
+    red, green, blue = _raster(pixels, 4).unbind(1)  # (N, 4, 4) each
+    opponents = torch.stack([red - green, blue - (red + green) / 2], 1)  # (N, 2, 4, 4)
+    colour = opponents[..., None] > torch.tensor(LEVELS)  # (N, 2, 4, 4, 4)
     return torch.cat([shape, colour.flatten(1)], 1).float()
 
 
 def _cosines(count: int, side: int) -> Tensor:
     """The first `count` rows of the discrete cosine transform of `side` numbers."""
     places = torch.arange(side) + 0.5
+    # cos(pi / side k (x + 1/2)), (count, side)
     return torch.cos(math.pi / side * torch.arange(count)[:, None] * places)
 
 

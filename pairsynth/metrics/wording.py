@@ -62,7 +62,7 @@ def standard(
     """The standard by train captions, and held-out ones with psi and image vectors (N, D)."""
     surprise = Surprise(captions)
     return Standard(
-        consistency=float((psi * images).sum(1).quantile(QUANTILE)),
+        consistency=float((psi * images).sum(1).quantile(QUANTILE)),  # (N, D) -> (N) -> ()
         surprises=[surprise(caption) for caption in held_out],
         surprise=surprise,
     )
