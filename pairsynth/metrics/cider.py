@@ -4,15 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from pairsynth.metrics.captions import check_references
 from pairsynth.text import normalize
 
 ORDERS = 4
 WIDTH = 6.0
-# References are met again with every set of captions that is measured against them.
-CACHED = 10_000
 
 Gram = tuple[str, ...]
 
@@ -47,7 +44,6 @@ class CiderD:
             for captions in documents
             for gram in {gram for caption in captions for gram in _grams(caption)}
         )
-        self.vector = lru_cache(maxsize=CACHED)(self._vector)
 
     def __call__(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
         """The mean over `hypotheses`, each against its own list of references, 0 to 10."""
@@ -58,7 +54,7 @@ class CiderD:
             total += sum(similarity(vector, self.vector(caption)) for caption in own) / len(own)
         return 10 * total / len(hypotheses)
 
-    def _vector(self, caption: str) -> Vector:
+    def vector(self, caption: str) -> Vector:
         """tf-idf of every n-gram of 1 to 4 words."""
         grams = _grams(caption)
         weights: list[dict[Gram, float]] = [{} for _ in range(ORDERS)]

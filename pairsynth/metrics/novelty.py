@@ -141,8 +141,7 @@ class NoveltyIndex:
 
     def alarms(self, pixels: Tensor) -> tuple[Near, dict[str, Tensor]]:
         """Nearest by thumbnails, and the rows (N) that each of `DETECTORS` flags as seen."""
-        small = shrunk(pixels)  # (N, 3, S, S) -> (N, 3, 32, 32)
-        near, hashed = self.thumbnails.find(small), self.hashes.find(small)
+        near, hashed = self.thumbnails.find(pixels), self.hashes.find(pixels)
         flags = (
             self.thumbnails.alarming(near),
             self.thumbnails.lonely(near),
@@ -217,11 +216,6 @@ def _raster(pixels: Tensor, side: int) -> Tensor:
     """Means over side x side cells, (N, 3, side, side) in [0, 1]; sums of integers are exact."""
     parts = [F.adaptive_avg_pool2d(p.float(), side) for p in pixels.split(1024)]
     return torch.cat(parts) / 255
-
-
-def shrunk(pixels: Tensor) -> Tensor:
-    """(N, 3, S, S) averaged to (N, 3, 32, 32), which leaves the means of both views the same."""
-    return pixels if pixels.shape[3] % HASHED else F.adaptive_avg_pool2d(pixels.float(), HASHED)
 
 
 def hashes(pixels: Tensor) -> Tensor:
