@@ -173,8 +173,7 @@ def read_pairs(folder: Path, most: int, **wanted: str) -> tuple[Pairs, str]:
 
     Raises:
         InputError: where the dataset is missing or damaged, differs from its manifest, was made
-        from
-            other inputs, or has fewer than two pairs.
+            from other inputs, or has fewer than two pairs.
     """
     manifest = read_manifest(folder, **wanted)
     columns = ["pair_id", "image", "caption", "strategy", "consistency", "class_id"]

@@ -40,10 +40,9 @@ def self_bleu(captions: Sequence[str]) -> float | None:
     """Mean BLEU-4 of each caption against all the others (Zhu et al., arXiv 1802.01886), 0 to 1.
 
     Exact. The two largest counts of each n-gram are enough to clip a caption's counts by the
-    largest
-    of any other, which makes it linear in the number of captions: of 500 it takes 0.04 s, BLEU
-    against all others by nltk 5 s. Zero matches count as 0.1, like nltk's smoothing method 1. None
-    for fewer than two captions.
+    largest of any other, which makes it linear in the number of captions: of 500 it takes 0.04 s,
+    BLEU against all others by nltk 5 s. Zero matches count as 0.1, like nltk's smoothing method 1.
+    None for fewer than two captions.
     """
     sentences = _split(captions)
     if len(sentences) < 2:

@@ -23,9 +23,8 @@ class Surprise:
     """The rarity of a caption: mean -log2 p(word) by people's captions.
 
     p(word) = (count + 1) / (all + distinct + 1); all unseen words count as one word. Single words
-    are
-    used, not pairs: with pairs, odd combinations of common words reach a person's rarity, and the
-    vocabulary stays small.
+    are used, not pairs: with pairs, odd combinations of common words reach a person's rarity, and
+    the vocabulary stays small.
     """
 
     def __init__(self, captions: Sequence[str]) -> None:

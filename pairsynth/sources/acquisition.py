@@ -86,8 +86,7 @@ def acquire(
 
     Raises:
         InputError: for an image in two splits where `config.broken` is refuse; for a split with
-        fewer
-            images than the later stages need.
+            fewer images than the later stages need.
     """
     size = config.image_size
     side = size if config.source in DRAWN_TO_SIZE else stored_size(size)

@@ -147,8 +147,7 @@ def fetch(url: str, target: Path, check: Check, largest: int = LARGEST) -> Path:
     Raises:
         Missing: the server has no such file.
         InputError: no or too slow a network, a web page instead of the file, a redirect loop, wrong
-        or
-            too much content (which is deleted), no disk space.
+            or too much content (which is deleted), no disk space.
     """
     part = target.with_name(target.name + ".part")
     with _storing(part):
