@@ -16,7 +16,7 @@ from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
-from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
+from pairsynth.evaluation.context import EvaluationContext, Pairs
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.filters import NONE
 from pairsynth.gan import Gan, phi_of
@@ -30,7 +30,7 @@ from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
-from tests.options import SYNTHESIS
+from tests.options import EVALUATION, SYNTHESIS
 from tests.rows import write_pairs
 from tests.workspace import make_checkout, undone, write_examples, write_synthetic
 
@@ -219,16 +219,7 @@ def context(
     torch.manual_seed(0)
     judge = judges.build(test, 32).eval()
     novelty = NoveltyIndex(examples, vectors["train"].psi, val, 32)
-    config = EvaluationConfig(
-        captioned=12,
-        pairs=20,
-        cycled=8,
-        turns=2,
-        judge_epochs=1,
-        judge_weights="",
-        use_steps=2,
-        use_seeds=3,
-    )
+    config = EVALUATION
     return EvaluationContext(
         mappings=mappings,
         judge=judge,

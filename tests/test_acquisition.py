@@ -17,19 +17,11 @@ from pairsynth.image_files import stored_size
 from pairsynth.sources import acquisition
 from pairsynth.sources.acquisition import SHOWN, SOURCES, Acquisition, acquire, examples
 from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
+from tests.options import DOWNLOAD
 
 
 def config(source: str = "folder", size: int = 32, folder: str = "") -> DownloadConfig:
-    return DownloadConfig(
-        source=source,
-        image_size=size,
-        split="image",
-        broken="skip",
-        garden_species=6,
-        garden_images=1,
-        mirror="",
-        folder=folder,
-    )
+    return replace(DOWNLOAD, source=source, image_size=size, folder=folder)
 
 
 def found(splits: tuple[str, ...] = SPLITS, each: int = 4) -> Iterator[Example]:
@@ -205,16 +197,7 @@ def test_a_source_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
 
 def test_the_garden_comes_through_the_table(tmp_path: Path) -> None:
     log = SourceLog()
-    options = DownloadConfig(
-        source="garden",
-        image_size=32,
-        split="class",
-        broken="skip",
-        garden_species=6,
-        garden_images=2,
-        mirror="",
-        folder="",
-    )
+    options = replace(DOWNLOAD, source="garden", split="class", garden_images=2)
     report = acquire(options, examples(options, 1, tmp_path / "cache", log), log, tmp_path)
     assert report.kept == 12
     ids = [set(read_examples(tmp_path, split).class_ids.tolist()) for split in SPLITS]

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from pairsynth.dataset import PAIRS
 from pairsynth.errors import InputError
 from pairsynth.export import EXPORTS, export
 from pairsynth.images import to_tensor
-from pairsynth.sources.contract import DownloadConfig, SourceLog
+from pairsynth.sources.contract import SourceLog
 from pairsynth.sources.folder import folder as folder_source
+from tests.options import DOWNLOAD
 from tests.rows import FACTS, image, row, write_pairs
 
 
@@ -70,16 +72,7 @@ def test_shards_without_pairs_are_no_tars(tmp_path: Path, monkeypatch: pytest.Mo
 def test_our_own_source_reads_the_same_pairs(pairs_folder: Path, tmp_path: Path, form: str) -> None:
     """The same captions, classes and pixels, none refused."""
     export(pairs_folder, form, tmp_path / "out")
-    config = DownloadConfig(
-        source="folder",
-        image_size=32,
-        split="image",
-        broken="refuse",
-        garden_species=6,
-        garden_images=1,
-        mirror="",
-        folder=str(tmp_path / "out"),
-    )
+    config = replace(DOWNLOAD, broken="refuse", folder=str(tmp_path / "out"))
     log = SourceLog()
     found = list(folder_source(config, 1, tmp_path / "cache", log))
     assert log.refused == []

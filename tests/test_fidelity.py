@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from pairsynth.efficientnet import JUDGE, installed
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import fidelity, judges
-from pairsynth.evaluation.context import Drawn, EvaluationConfig, EvaluationContext, Figure, Pairs
+from pairsynth.evaluation.context import Drawn, EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.fidelity import degrade, relative, variety
 from pairsynth.evaluation.made import Made
 from pairsynth.examples import Embeddings, Examples
@@ -25,6 +25,7 @@ from pairsynth.seeds import stream
 from pairsynth.sources import garden_drawing
 from pairsynth.sources.garden import grow
 from tests.conftest import draw
+from tests.options import EVALUATION
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +41,7 @@ def context(val: Examples, encoder: JointEncoder, mappings: Mappings) -> Evaluat
     torch.manual_seed(0)
     judge = judges.build(val, 32).eval()
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, val, 32)
-    config = EvaluationConfig(
-        captioned=60,
-        pairs=60,
-        cycled=8,
-        turns=2,
-        judge_epochs=1,
-        judge_weights="",
-        use_steps=2,
-        use_seeds=3,
-    )
+    config = replace(EVALUATION, captioned=60, pairs=60)
     return EvaluationContext(
         mappings=mappings,
         judge=judge,

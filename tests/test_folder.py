@@ -3,6 +3,7 @@
 import json
 import os
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,14 @@ from pairsynth.sources.acquisition import acquire
 from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
 from pairsynth.sources.folder import folder
 from pairsynth.sources.metadata import caption_of
+from tests.options import DOWNLOAD
 
 IMAGE = encode(Image.new("RGB", (20, 16), "red"))
 HALF = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
 
 
 def config(root: Path | str, split: str = "image", broken: str = "skip") -> DownloadConfig:
-    return DownloadConfig(
-        source="folder",
-        image_size=64,
-        split=split,
-        broken=broken,
-        garden_species=6,
-        garden_images=1,
-        mirror="",
-        folder=str(root),
-    )
+    return replace(DOWNLOAD, image_size=64, split=split, broken=broken, folder=str(root))
 
 
 def read(root: Path, log: SourceLog | None = None, seed: int = 0, **how: str) -> list[Example]:

@@ -11,6 +11,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ from pairsynth.gan import load_gan
 from pairsynth.image_files import decode
 from pairsynth.report import curves, headlines, results
 from pairsynth.sources.archives import archive_members
-from pairsynth.sources.contract import DownloadConfig, SourceLog
+from pairsynth.sources.contract import SourceLog
 from pairsynth.sources.fetching import read_checksums
 from pairsynth.sources.folder import folder
 from pairsynth.sources.metadata import caption_of
 from pairsynth.text import Vocabulary, normalize
+from tests.options import DOWNLOAD
 from tests.workspace import ROOT
 
 CPU = torch.device("cpu")
@@ -196,16 +198,7 @@ def test_metadata(kind: str, rows: list[dict[str, Any]], data: st.DataObject, pl
     if data.draw(st.booleans()):
         content = data.draw(damaged(content))
     (own / f"metadata.{kind}").write_bytes(content)
-    options = DownloadConfig(
-        source="folder",
-        image_size=32,
-        split="image",
-        broken="skip",
-        garden_species=6,
-        garden_images=1,
-        mirror="",
-        folder=str(own),
-    )
+    options = replace(DOWNLOAD, folder=str(own))
     log = SourceLog()
 
     def read() -> None:
@@ -252,16 +245,7 @@ def packed(kind: str) -> bytes:
 
 def taken(own: Path) -> None:
     """Read the folder; what comes can be used."""
-    options = DownloadConfig(
-        source="folder",
-        image_size=32,
-        split="image",
-        broken="skip",
-        garden_species=6,
-        garden_images=1,
-        mirror="",
-        folder=str(own),
-    )
+    options = replace(DOWNLOAD, folder=str(own))
     log, ids = SourceLog(), []
 
     def read() -> None:

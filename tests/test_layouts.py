@@ -6,6 +6,7 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pytest
 from PIL import Image
 
 from pairsynth.errors import InputError
-from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
+from pairsynth.sources.contract import Example, SourceLog
 from pairsynth.sources.folder import folder
+from tests.options import DOWNLOAD
 
 COUNT = 24
 WORDS = ("red", "blue", "white", "pink")
@@ -52,13 +54,7 @@ def images(root: Path, pattern: str, numbers: range = range(COUNT)) -> None:
 
 
 def read(root: Path, log: SourceLog | None = None, **how: Any) -> dict[str, Example]:
-    options = DownloadConfig(
-        **{
-            **{"source": "folder", "image_size": 32, "split": "image", "broken": "skip"},
-            **{"garden_species": 6, "garden_images": 1, "mirror": "", "folder": str(root)},
-            **how,
-        }
-    )
+    options = replace(DOWNLOAD, folder=str(root), **how)
     found = list(folder(options, 0, root / "cache", log or SourceLog()))
     assert len({one.image_id for one in found}) == len(found)
     return {one.image_id: one for one in found}

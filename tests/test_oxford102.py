@@ -6,6 +6,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,21 +25,15 @@ from pairsynth.sources import fetching
 from pairsynth.sources import oxford102 as module
 from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
 from pairsynth.sources.oxford102 import oxford102
+from tests.options import DOWNLOAD
 
 LABELS = [3, 3, 1, 1, 2, 2]  # of image_00001 to image_00006
 LISTS = {"train": [3], "val": [2], "test": [1]}
 
 
 def config(mirror: Path | str, split: str = "class", broken: str = "skip") -> DownloadConfig:
-    return DownloadConfig(
-        source="oxford102",
-        image_size=64,
-        split=split,
-        broken=broken,
-        garden_species=6,
-        garden_images=1,
-        mirror=str(mirror),
-        folder="",
+    return replace(
+        DOWNLOAD, source="oxford102", image_size=64, split=split, broken=broken, mirror=str(mirror)
     )
 
 

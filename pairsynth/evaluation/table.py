@@ -80,16 +80,9 @@ class Measure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FigureRow:
+class FigureRow(Figure):
     """A row of metrics/evaluate.csv: a figure with the unit and the direction of its measure."""
 
-    group: str
-    subject: str
-    measure: str
-    value: float | None
-    low: float | None
-    high: float | None
-    count: int
     unit: str
     better: str
 

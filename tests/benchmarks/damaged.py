@@ -9,12 +9,14 @@ import random
 import resource
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from pairsynth.sources import acquisition
-from pairsynth.sources.contract import DownloadConfig, SourceLog
+from pairsynth.sources.contract import SourceLog
+from tests.options import DOWNLOAD
 
 
 def fill(folder: Path, count: int) -> set[str]:
@@ -42,16 +44,7 @@ def main() -> None:
         damaged = fill(own, count)
         target.mkdir()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        options = DownloadConfig(
-            source="folder",
-            image_size=32,
-            split="image",
-            broken="skip",
-            garden_species=6,
-            garden_images=1,
-            mirror="",
-            folder=str(own),
-        )
+        options = replace(DOWNLOAD, folder=str(own))
         log = SourceLog()
         found = acquisition.examples(options, 7, Path(place) / "cache", log)
         kept = acquisition.acquire(options, found, log, target).kept
