@@ -1,6 +1,7 @@
-"""What people give to a command, checked before networks are loaded.
+"""Check the arguments of a command before any network is loaded.
 
-Whatever is slow to import is imported where it is used, and torch nowhere: a refusal comes at once.
+Slow imports are made where they are used, and torch is never imported, so that an error is
+immediate.
 """
 
 import glob
@@ -26,7 +27,7 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """What somebody wrote, and where: quoted where it was an argument, else a file's line."""
+    """A sentence to draw; place: the quoted argument, or the file and line it stands in."""
 
     text: str
     place: str
@@ -34,26 +35,26 @@ class Sentence:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFile:
-    """An image to read. named: it was given by its own name, so it must be readable."""
+    """An image file. named: it was given by its own name, so an unreadable one is an error."""
 
     path: Path
     named: bool
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that nobody knows.
+    """Refuse an unknown device.
 
     Raises:
-        InputError: with those that are known.
+        InputError: naming the known ones.
     """
     if not DEVICES.fullmatch(device):
         raise InputError(f"--device {device}: no device is called so; use auto, cpu or cuda")
 
 
 def check_networks(data: Path, device: str, *besides: str) -> None:
-    """Refuse a device that nobody knows, and a folder without the three networks.
+    """Refuse an unknown device, or a folder without the three networks.
 
-    besides: files of the folder that are needed as well.
+    besides: further files that must be in the folder.
 
     Raises:
         InputError: naming the file and the stage that makes it.
@@ -65,12 +66,12 @@ def check_networks(data: Path, device: str, *besides: str) -> None:
 
 
 def check_output(output: Path, *endings: str, folder: bool = False) -> None:
-    """Refuse a file of none of these `endings`, or a place that cannot be written.
+    """Refuse a file name with none of these `endings`, or a path that cannot be written.
 
-    folder: a name without an ending will do as well, and is a folder to make.
+    folder: a name without an ending is allowed too, and names a folder to make.
 
     Raises:
-        InputError: naming the option and what would do.
+        InputError: naming the option and what is allowed.
     """
     is_folder = folder and not output.suffix
     if not is_folder and output.suffix.lower() not in endings:
@@ -83,10 +84,10 @@ def check_output(output: Path, *endings: str, folder: bool = False) -> None:
 
 
 def check_sheet(output: Path, count: int) -> None:
-    """Refuse a sheet of too many sentences to look at.
+    """Refuse to put too many sentences on one sheet.
 
     Raises:
-        InputError: with the number, and that a folder will do.
+        InputError: with the number, suggesting a folder instead.
     """
     if output.suffix and count > SENTENCES_OF_A_SHEET:
         raise InputError(
@@ -96,10 +97,10 @@ def check_sheet(output: Path, count: int) -> None:
 
 
 def sentences(given: Sequence[str]) -> list[Sentence]:
-    """The sentences given: each is one itself, or a file of one a line, or `-` for such on stdin.
+    """All sentences of the arguments: a sentence, a text file with one per line, or `-` for stdin.
 
     Raises:
-        InputError: for a file that is not there, is no text or has no sentence.
+        InputError: for a file that is missing, is not text or has no sentence.
     """
     return [sentence for one in given for sentence in _sentences(one)]
 
@@ -127,10 +128,11 @@ def _sentences(given: str) -> list[Sentence]:
 
 
 def images(given: Sequence[str]) -> list[ImageFile]:
-    """The images given by name, by a folder that has them at any depth, or by a glob; each once.
+    """The images of the arguments (files, folders searched recursively, globs), each once.
 
     Raises:
-        InputError: for what is not there or holds no image, and for a named file that is none.
+        InputError: for an argument that is missing or holds no image, or a named file that is
+            no image.
     """
     found: dict[Path, ImageFile] = {}
     for one in given:
@@ -163,10 +165,10 @@ def _images(given: str) -> list[ImageFile]:
 
 
 def is_image(text: str) -> bool:
-    """Whether `text` names an image file, and no sentence.
+    """Whether `text` names an image file rather than being a sentence.
 
     Raises:
-        InputError: where the name is an image's and there is no such file.
+        InputError: where it has an image's ending and there is no such file.
     """
     from pairsynth.image_files import endings
 

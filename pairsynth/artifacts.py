@@ -1,4 +1,4 @@
-"""Everything that lies between stages: schemas, Parquet shards, what each was made from."""
+"""The files that stages exchange: schemas, Parquet shards, and digests of what made each."""
 
 import hashlib
 import json
@@ -22,10 +22,10 @@ BYTES_PER_SHARD = 256_000_000
 
 
 def check_source(path: Path, made_from: Mapping[str, Any], **wanted: str) -> None:
-    """Check that the artifact at `path`, `made_from` these digests by name, is of those `wanted`.
+    """Check that the artifact at `path`, made from the digests `made_from`, matches those `wanted`.
 
     Raises:
-        InputError: naming the first that is another.
+        InputError: naming the first digest that differs.
     """
     for name, digest in wanted.items():
         if not isinstance(made_from, Mapping) or made_from.get(name) != digest:
@@ -47,9 +47,9 @@ IMAGES = pa.schema(
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
-    """One row an image: its joint vector and psi of each caption, in the captions' order.
+    """One row per image: its joint vector and psi of each caption, in the captions' order.
 
-    source_digest: of image and captions, by which a reader knows that vectors are theirs.
+    source_digest: of image and captions, so that a reader can check that the vectors are theirs.
     """
     vector = pa.list_(pa.float32(), dimension)
     names = [("image_id", pa.string()), ("source_digest", pa.string())]
@@ -122,9 +122,9 @@ def write_shard(
     schema: pa.Schema,
     told: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write all `rows` to the one file `path`, in bounded memory; of none, a file without rows.
+    """Write all `rows` to the one file `path`, in bounded memory; no rows give an empty table.
 
-    told: what else is to stand in it, for those who know of it.
+    told: further metadata to store in the file.
     """
     stored = with_features(schema, {}, told)
     rest = iter(rows)
@@ -134,7 +134,7 @@ def write_shard(
 
 
 def shard_name(stem: str, number: int, total: int) -> str:
-    """What shard `number`, from 0 on, of `total` is called."""
+    """The file name of shard `number` (from 0) of `total`."""
     return f"{stem}-{number:05}-of-{total:05}.parquet"
 
 
@@ -172,10 +172,10 @@ def _paths(schema: pa.Schema) -> Iterator[str]:
 def with_features(
     schema: pa.Schema, made_from: Mapping[str, str], told: Mapping[str, Any] | None = None
 ) -> pa.Schema:
-    """Add the metadata by which Hugging Face `datasets` sees images in the `image` column.
+    """Add the metadata by which Hugging Face `datasets` decodes the `image` column.
 
-    Besides, what a reader of ours checks: the format, and what the rows are `made_from`; and what
-    is `told` beside it.
+    Our own readers check the rest: the format, and the digests the rows are `made_from`; `told` is
+    stored with it.
     """
     features = {column.name: _feature(column.type) for column in schema}
     info = json.dumps({"info": {"features": features}})

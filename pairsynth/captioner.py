@@ -47,7 +47,7 @@ class Captioner(nn.Module):
         }
         self.register_buffer("mean", torch.zeros(phi_channels))
         self.register_buffer("deviation", torch.ones(phi_channels))
-        self.place = nn.Parameter(torch.zeros(16, hidden))
+        self.place = nn.Parameter(torch.zeros(16, hidden))  # (P, H), what marks each place
         self.look = nn.Linear(phi_channels, hidden)
         self.begin = nn.Linear(hidden, 2 * hidden)
         self.embedding = nn.Embedding(len(vocabulary), hidden, padding_idx=PAD)
@@ -65,6 +65,7 @@ class Captioner(nn.Module):
         """phi (N, C, 4, 4) to the grid (N, P, H) attended to, and the first state."""
         places = phi.float().flatten(2).transpose(1, 2)  # (N, C, 4, 4) -> (N, P, C)
         places = (places - self.mean) / self.deviation
+        # (N, P, C) -> (N, P, H)
         grid = torch.tanh(self.look(F.dropout(places, 0.2, self.training)) + self.place)
         hidden, cell = self.begin(grid.mean(1)).chunk(2, 1)  # (N, H) each
         # torch's LSTM wants its layers first: (1, N, H)
@@ -72,10 +73,11 @@ class Captioner(nn.Module):
 
     def read(self, tokens: Tensor, grid: Tensor, state: State) -> tuple[Tensor, State]:
         """Tokens (N, T) after `state` to logits (N, T, V) of each next word, and the new state."""
-        words = F.dropout(self.embedding(tokens), 0.3, self.training)
+        words = F.dropout(self.embedding(tokens), 0.3, self.training)  # (N, T) -> (N, T, H)
         states, state = self.lstm(words, state)  # (N, T, H)
         # softmax((W h) . grid / sqrt(H)) grid: a mean of the places, for each word its own
         context = F.scaled_dot_product_attention(self.attend(states), grid, grid)
+        # h~ = tanh(U h + V context): (N, T, 2 H) -> (N, T, H)
         hidden = torch.tanh(self.combine(torch.cat([states, context], 2)))
         return self.out(F.dropout(hidden, 0.3, self.training)), state
 
@@ -105,10 +107,11 @@ def load_captioner(path: Path, device: torch.device, **wanted: str) -> Captioner
 
 
 def untrained(*, tokens: list[str], **options: Any) -> Captioner:
-    """An untrained captioner of the options that a checkpoint has."""
+    """An untrained captioner built from the options stored in a checkpoint."""
     return Captioner(Vocabulary("word", tuple(tokens)), **options)
 
 
 def likelihood_loss(logits: Tensor, tokens: Tensor) -> Tensor:
-    """-log p(t | v) per word, from logits (N, T - 1, V) of tokens (N, T); padding counts not."""
+    """Mean -log p(t | v) per word, from logits (N, T - 1, V) of tokens (N, T), without padding."""
+    # (N (T - 1), V), (N (T - 1)) -> ()
     return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=PAD)

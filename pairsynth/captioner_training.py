@@ -102,7 +102,7 @@ def train(
     """
     rng = torch_stream(seed, "train_captioner", device=device)
     sides = (examples.pixels, examples.pixels.flip(3))
-    views = torch.stack([phi_of(gan, pixels, device) for pixels in sides])
+    views = torch.stack([phi_of(gan, pixels, device) for pixels in sides])  # (2, N, C, 4, 4)
     captioner.standardize(views[0])
     parallel.agree(captioner)
     views = views.to(device)
@@ -129,7 +129,7 @@ def train(
             mirrored = torch.randint(2, (len(rows),), generator=rng, device=device)
             captions = trim(tokens[rows])
             with autocast(device):
-                # views (2, N, C, 4, 4): as they are, and mirrored; captions (B, T)
+                # each as it is or mirrored: (B, C, 4, 4), (B, T) -> (B, T - 1, V)
                 logits = captioner(views[mirrored, owner[rows]], captions)
             loss = likelihood_loss(logits.float(), captions)
             optimizer.zero_grad()
@@ -140,7 +140,7 @@ def train(
             schedule.step()
             figures.append(torch.stack([loss.detach(), norm]))
             words += (captions[:, 1:] != PAD).sum()
-        mean = _finite(parallel.mean(torch.stack(figures)), epoch)[:, 0].mean().item()
+        mean = _finite(parallel.mean(torch.stack(figures)), epoch)[:, 0].mean().item()  # (steps, 2)
         told, read = val_loss(captioner, gan, val, device), int(parallel.total(words))
         reports.append(CaptionerReport(epoch=epoch, loss=mean, val_loss=told, words=read))
         resume.keep(reports)

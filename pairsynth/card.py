@@ -1,4 +1,4 @@
-"""The card of the data set that comes out: README.md, as the Hugging Face Hub wants it."""
+"""The dataset card (README.md) of the synthetic pairs, in the Hugging Face Hub's format."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -122,8 +122,8 @@ def card(told: Mapping[str, Any], tables: Mapping[str, Mapping[str, int]], shown
 
     told: pairs, left_out, language, source_images, made_from, seed, size, distance and
     false_alarms; configs: for each by name its path, digest, num_bytes, num_examples and
-    download_size. tables: strategy, novelty and refused, what was counted. shown: refused
-    candidates of each reason at most.
+    download_size. tables: the counts by strategy, novelty and reason of refusal. shown: how many
+    refused candidates of each reason are kept at most.
     """
     configs = told["configs"]
     header = HEADER.format(
@@ -137,12 +137,12 @@ def card(told: Mapping[str, Any], tables: Mapping[str, Mapping[str, int]], shown
 
 
 def size_category(rows: int) -> str:
-    """The Hub's word for a set of so many rows."""
+    """The Hub's size category for this number of rows."""
     return next((word for most, word in SIZES.items() if rows < most), "100M<n<1B")
 
 
 def language_of(captions: Iterable[str]) -> str:
-    """en where most captions have a word that is English alone; "" where nobody can tell."""
+    """en where most captions have an unmistakably English word, else ""."""
     told = [bool(ENGLISH.intersection(tokenize(caption))) for caption in captions]
     return "en" if told and 2 * sum(told) > len(told) else ""
 

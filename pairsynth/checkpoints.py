@@ -1,4 +1,4 @@
-"""Trained networks as files: tensors and plain values, a digest of all of it, and no code."""
+"""Trained networks as files: tensors and plain values with a digest of all of it, and no code."""
 
 import hashlib
 import io
@@ -40,7 +40,7 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
 
     Raises:
         InputError: where it is missing, damaged, of another kind or of another format.
-        MemoryError: where there is not enough for it, which is no damage.
+        MemoryError: where memory is short, which does not mean that the file is damaged.
     """
     if not path.exists():
         raise InputError(f"{path} is missing; run: dvc repro {maker(path)}")
@@ -64,7 +64,7 @@ def load_checkpoint(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, An
 
 
 def checked_digest(path: Path, kind: str) -> str:
-    """The digest of the file of a checkpoint, which is read whole and found sound.
+    """Read a checkpoint whole, check it, and return the digest of its file.
 
     Raises:
         InputError: as `load_checkpoint` does.
@@ -82,11 +82,11 @@ def rebuild(
 ) -> Made:
     """What `make(**options)` builds, with the weights `state`, both as read from `path`.
 
-    It is built without memory first, so that no option of a file takes more than the file has.
-    networks: what was built -> its networks, by the names that `state` has.
+    It is built on the meta device first, so that forged options cannot allocate memory that the
+    file has no weights for. networks: maps what was built to its networks, by the names in `state`.
 
     Raises:
-        InputError: where options or weights are not those of such networks.
+        InputError: where options or weights do not fit such networks.
     """
     try:
         _check_options(options)
@@ -106,7 +106,7 @@ def rebuild(
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    """Words, lists, digests by name, and whole numbers of a size that networks have."""
+    """Refuse options that are not strings, lists, named digests or plausible integers."""
     for key, value in options.items():
         size = type(value) is int and 1 <= value < 2**20
         if not size and type(value) not in (str, list, dict):

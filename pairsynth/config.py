@@ -18,7 +18,7 @@ Config = TypeVar("Config")
 
 
 class Precision(StrEnum):
-    """In what numbers networks are trained: auto is what is faster on the processor at hand."""
+    """The number format of training; auto: whichever is faster on the processor at hand."""
 
     auto = "auto"
     float32 = "float32"
@@ -59,16 +59,16 @@ _shown.maxlevel = 2
 
 
 def named(path: str) -> str:
-    """The file, folder or address that a parameter names; empty where it names nothing."""
+    """The file, folder or address that a parameter names; empty where it is not set."""
     return "" if path == NOTHING else path
 
 
 def check_all(path: Path) -> None:
-    """Refuse a bad parameter of any stage before one of them works for an hour.
+    """Check the parameters of all stages, so that a bad one is found before any long run.
 
     Raises:
-        InputError: as `load` does, for the first section that is not in order, and for a section
-            that is not known; as `load_seed` and `load_processes` do.
+        InputError: as `load` does, for the first section with an error; for an unknown section; as
+            `load_seed` and `load_processes` do.
     """
     before, tree = set(sys.modules), read(path)
     for section in tree:

@@ -1,4 +1,4 @@
-"""How a command meets its user: errors told in one line, seconds and memory said at the end."""
+"""The command line's output: errors in one line, progress bars, time and memory at the end."""
 
 import errno
 import functools
@@ -28,10 +28,10 @@ def command(
 ) -> Callable[[Callable[Arguments, None]], Callable[Arguments, None]]:
     """Register a function as a command of `app`.
 
-    An `InputError`, and what the machine refuses (a file, a folder, space, memory), ends it with
-    one line on stderr and exit code 2, Ctrl-C with 130, SIGTERM with 143; anything else is a
-    defect of ours and keeps its traceback.
-    examples: command lines that its help shows. panel: what its kind is called in the app's help.
+    An `InputError`, or an error of the system (files, disk space, memory), ends it with one line on
+    stderr and exit code 2, Ctrl-C with 130, SIGTERM with 143; anything else is a bug and keeps its
+    traceback.
+    examples: command lines shown in its help. panel: its group in the help of the app.
     """
     shown = "\n\n".join(["Examples:", *examples]) if examples else None
 
@@ -60,7 +60,7 @@ def command(
 
 
 def _refused(error: OSError) -> str:
-    """What the machine did not let us do, in a line."""
+    """A system error (files, space, memory) as one line."""
     if error.errno in NO_SPACE:
         return f"no space left for {error.filename or 'output'}; free some"
     named = [str(name)[:300] for name in (error.filename, error.filename2) if name is not None]
@@ -71,12 +71,12 @@ def _refused(error: OSError) -> str:
 
 
 class _Terminated(BaseException):
-    """SIGTERM came; a plain `except Exception` lets it through, as it does Ctrl-C."""
+    """Raised on SIGTERM; like KeyboardInterrupt it passes through `except Exception`."""
 
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end what runs inside the way Ctrl-C does: temporary files are cleared away."""
+    """Let SIGTERM end the block as Ctrl-C does, so that temporary files are removed."""
 
     def end(*_: object) -> None:
         raise _Terminated
@@ -94,9 +94,9 @@ def _end(message: str, code: int) -> None:
 
 
 def line(message: str) -> str:
-    """`message` as one line of bounded length, of signs that leave a terminal as it is.
+    """`message` as one line of bounded length, without control characters.
 
-    What others said (Arrow, the names of files) may hold line breaks and worse.
+    Messages of libraries and names of files may hold line breaks and terminal escapes.
     """
     words = re.sub(r"\s*[\r\n]+\s*", " ", message.strip())
     shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in words)
@@ -104,9 +104,9 @@ def line(message: str) -> str:
 
 
 def track(items: Iterable[Item], total: int | None, what: str, unit: str = "") -> Iterator[Item]:
-    """Pass `items` on, with a progress bar where stderr is a terminal and silence elsewhere.
+    """Pass `items` on, with a progress bar if stderr is a terminal.
 
-    Of the processes that `torchrun` starts, the first alone draws one.
+    Of several processes started by `torchrun` only the first shows one.
     total: None where it is not known beforehand.
     """
     from rich.console import Console  # help and refusals do without, and come sooner
@@ -138,7 +138,7 @@ def track(items: Iterable[Item], total: int | None, what: str, unit: str = "") -
 
 
 class Stopwatch:
-    """Seconds since it was made and the peak memory of the process, for a stage's last line."""
+    """Measures seconds since its creation and peak memory, for the last line of a stage."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()

@@ -1,11 +1,11 @@
-"""The dataset that comes out: its folder, its schema, its manifest.
+"""The synthetic dataset on disk: its folder, schema and manifest.
 
     README.md, manifest.json                the card; what made the rows, and every file's SHA-256
     data/train-00000-of-00004.parquet       the pairs, `PAIRS_PER_SHARD` numbers to a shard
     refused/refused-00000-of-00001.parquet  some of the candidates that did not become pairs
 
-Which pairs a shard holds follows from their numbers alone, so shard k has the same bytes whoever
-makes it, and in whatever order.
+Pair numbers alone decide which shard a pair is in, so shard k has the same bytes whichever process
+makes it, in any order.
 """
 
 import hashlib
@@ -81,7 +81,7 @@ DATA, REFUSED_DATA = "data", "refused"
 
 
 class Refusals:
-    """Candidates that did not become pairs: all counted by reason, the first of each kept to show.
+    """Candidates that did not become pairs: counted by reason, the first few of each reason kept.
 
     left_out: pairs without any candidate that is new.
     """
@@ -92,7 +92,7 @@ class Refusals:
         self.left_out = 0
 
     def add(self, reason: str, row: Callable[[], dict[str, Any]]) -> None:
-        """Count one; `row`, of `REFUSED`, is only asked for where it is among those kept."""
+        """Count a candidate; `row`, which makes its row of `REFUSED`, is called only to keep it."""
         self.counts[reason] += 1
         if self.counts[reason] <= SHOWN_OF_EACH:
             self.rows.append(row())
@@ -102,15 +102,15 @@ class Refusals:
 
 
 def pair_id(number: int) -> str:
-    """What pair `number` is called."""
+    """The id of pair `number`."""
     return f"pair-{number:07}"
 
 
 def number_of(pair: str) -> int:
-    """The number of the pair that is called `pair`.
+    """The number of the pair with the id `pair`.
 
     Raises:
-        InputError: where it is the name of none.
+        InputError: where it is not an id.
     """
     digits = pair.removeprefix("pair-")
     if digits == pair or not digits.isascii() or not digits.isdecimal():
@@ -122,7 +122,7 @@ def complete(folder: Path, facts: Mapping[str, Any], refusals: Refusals) -> None
     """Write refused candidates, card and manifest beside the shards that are in `folder`/data.
 
     facts: source_images, made_from (digests by name), seed, size, distance and false_alarms for
-    the card, and whatever else the manifest is to tell.
+    the card, and anything else to store in the manifest.
     """
     (folder / REFUSED_DATA).mkdir()
     one = folder / REFUSED_DATA / shard_name("refused", 0, 1)
@@ -145,7 +145,7 @@ def complete(folder: Path, facts: Mapping[str, Any], refusals: Refusals) -> None
 
 
 def _count(folder: Path, column: str) -> Counter[str]:
-    """How often each word stands in `column`, shard by shard."""
+    """How often each value occurs in `column`, counted shard by shard."""
     counts: Counter[str] = Counter()
     for path in pair_shards(folder):
         counts.update(read_shard(path, [column])[column].to_pylist())
@@ -153,7 +153,7 @@ def _count(folder: Path, column: str) -> Counter[str]:
 
 
 def _config(folder: Path, data: str, stem: str) -> dict[str, Any]:
-    """What the card tells of the shards in one subfolder."""
+    """The card's entry for the shards in one subfolder."""
     files = shards(folder / data, stem)
     facts = [pq.read_metadata(file) for file in files]
     groups = [one.row_group(i) for one in facts for i in range(one.num_row_groups)]
@@ -171,10 +171,10 @@ def _config(folder: Path, data: str, stem: str) -> dict[str, Any]:
 
 
 def pair_shards(folder: Path) -> list[Path]:
-    """The files that hold the pairs, in order, none missing.
+    """The shards of pairs, in order.
 
     Raises:
-        InputError: where one is missing, or the dataset is an older pairsynth's.
+        InputError: where one is missing, or the dataset was made by an older pairsynth.
     """
     if list(folder.glob("train-*.parquet")) and not (folder / DATA).exists():
         raise InputError(
@@ -195,12 +195,12 @@ def read_rows(folder: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def read_refused(folder: Path, columns: list[str] | None = None) -> pa.Table:
-    """The candidates shown that did not become pairs; see `read_rows`."""
+    """The stored candidates that did not become pairs; see `read_rows`."""
     return read_shards(folder / REFUSED_DATA, "refused", columns)
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Whatever lies below the folder, but for the manifest and folders that hold something."""
+    """All files below the folder but the manifest, and all empty folders."""
     found = (path for path in sorted(folder.rglob("*")) if path != folder / MANIFEST)
     return {
         str(path.relative_to(folder)): path
@@ -210,12 +210,12 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _digest(told: Mapping[str, Any]) -> str:
-    """A fingerprint of all that the manifest tells."""
+    """A digest of the manifest's content."""
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def read_told(folder: Path) -> dict[str, Any]:
-    """What the manifest tells; the files themselves are not looked at.
+    """The content of the manifest; the files it lists are not checked.
 
     Raises:
         InputError: where it is missing or damaged.
@@ -236,13 +236,13 @@ def read_told(folder: Path) -> dict[str, Any]:
 
 
 def read_manifest(folder: Path, **wanted: str) -> dict[str, Any]:
-    """What the manifest tells of a dataset, every file of it checked against that.
+    """The content of the manifest, every file of the dataset checked against it.
 
     wanted: digests, by name, of what the pairs must have been made from.
 
     Raises:
-        InputError: where a file or the manifest is missing or damaged, a file is not the one that
-            the manifest tells of, or is one that it does not tell of.
+        InputError: where a file or the manifest is missing or damaged, or a file differs from the
+            manifest or is not listed in it.
     """
     manifest, path = read_told(folder), folder / MANIFEST
     told, found = manifest["sha256"], _files(folder)

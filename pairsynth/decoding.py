@@ -1,4 +1,4 @@
-"""A captioner writes: greedily, by nucleus sampling or with beams, all rows at once.
+"""Decoding captions: greedy, nucleus sampling and beam search, all rows at once.
 
 Shapes: N batch, P places of the grid, C channels, H hidden, V vocabulary, K beams.
 """
@@ -20,40 +20,40 @@ NUCLEUS = 0.97
 
 
 def _joining(vocabulary: Vocabulary, device: torch.device) -> Tensor:
-    """Numbers (J) of `JOINING`; those it lacks are <unknown>, which is never written anyway."""
+    """Token numbers (J) of `JOINING`; missing ones become <unknown>, which is never written."""
     return torch.tensor([vocabulary.numbers.get(word, UNKNOWN) for word in JOINING], device=device)
 
 
 def _allowed(logits: Tensor, last: Tensor, before: Tensor, joining: Tensor) -> Tensor:
-    """Logits (N, V) of each next token, those that may not follow being minus infinity in place.
+    """Set the logits (N, V) of tokens that may not come next to minus infinity, in place.
 
-    Never a special one but <end>, never the last token again, nor the one `before` a joining
-    last one ("thin and thin"), and a word first: no caption is empty.
+    Forbidden are special tokens but <end>, repeating the last token or, after a joining one, the
+    token `before` it ("thin and thin"), and as the first token <end> or a comma.
     """
     logits[:, [PAD, START, UNKNOWN]] = -torch.inf
     logits[last == START, END] = -torch.inf
     logits[last == START, joining[0]] = -torch.inf
-    again = torch.where(torch.isin(last, joining), before, last)
+    again = torch.where(torch.isin(last, joining), before, last)  # (N)
     return logits.scatter_(1, torch.stack([last, again], 1), -torch.inf)
 
 
 def choose_greedy(logits: Tensor, draws: Tensor) -> Tensor:
-    """The likeliest token by logits (N, V)."""
+    """The most likely token (N) by logits (N, V)."""
     del draws
     return logits.argmax(1)
 
 
 def choose_nucleus(logits: Tensor, draws: Tensor, share: float = NUCLEUS) -> Tensor:
-    """One token of the smallest set that holds `share` of p (Holtzman et al., arXiv 1904.09751).
+    """One token (N) of the smallest set with `share` of the probability (arXiv 1904.09751).
 
-    logits: of p (N, V). draws: one uniform number (N) a row, so that a row's token depends on
-    nothing but its own number.
+    logits: (N, V). draws: one uniform number per row (N), so that a row's token depends on its own
+    number only.
     """
     sorted_logits, order = logits.sort(1, descending=True)
     p = sorted_logits.softmax(1)  # (N, V), the likeliest first
-    before = p.cumsum(1) - p
+    before = p.cumsum(1) - p  # (N, V), the probability of all likelier tokens
     p = p * (before < share)
-    cumulated = p.cumsum(1)
+    cumulated = p.cumsum(1)  # (N, V)
     # The inverse of the distribution function at each row's number: how many lie below it.
     place = (cumulated < draws[:, None] * cumulated[:, -1:]).sum(1, keepdim=True)  # (N, 1)
     return order.gather(1, place.clamp(max=logits.shape[1] - 1)).squeeze(1)  # (N)
@@ -63,10 +63,11 @@ CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
 
 
 def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Rows (N, K, H) times weight (V, H): (N, K, V), like `F.linear`.
+    """`F.linear`: rows (N, K, H) times weight (V, H) to (N, K, V).
 
-    On a CPU as a convolution of one pixel: that is oneDNN's work, a product of matrices MKL's,
-    which on AMD takes twice as long.
+    On a CPU with several threads torch computes a 1 x 1 convolution by oneDNN, and a matrix product
+    by MKL, which takes twice as long on AMD: captions are decoded 1.3 times as fast (two threads).
+    With one thread both are the same product.
     """
     if rows.device.type != "cpu":
         return F.linear(rows, weight, bias)
@@ -79,8 +80,8 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 class Reading:
     """`Captioner.read`, word by word for K beams of each of N images.
 
-    What does not depend on the words is multiplied out beforehand: a step is three products of
-    matrices instead of six. In training the weights move, so it would not pay there.
+    Products that do not depend on the words are computed once beforehand, so a step has three
+    matrix products instead of six. In training the weights change, so it would not pay there.
     """
 
     def __init__(self, captioner: Captioner, phi: Tensor, beams: int) -> None:
@@ -113,6 +114,7 @@ class Reading:
         self.cell = forget_gate.sigmoid() * self.cell + input_gate.sigmoid() * new.tanh()
         self.hidden = output_gate.sigmoid() * self.cell.tanh()
         # softmax((keys . h + offsets) / sqrt(H)) over the P places
+        # (N, K, H) (N, H, P) -> (N, K, P)
         nearness = (self.hidden @ self.keys + self.offsets) / self.hidden.shape[2] ** 0.5
         combined = torch.baddbmm(
             _linear(self.hidden, self.own), nearness.softmax(2), self.values
@@ -120,12 +122,12 @@ class Reading:
         return _linear(combined, self.captioner.out.weight, self.captioner.out.bias)
 
     def take(self, beam: Tensor) -> None:
-        """Go on from beam (N, K) of each image's."""
+        """Continue from beams (N, K), given by their place in each image's K."""
         origin = beam[:, :, None].expand_as(self.hidden)  # (N, K, H)
         self.hidden, self.cell = self.hidden.gather(1, origin), self.cell.gather(1, origin)
 
     def keep(self, images: Tensor) -> None:
-        """Go on with some of the images."""
+        """Continue with these rows of images only."""
         self.hidden, self.cell = self.hidden[images], self.cell[images]
         self.keys, self.offsets = self.keys[images], self.offsets[images]
         self.values = self.values[images]
@@ -137,10 +139,10 @@ def decode(
 ) -> list[str]:
     """One caption for each phi (N, C, 4, 4), word by word for all rows that have not ended.
 
-    choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
+    choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS), which sampling needs.
     """
     reading = Reading(captioner, phi, 1)
-    last = before = torch.full((len(phi),), START, device=phi.device)
+    last = before = torch.full((len(phi),), START, device=phi.device)  # (N) each
     joining = _joining(captioner.vocabulary, phi.device)
     if draws is None:
         draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
@@ -151,7 +153,7 @@ def decode(
         logits = _allowed(logits, last, before, joining)
         before, last = last, CHOICES[choice](logits, draws[rows, step])
         tokens[rows, step] = last
-        going = (last != END).nonzero().flatten()
+        going = (last != END).nonzero().flatten()  # (N'), the rows that go on
         if not len(going):
             break
         if len(going) < len(rows):
@@ -164,15 +166,15 @@ def decode(
 def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     """The best caption for each phi (N, C, 4, 4) by mean log p a word, over `beams` beams.
 
-    An unfinished beam competes with the finished ones, so there is always a caption. An image
-    whose beams have all ended is left out of what follows.
+    An unfinished beam competes with the finished ones, so there is always a caption. Images whose
+    beams have all ended take no part in further steps.
     """
     count, device = len(phi), phi.device
     reading = Reading(captioner, phi, beams)
     joining = _joining(captioner.vocabulary, device)
     last = before = torch.full((count, beams), START, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
-    total[:, 0] = 0
+    total[:, 0] = 0  # one beam to begin with: the K are the same
     written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
     totals, images = total.clone(), torch.arange(count, device=device)
     for step in range(MAX_WORDS):
@@ -182,29 +184,31 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
         # log p(t) of each beam with each next word; the best K of these K K go on.
         reached = (total.flatten()[:, None] + scores).view(len(total), -1)  # (N, K K)
         total, best = reached.topk(beams, 1)  # (N, K) each
-        beam = best // scores.shape[1]
+        beam = best // scores.shape[1]  # (N, K), the beam that each goes on from
         before, last = last.gather(1, beam), words.view_as(reached).gather(1, best)
         reading.take(beam)
         so_far = written[images[:, None], beam]  # (N, K, MAX_WORDS)
         so_far[:, :, step] = last
         written[images], totals[images] = so_far, total
-        going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()
+        going = ((last != END) & (last != PAD)).any(1).nonzero().flatten()  # (N')
         if not len(going):
             break
         if len(going) < len(images):
             images, total = images[going], total[going]
             last, before = last[going], before[going]
             reading.keep(going)
-    winner = (totals / (written != PAD).sum(2)).argmax(1)
+    winner = (totals / (written != PAD).sum(2)).argmax(1)  # (N, K) -> (N)
     return captioner.vocabulary.decode(written[torch.arange(count, device=device), winner])
 
 
 def _best_words(logits: Tensor, last: Tensor, beams: int) -> tuple[Tensor, Tensor]:
-    """log p and numbers (N, K) of the best next words by logits (N, V); others cannot win.
+    """log p and token numbers (N, K) of the K best next words by logits (N, V).
 
-    A beam that ended goes on with padding alone, at no cost.
+    Worse words cannot be among the K best beams. A beam that ended goes on with padding, at log p
+    0.
     """
-    best, words = logits.topk(min(beams, logits.shape[1]), 1)
+    best, words = logits.topk(min(beams, logits.shape[1]), 1)  # (N, V) -> (N, K) each
+    # log p = logit - log sum exp logits
     scores = best - logits.logsumexp(1, keepdim=True)
     ended = (last == END) | (last == PAD)
     scores[ended] = -torch.inf

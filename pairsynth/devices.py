@@ -1,4 +1,4 @@
-"""Which processor works, and in which precision."""
+"""The device to compute on, and its precision."""
 
 import functools
 import os
@@ -21,8 +21,8 @@ _asked = Precision.auto  # of this process; `choose` sets it
 def choose(name: str, asked: Precision | None = None) -> torch.device:
     """The device called `name`; "auto" is the GPU where there is one and the CPU elsewhere.
 
-    asked: the precision of all `autocast` in this process from now on; None: what is fast, which is
-    not said, since all work that follows is in float32.
+    asked: the precision of all `autocast` in this process from now on; None: the fast one, which is
+    then not printed, since callers that pass None compute in float32.
 
     Raises:
         InputError: for a name torch does not know or a device this machine lacks.
@@ -45,7 +45,7 @@ def choose(name: str, asked: Precision | None = None) -> torch.device:
 
 
 def ask(precision: Precision) -> None:
-    """Let all `autocast` in this process be in `precision` from now on."""
+    """Set the precision of all `autocast` in this process."""
     global _asked
     _asked = precision
 
@@ -62,16 +62,16 @@ def precision(device: torch.device) -> torch.dtype:
 
 
 def precision_name(device: torch.device) -> str:
-    """`precision` in a word, for people and metrics."""
+    """The name of `precision`, for messages and metrics."""
     return str(precision(device)).removeprefix("torch.")
 
 
 def is_bfloat16_fast(cpuinfo: str) -> bool:
     """Whether a processor multiplies faster in bfloat16 than in float32.
 
-    AMX has units for it, and AMD's AVX512-BF16 goes at up to twice the rate of float32. Intel's
-    AVX512-BF16 without AMX was measured at half the rate of float32.
-    cpuinfo: what Linux tells of the processor in /proc/cpuinfo.
+    AMX has units for it, and AMD's AVX512-BF16 is up to twice as fast as float32. Intel's
+    AVX512-BF16 without AMX was measured at half the speed of float32.
+    cpuinfo: the content of /proc/cpuinfo on Linux.
     """
     lines = [line.partition(":") for line in cpuinfo.splitlines()]
     told = {key.strip(): value.strip() for key, _, value in reversed(lines)}  # of the first one
@@ -86,7 +86,7 @@ def _is_bfloat16_fast_here() -> bool:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Mixed precision for what runs inside; the weights stay float32."""
+    """Mixed precision inside the block; the weights stay float32."""
     dtype = precision(device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32)
 

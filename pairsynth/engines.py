@@ -1,7 +1,7 @@
-"""Who does the work: tasks go to workers, each of which has networks of its own.
+"""Engines that distribute tasks to workers, each of which loads networks of its own.
 
-What comes of a task depends on nothing but the task, so all engines give the same, in whatever
-order they finish it.
+The outcome of a task depends on the task alone, so all engines give the same result, in whatever
+order they finish.
 """
 
 import importlib
@@ -19,42 +19,42 @@ from pairsynth.memory import available
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a worker says while it is at `task`: `steps` more are done; at the end the outcome."""
+class Progress:
+    """Progress on `task`: `steps` more are done; the last one carries the outcome."""
 
     task: Any
     steps: int
     outcome: Any = None
 
 
-Worker = Callable[[Any], Iterator[Report]]
+Worker = Callable[[Any], Iterator[Progress]]
 
 
 class Recipe(Protocol):
-    """What makes a worker, wherever that is to be; it travels to other processes by pickle."""
+    """Builds a worker in any process; it is sent there by pickle."""
 
     @property
     def gpus(self) -> int:
-        """How many GPUs of this machine there are for workers, one each; 0: they use none."""
+        """GPUs of this machine for workers, one each; 0: workers use none."""
 
     @property
     def memory(self) -> int:
-        """About how many bytes a worker takes."""
+        """Estimated memory of a worker in bytes."""
 
     def open(self, place: int) -> Worker:
-        """Worker number `place`, with all it needs in memory."""
+        """Worker number `place`, with everything it needs loaded."""
 
 
-Engine = Callable[[Recipe, Sequence[Any], int], Iterator[Report]]
+Engine = Callable[[Recipe, Sequence[Any], int], Iterator[Progress]]
 
 
-def run(name: str, recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report]:
+def run(name: str, recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
     """Let the engine of `ENGINES` called `name` do all `tasks`.
 
     workers: how many; 0: as many as there is room for.
 
     Raises:
-        InputError: for a name that is none of them; a worker's own; where a worker was killed.
+        InputError: for an unknown name; one raised by a worker; where a worker was killed.
     """
     if name not in ENGINES:
         raise InputError(f"--engine {name}: give one of {', '.join(ENGINES)}")
@@ -63,7 +63,7 @@ def run(name: str, recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterat
 
 
 def places(recipe: Recipe) -> int:
-    """How many workers this machine has processors, or GPUs, and memory for."""
+    """How many workers fit this machine's processors or GPUs, and its memory."""
     if recipe.gpus:
         return recipe.gpus
     known = hasattr(os, "sched_getaffinity")
@@ -74,8 +74,8 @@ def places(recipe: Recipe) -> int:
 # ---------------------------------------------------------------- processes of this machine
 
 
-def local(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report]:
-    """`workers` processes of this machine; where it is one, this process itself."""
+def local(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
+    """Run the tasks in `workers` processes of this machine, or in this process if it is one."""
     workers = min(workers or places(recipe), len(tasks))
     if workers == 1:
         work = recipe.open(0)
@@ -103,7 +103,7 @@ def local(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report
 
 
 def _serve(recipe: Recipe, place: int, boss: Connection) -> None:
-    """A worker process: it does the tasks that come until there are none, or nobody sends any."""
+    """The loop of a worker process: do tasks until None arrives or the first process is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to deal with
     try:
         work = recipe.open(place)
@@ -123,8 +123,8 @@ def _travels(error: Exception) -> bool:
         return False
 
 
-def _hear(crew: dict[Connection, Any], todo: Iterator[Any]) -> Iterator[Report]:
-    """What the workers have to say now; one whose task is done gets another, or goes."""
+def _hear(crew: dict[Connection, Any], todo: Iterator[Any]) -> Iterator[Progress]:
+    """Progress of the workers that are ready; one whose task is done gets the next, or ends."""
     for ready in wait(list(crew)):
         assert isinstance(ready, Connection)
         try:
@@ -154,10 +154,10 @@ def _hand_on(crew: dict[Connection, Any], worker: Connection, todo: Iterator[Any
 # ---------------------------------------------------------------- a cluster of Ray's
 
 
-def on_ray(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Report]:
-    """Actors of Ray, of the cluster that RAY_ADDRESS names or of one on this machine.
+def on_ray(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
+    """Run the tasks as Ray actors, on the cluster that RAY_ADDRESS names or on this machine.
 
-    Each holds networks of its own on a processor, or on a GPU where the recipe uses them.
+    Each actor has networks of its own, on a processor, or on a GPU where the recipe uses them.
 
     Raises:
         InputError: where Ray is not installed.
@@ -180,14 +180,14 @@ def on_ray(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Repor
 
 
 class _Actor:
-    """A worker of Ray's."""
+    """A worker as a Ray actor."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.worker: Worker | None = None
 
-    def work(self, task: Any) -> Iterator[Report | Exception]:
-        """Reports of the task; an error is the last of them, as it is."""
+    def work(self, task: Any) -> Iterator[Progress | Exception]:
+        """Progress of the task; an InputError is passed on as the last item."""
         try:
             self.worker = self.worker or self.recipe.open(0)
             yield from self.worker(task)
@@ -195,7 +195,7 @@ class _Actor:
             yield error
 
 
-def _attend(ray: Any, actors: Sequence[Any], tasks: Sequence[Any]) -> Iterator[Report]:
+def _attend(ray: Any, actors: Sequence[Any], tasks: Sequence[Any]) -> Iterator[Progress]:
     todo = iter(tasks)
 
     def begin(actor: Any) -> dict[Any, Any]:

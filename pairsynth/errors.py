@@ -1,4 +1,4 @@
-"""The one error a user can mend."""
+"""The error for mistakes that a user can correct."""
 
 import errno
 import re
@@ -13,10 +13,10 @@ OUT_OF_MEMORY = (
 
 
 class InputError(Exception):
-    """Something the user gave cannot be used; `message` says what, where and how to mend it.
+    """An input cannot be used; `message` says what, where and how to correct it.
 
     A command of `console.command` prints the message and exits with code 2, no traceback.
-    Passwords in addresses are left out of it.
+    Passwords in addresses are removed from it.
     """
 
     def __init__(self, message: str) -> None:
@@ -29,7 +29,7 @@ class InputError(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Python's own error, the system's, or one of a library, which may have no name of its own."""
+    """Whether an error of Python, the system or a library means that memory ran out."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if named or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
@@ -37,11 +37,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def raise_if_out_of_memory(error: BaseException) -> None:
-    """Raise it again where memory is lacking: of what was read, that tells nothing."""
+    """Re-raise an out-of-memory error, which says nothing about the data that was being read."""
     if is_out_of_memory(error):
         raise error
 
 
 def without_password(text: str) -> str:
-    """`text` with *** for the name and the password in each address (`https://me:word@host`)."""
+    """`text` with *** instead of user and password in each address (`https://me:word@host`)."""
     return re.sub(r"(\w:/{1,2})[^\s/?#]*@", r"\1***@", text)

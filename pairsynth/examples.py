@@ -28,7 +28,7 @@ from pairsynth.memory import check_bytes
 from pairsynth.whole_files import remake
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Examples:
     """The captioned images of one split, in memory.
 
@@ -64,7 +64,7 @@ class Examples:
         return [caption for captions in self.captions for caption in captions]
 
     def cut(self, size: int) -> "Examples":
-        """The middle squares of `size` pixels, which go by the digests of the whole."""
+        """The same examples, images cropped to their middle `size` pixels; digests unchanged."""
         middle = replace(self, pixels=center_crop(self.pixels, size))
         object.__setattr__(middle, "digests", self.digests)
         return middle
@@ -81,9 +81,9 @@ def _row_digest(image_id: str, pixels: Tensor, captions: Sequence[str]) -> str:
 
 
 def pixel_bytes(folder: Path, split: str) -> int:
-    """How many bytes the pixels of a split of data/pictures are in memory, by its first image.
+    """Estimate in bytes the pixels of a split of data/pictures in memory, from its first image.
 
-    Of one that cannot be read 0: `read_examples` says why.
+    0 for a split that cannot be read: `read_examples` then says why.
     """
     rows = one = 0
     try:
@@ -123,12 +123,12 @@ def read_examples(folder: Path, split: str) -> Examples:
         pixels[row] = one
     attributes = [json.loads(row) for row in table["attributes"] if row is not None]
     return Examples(
-        table["image_id"],
-        torch.tensor(table["class_id"], dtype=torch.long),
-        table["class_name"],
-        pixels,
-        table["captions"],
-        attributes if len(attributes) == len(pixels) else None,
+        ids=table["image_id"],
+        class_ids=torch.tensor(table["class_id"], dtype=torch.long),
+        class_names=table["class_name"],
+        pixels=pixels,
+        captions=table["captions"],
+        attributes=attributes if len(attributes) == len(pixels) else None,
     )
 
 
@@ -140,7 +140,7 @@ def _image_files(files: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _check_ids(folder: Path, split: str) -> None:
-    """The rows of `split` say so themselves, and no image is in `folder` twice."""
+    """Check that every row of `split` names that split, and that no image id occurs twice."""
     seen: dict[str, str] = {}
     there = [one for one in SPLITS if one == split or list(folder.glob(f"{one}-*-of-*.parquet"))]
     for stem in there:
@@ -159,7 +159,7 @@ def _check_ids(folder: Path, split: str) -> None:
             seen[image_id] = stem
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Embeddings:
     """Vectors of one split: image (N, D), psi (captions, D), both float32 of unit length."""
 
@@ -174,10 +174,10 @@ class Embeddings:
 
 
 def read_embeddings(folder: Path, split: str, examples: Examples, encoder: str) -> Embeddings:
-    """Read one split of data/embeddings: the vectors of `images` by the encoder of that digest.
+    """Read one split of data/embeddings: vectors of `examples` by the encoder with this digest.
 
     Raises:
-        InputError: where they are of other images, captions or another encoder, or no vectors.
+        InputError: where they belong to other images, captions or another encoder, or are damaged.
     """
     try:
         return _vectors_of(folder, split, examples, encoder)
@@ -206,7 +206,7 @@ def _vectors_of(folder: Path, split: str, examples: Examples, encoder: str) -> E
     for vectors in (image, psi):
         if not torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-3):
             raise InputError(f"{folder}: {split} has no vectors of unit length; {remake(folder)}")
-    return Embeddings(image, psi)
+    return Embeddings(image=image, psi=psi)
 
 
 def _vectors(column: pa.FixedSizeListArray) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the networks make of people's own sentences and images: blends, cycles, components.
+"""Blends, cycles and mixture components for a user's own sentences and images.
 
 Shapes: N images, D psi's dimension, Z noise, C channels of phi, S side of an image.
 """
@@ -39,7 +39,7 @@ def describe_freely(
 ) -> list[list[str]]:
     """`count` captions of each phi (N, C, 4, 4) by nucleus sampling.
 
-    keys: one a phi; what chance does to it depends on the seed and its key, not on its neighbours.
+    keys: one string per phi; its random numbers depend on the seed and its key only.
     """
     if not count:
         return [[] for _ in keys]
@@ -50,7 +50,7 @@ def describe_freely(
 
 
 def blend_images(mappings: Mappings, ends: list[Tensor], shares: Tensor, noise: Tensor) -> Blend:
-    """Captions of share phi(left) + (1 - share) phi(right), and images drawn of these.
+    """Captions of share phi(left) + (1 - share) phi(right), and images drawn from these captions.
 
     ends: two of uint8 (1, 3, S, S). shares: (N, 1). noise: (1, Z).
     """
@@ -61,7 +61,7 @@ def blend_images(mappings: Mappings, ends: list[Tensor], shares: Tensor, noise: 
 
 
 def blend_sentences(mappings: Mappings, ends: list[str], shares: Tensor, noise: Tensor) -> Blend:
-    """Images drawn from psi between two sentences, and the captions of these."""
+    """Captions of images drawn from psi between two sentences, and those images."""
     left, right = mappings.psi(ends).split(1)
     pixels = draw(mappings, between(left, right, shares), noise.expand(len(shares), -1))
     return mappings.describe(mappings.phi(pixels)), pixels
@@ -90,7 +90,9 @@ def heaviest(mixture: Mixture, count: int) -> list[int]:
 def component_psi(
     mappings: Mappings, mixture: Mixture, over: str, component: int, count: int, seed: int
 ) -> Tensor:
-    """psi (N, D) sampled from a component; from one over phi, psi of the samples' captions."""
+    """psi (N, D) sampled from a component of a mixture over psi; of one over phi, psi of the
+    captions of the samples.
+    """
     vectors = _floats(np.stack(list(_samples(mixture, over, component, count, seed))))
     if over == "psi":
         return F.normalize(vectors, dim=1)

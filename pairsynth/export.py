@@ -1,4 +1,4 @@
-"""The data set in other forms, pair by pair: WebDataset, a folder of images, Croissant."""
+"""Export the synthetic data set: WebDataset, a folder of images, Croissant."""
 
 import io
 import json
@@ -22,7 +22,7 @@ Export = Callable[[Path, Path, Mapping[str, Any]], None]
 
 
 def export(synthetic: Path, kind: str, target: Path) -> int:
-    """Write the data set in the folder `synthetic` anew as `target`, whole or not at all.
+    """Write the data set in `synthetic` in another format to `target`, whole or not at all.
 
     kind: one of `EXPORTS`. Returns how many pairs it has.
 
@@ -55,7 +55,7 @@ def _line(row: Row) -> str:
 
 
 def webdataset(synthetic: Path, folder: Path, told: Mapping[str, Any]) -> None:
-    """Tars of KEY.png, KEY.txt (the caption) and KEY.json (all else), one a shard with rows."""
+    """One tar per shard with rows: KEY.png, KEY.txt (the caption) and KEY.json (all else)."""
     number = 0
     for shard in pair_shards(synthetic):
         if not pq.read_metadata(shard).num_rows:
@@ -75,7 +75,7 @@ def webdataset(synthetic: Path, folder: Path, told: Mapping[str, Any]) -> None:
 
 
 def images(synthetic: Path, folder: Path, told: Mapping[str, Any]) -> None:
-    """images/KEY.png, and a line for each in metadata.jsonl, as our own source `folder` reads."""
+    """images/KEY.png and one line each in metadata.jsonl, as the source `folder` reads them."""
     (folder / "images").mkdir()
     with (folder / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
         for shard in pair_shards(synthetic):
@@ -119,7 +119,7 @@ TYPES = {
 
 
 def croissant(synthetic: Path, folder: Path, told: Mapping[str, Any]) -> None:
-    """The shards as they are, and croissant.json beside them, which says what is in them."""
+    """The shards as they are, and croissant.json, which describes them."""
     (folder / DATA).mkdir()
     for shard in pair_shards(synthetic):
         shutil.copyfile(shard, folder / DATA / shard.name)

@@ -1,4 +1,4 @@
-"""Figures for people: images above their captions."""
+"""Galleries: images above their captions."""
 
 import textwrap
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
-"""What keeps a candidate from becoming a pair, besides that it is not new: faults of one of its
-halves, or halves that do not belong together.
+"""Filters that refuse faulty candidates: a fault in image or caption, or two that do not match.
 
-A filter is an entry of `FILTERS`. Its threshold is read off real held-out images and captions
-wherever those can tell: what is common among them is no fault.
+A filter is an entry of `FILTERS`. Its threshold is calibrated on real held-out images and captions
+where possible: what is common among them is not a fault.
 
 Shapes: N candidates, S side of an image.
 """
@@ -29,8 +28,8 @@ FLAT, SATURATED, INCONSISTENT = "flat image", "saturated image", "inconsistent"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looks:
-    """What filters look at: pixels uint8 (N, 3, S, S), captions (N), their agreement (N)."""
+class Candidates:
+    """Candidates to filter: pixels uint8 (N, 3, S, S), captions (N), consistency (N)."""
 
     pixels: Tensor
     captions: Sequence[str]
@@ -41,25 +40,26 @@ class Looks:
 class Filter:
     """An entry of the table.
 
-    unit: of value and threshold. over: whether it refuses what is over the threshold or under it.
-    meaning: what the value is. measure: the values (N). limit: the threshold, by real ones.
+    unit: of value and threshold. over: whether values over or under the threshold are refused.
+    meaning: what the value is. measure: the values (N). limit: the threshold, from values of real
+    pairs (M).
     """
 
     unit: str
     over: bool
     meaning: str
-    measure: Callable[[Looks], Tensor]
+    measure: Callable[[Candidates], Tensor]
     limit: Callable[[Tensor], float]
 
 
-def words(looks: Looks) -> Tensor:
+def words(candidates: Candidates) -> Tensor:
     """How many words and commas each caption has (N)."""
-    return torch.tensor([float(len(tokenize(caption))) for caption in looks.captions])
+    return torch.tensor([float(len(tokenize(caption))) for caption in candidates.captions])
 
 
-def repetition(looks: Looks) -> Tensor:
-    """The share of three words in a row that stood in the same caption before (N)."""
-    return torch.tensor([_repetition(tokenize(caption)) for caption in looks.captions])
+def repetition(candidates: Candidates) -> Tensor:
+    """The share of a caption's word trigrams that occurred earlier in it (N)."""
+    return torch.tensor([_repetition(tokenize(caption)) for caption in candidates.captions])
 
 
 def _repetition(tokens: Sequence[str]) -> float:
@@ -67,24 +67,24 @@ def _repetition(tokens: Sequence[str]) -> float:
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-def spread(looks: Looks) -> Tensor:
+def contrast(candidates: Candidates) -> Tensor:
     """The standard deviation of an image's brightness, in grey levels (N)."""
-    return looks.pixels.float().mean(1).flatten(1).std(1)
+    return candidates.pixels.float().mean(1).flatten(1).std(1)  # (N, S, S) -> (N, S S) -> (N)
 
 
-def saturation(looks: Looks) -> Tensor:
-    """The share of pixels each of whose channels is at 0 or at 255 (N)."""
-    ends = (looks.pixels == 0) | (looks.pixels == 255)
-    return ends.all(1).flatten(1).float().mean(1)
+def saturation(candidates: Candidates) -> Tensor:
+    """The share of pixels with every channel at 0 or at 255 (N)."""
+    ends = (candidates.pixels == 0) | (candidates.pixels == 255)  # (N, 3, S, S)
+    return ends.all(1).flatten(1).float().mean(1)  # (N, S, S) -> (N, S S) -> (N)
 
 
-def agreement(looks: Looks) -> Tensor:
-    """The cosine of the two halves' vectors (N)."""
-    return looks.consistency
+def agreement(candidates: Candidates) -> Tensor:
+    """The cosine between the vectors of image and caption (N)."""
+    return candidates.consistency
 
 
 def _unless_common(real: Tensor) -> float:
-    """A caption that fills all the room a captioner has was cut; unless real ones are as long."""
+    """A caption of the greatest length was cut short, unless real captions are that long too."""
     return MAX_WORDS - 1.0 if _quantile(real, 1 - RARE) < MAX_WORDS else math.inf
 
 
@@ -107,7 +107,7 @@ FILTERS: Mapping[str, Filter] = {
         unit="grey levels",
         over=False,
         meaning="the standard deviation of its brightness; near 0 it is one even colour",
-        measure=spread,
+        measure=contrast,
         limit=lambda real: _quantile(real, RARE) / 4,
     ),
     SATURATED: Filter(
@@ -128,7 +128,7 @@ FILTERS: Mapping[str, Filter] = {
 
 
 def _quantile(values: Tensor, share: float) -> float:
-    """The value (of N) that a `share` of them is under."""
+    """The quantile `share` of values (N), without interpolation."""
     ordered = values.sort().values
     return float(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
 
@@ -139,11 +139,11 @@ class Thresholds:
 
     values: Mapping[str, float]
 
-    def faults(self, looks: Looks) -> list[tuple[str, str] | None]:
-        """For each candidate (N) the first filter that refuses it, and why; None: it is sound."""
-        found: list[tuple[str, str] | None] = [None] * len(looks.captions)
+    def faults(self, candidates: Candidates) -> list[tuple[str, str] | None]:
+        """For each candidate (N) the first filter that refuses it, and why; None: no fault."""
+        found: list[tuple[str, str] | None] = [None] * len(candidates.captions)
         for name, one in FILTERS.items():
-            threshold, values = self.values[name], one.measure(looks)
+            threshold, values = self.values[name], one.measure(candidates)
             refused = values > threshold if one.over else values < threshold
             for row in refused.nonzero().flatten().tolist():
                 found[row] = found[row] or (name, self._why(name, float(values[row])))
@@ -155,7 +155,7 @@ class Thresholds:
         return f"{name}: {value:.3g} {one.unit}, {side} than {self.values[name]:.3g}"
 
     def stated(self) -> list[dict[str, Any]]:
-        """The table for people and programs: name, threshold, unit, refused when, what it is."""
+        """The thresholds as rows for the manifest: name, threshold, unit, direction, meaning."""
         return [
             {
                 "name": name,
@@ -177,14 +177,16 @@ NONE = Thresholds(
 
 
 def calibrate(held_out: Examples, vectors: Embeddings, size: int) -> Thresholds:
-    """The thresholds, by real held-out images at `size` pixels, their captions and vectors.
+    """The thresholds from real held-out images at `size` pixels, their captions and vectors.
 
-    For agreement each image is thrown together with a caption of the one half the split away.
+    For agreement each image is paired with a caption of the image half the split away.
     """
     others = vectors.psi[held_out.first_caption[:-1]].roll(len(held_out) // 2, 0)
-    looks = Looks(
+    candidates = Candidates(
         pixels=center_crop(held_out.pixels, size),
         captions=held_out.flat_captions,
         consistency=(others * vectors.image).sum(1),
     )
-    return Thresholds(values={name: one.limit(one.measure(looks)) for name, one in FILTERS.items()})
+    return Thresholds(
+        values={name: one.limit(one.measure(candidates)) for name, one in FILTERS.items()}
+    )

@@ -1,6 +1,7 @@
-"""The one way in and out of image files, the one resize, the sizes there are.
+"""Read, resize and write image files, and the sizes that are allowed.
 
-Here is no torch: what only reads, checks or writes files starts without it. Tensors: `images.py`.
+This module does not import torch, so that code that only handles files starts fast. Tensors are in
+`images.py`.
 """
 
 import functools
@@ -39,13 +40,13 @@ def stored_size(size: int) -> int:
 
 
 def network_size(stored: int) -> int:
-    """Side of what the networks see of images stored with side `stored`; see `stored_size`."""
+    """Side of the crops that the networks see of images stored with side `stored`."""
     return next(size for size in SIZES if stored in (size, stored_size(size)))
 
 
 @functools.cache
 def formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that Pillow knows here: some come with plug-ins, or a younger Pillow."""
+    """Those of `FORMATS` that this Pillow can read; some need plug-ins or a newer Pillow."""
     Image.init()
     with suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
@@ -56,9 +57,9 @@ def formats() -> tuple[str, ...]:
 
 
 def endings() -> frozenset[str]:
-    """Endings of names, lower case and with the dot, by which a file is taken for an image.
+    """File extensions of images, lower case and with the dot.
 
-    Those of HEIC and AVIF are among them even where Pillow cannot read them: `decode` says why.
+    HEIC and AVIF are included even where Pillow cannot read them: `decode` then says why.
     """
     known = {
         end for end, kind in Image.registered_extensions().items() if kind in (*formats(), "MPO")
@@ -67,7 +68,7 @@ def endings() -> frozenset[str]:
 
 
 def _unknown(data: bytes) -> str:
-    """Why Pillow does not know `data`: a package that is missing, or none of its formats."""
+    """Why Pillow cannot identify `data`: a missing package, or an unknown format."""
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
     if brand in (b"avif", b"avis") and "AVIF" not in formats():
         return "an AVIF image, which this Pillow cannot read; pip install pillow-avif-plugin"
@@ -79,12 +80,12 @@ def _unknown(data: bytes) -> str:
 
 
 def decode(data: bytes) -> Image.Image:
-    """Decode an image of one of `FORMATS` to upright RGB; transparency is laid on white.
+    """Decode an image of one of `FORMATS` to upright RGB, transparency over white.
 
     Raises:
         ValueError: with the reason, for data that is empty, broken, cut short or over
             `MAX_PIXELS` pixels.
-        MemoryError: where there is no room for it, which is not its fault.
+        MemoryError: where memory is short, which does not mean that the data is bad.
     """
     if not data:
         raise ValueError("the file is empty")
@@ -117,9 +118,9 @@ def decode(data: bytes) -> Image.Image:
 
 
 def _need_room() -> None:
-    """Raise MemoryError where there is no room to read an image, whatever Pillow calls that.
+    """Raise MemoryError where there is no memory to read an image.
 
-    Its readers tell of lacking memory in many words: a codec configuration error, a broken stream.
+    Pillow's readers report a lack of memory as other errors, such as a broken stream.
     """
     try:
         mmap.mmap(-1, ROOM).close()  # asked for, and not touched
@@ -128,7 +129,7 @@ def _need_room() -> None:
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to `size` and cut the middle square out: (size, size)."""
+    """Resize the shorter side to `size`, then crop the middle square: (size, size)."""
     return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 

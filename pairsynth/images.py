@@ -1,7 +1,7 @@
-"""The one pixel convention.
+"""Tensors of images: the pixel convention, crops, sheets.
 
-Images rest as uint8 RGB tensors (N, 3, H, W); networks see float32 in [-1, 1]. Stored images
-may be larger than the size the networks see: the margin is what random crops are taken from.
+Images are stored as uint8 RGB tensors (N, 3, H, W); networks see float32 in [-1, 1]. Stored images
+may be larger than the networks' input: random crops use the margin.
 """
 
 import math
@@ -14,18 +14,19 @@ from torch import Tensor
 
 def to_tensor(image: Image.Image) -> Tensor:
     """An RGB image as a uint8 tensor (3, H, W)."""
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+    pixels = torch.from_numpy(np.array(image.convert("RGB")))  # (H, W, 3)
+    return pixels.permute(2, 0, 1).contiguous()
 
 
 def to_image(pixels: Tensor) -> Image.Image:
     """A uint8 tensor (3, H, W) as an RGB image."""
-    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())
+    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())  # (3, H, W) -> (H, W, 3)
 
 
 def to_network(pixels: Tensor) -> Tensor:
     """uint8 (N, 3, S, S) in [0, 255] to float32 in [-1, 1], channels last in memory.
 
-    In that order convolutions are up to three times as fast, and what follows keeps it.
+    Convolutions are up to three times as fast in that layout, and later layers keep it.
     """
     return pixels.to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1
 
@@ -42,20 +43,20 @@ def center_crop(pixels: Tensor, size: int) -> Tensor:
 
 
 def random_crop_flip(pixels: Tensor, size: int, rng: torch.Generator) -> Tensor:
-    """One random window (N, 3, size, size) and one coin for a mirror image per image.
+    """A random crop (N, 3, size, size) per image, mirrored with probability 1/2.
 
-    All images are cut in one gather: nothing runs per image in Python.
+    One gather cuts all images, so that nothing runs per image in Python.
     """
     count, channels, height, width = pixels.shape
-    draw = torch.rand(3, count, generator=rng, device=rng.device).to(pixels.device)
+    draw = torch.rand(3, count, generator=rng, device=rng.device).to(pixels.device)  # (3, N)
     top = (draw[0] * (height - size + 1)).long()
-    left = (draw[1] * (width - size + 1)).long()
+    left = (draw[1] * (width - size + 1)).long()  # (N)
     steps = torch.arange(size, device=pixels.device)
-    rows = top[:, None] + steps
-    columns = left[:, None] + torch.where(draw[2, :, None] < 0.5, steps, steps.flip(0))
-    index = rows[:, :, None] * width + columns[:, None, :]
-    flat = pixels.reshape(count, channels, height * width)
-    index = index.reshape(count, 1, size * size).expand(-1, channels, -1)
+    rows = top[:, None] + steps  # (N, size)
+    columns = left[:, None] + torch.where(draw[2, :, None] < 0.5, steps, steps.flip(0))  # (N, size)
+    index = rows[:, :, None] * width + columns[:, None, :]  # (N, size, size), into (H W)
+    flat = pixels.reshape(count, channels, height * width)  # (N, 3, H W)
+    index = index.reshape(count, 1, size * size).expand(-1, channels, -1)  # (N, 3, size size)
     return flat.gather(2, index).reshape(count, channels, size, size)
 
 

@@ -1,4 +1,4 @@
-"""Networks in use: no dropout, the running statistics of batch norm, no gradients."""
+"""Evaluation mode: no dropout, running statistics of batch norm, no gradients."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from torch import nn
 
 @contextmanager
 def inference(*networks: nn.Module) -> Iterator[None]:
-    """Use `networks` for what runs inside; then each of their parts is in the mode it was in.
+    """Put `networks` into evaluation mode without gradients; afterwards restore each part's mode.
 
-    Whoever uses a network says so, instead of trusting the loop that trained it to have left it
-    ready: a training that is resumed after its last epoch never comes to the end of one.
+    Code that uses a network asks for this itself and does not rely on the training loop: a training
+    resumed after its last epoch never runs the code at the end of an epoch.
     """
     parts = [part for network in networks for part in network.modules()]
     training = [part.training for part in parts]

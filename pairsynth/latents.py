@@ -41,7 +41,7 @@ class SynthesisConfig:
     classes: whether the two of a prototype are of the same class, of another, or any two.
     balance: 0: the first image of a prototype is any of all; 1: of any class, rare ones as often
         as others; between: an image's weight is the size of its class to the power of minus this.
-    fill: pairs tried beside those for each class with two images, prototypes of two of them.
+    fill: further pairs tried for each class with two images, prototypes between two of that class.
     filters: whether faulty candidates are refused (`filters.FILTERS`), or only what is not new.
     margin: lambda is drawn evenly between this and 1 minus this.
     candidates: tries for each; of those whose both halves are new, or else of those of which one
@@ -79,20 +79,21 @@ class SynthesisConfig:
 
     @property
     def filling_shares(self) -> list[float]:
-        """The same of pairs that fill up a class: the prototypes' alone."""
+        """Shares for pairs that fill up a class: those of the prototypes, 0 for the densities."""
         return [
             share if key.endswith("prototype") else 0.0
             for key, share in zip(STRATEGIES, self.shares, strict=True)
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SynthesisInputs:
-    """What synthesis draws from: train images, their psi, the mixtures, the networks.
+    """Everything that synthesis reads: train images, their psi, the mixtures, the networks.
 
-    standard: what candidates are held to. novelty, thresholds: by which they are refused.
-    within: the class that both sources of a prototype are to be of.
-    made_from: digests, by name, of all of these.
+    standard: what candidates are measured against. novelty, thresholds: what refuses candidates.
+    within: the class of both sources of a prototype; None: any. by_class: rows of each class.
+    cumulated: running sums of the images' weights, None where all are equal. filled: the classes
+    that `fill` makes pairs for. made_from: digests of the inputs, by name.
     """
 
     examples: Examples
@@ -124,7 +125,7 @@ class SynthesisInputs:
         object.__setattr__(self, "filled", fillable(class_ids))
 
     def drawing(self, number: int) -> "SynthesisInputs":
-        """The same for pair `number`: where it fills up a class, its sources are of that class."""
+        """The inputs for pair `number`; `within` is set where the pair fills up a class."""
         if number < FILLING:
             return self
         view = copy.copy(self)
@@ -133,13 +134,13 @@ class SynthesisInputs:
         return view
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Latent:
-    """Where a pair starts: a psi (D) or a phi (C, 4, 4), and how it was come by.
+    """The start of a pair: a psi (D) or a phi (C, 4, 4), and where it comes from.
 
-    sources: "image_id" or "image_id#caption" of the two of a prototype. share: its lambda.
-    component: of the mixture. class_id: where both sources are of one known class.
-    rows: the two images between which phi is still to be taken; see `settle`.
+    sources: "image_id" or "image_id#caption" of a prototype's two ends. share: its lambda.
+    component: of the mixture. class_id: set where both sources are of one known class.
+    rows: the two images of an image prototype whose phi is not computed yet; see `settle`.
     """
 
     vector: Tensor
@@ -150,39 +151,51 @@ class Latent:
     rows: tuple[int, ...] = ()
 
 
-def text_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+def text_prototype(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """lambda psi(t_i) + (1 - lambda) psi(t_j)."""
-    rows = _two_images(world, rng)
-    places = [int(rng.integers(len(world.examples.captions[row]))) for row in rows]
-    share = _share(world, rng)
-    first = world.examples.first_caption
+    rows = _two_images(inputs, rng)
+    places = [int(rng.integers(len(inputs.examples.captions[row]))) for row in rows]
+    share = _share(inputs, rng)
+    first = inputs.examples.first_caption
     left, right = (
-        world.embeddings.psi[int(first[r]) + p] for r, p in zip(rows, places, strict=True)
+        inputs.embeddings.psi[int(first[r]) + p] for r, p in zip(rows, places, strict=True)
     )
-    sources = [f"{world.examples.ids[r]}#{p}" for r, p in zip(rows, places, strict=True)]
+    sources = [f"{inputs.examples.ids[r]}#{p}" for r, p in zip(rows, places, strict=True)]
     vector = between(left, right, torch.tensor(share))
-    return Latent(vector, sources, share, class_id=_common_class(world, rows))
+    return Latent(vector=vector, sources=sources, share=share, class_id=_common_class(inputs, rows))
 
 
-def text_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+def text_density(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """psi* from the mixture over captions."""
-    vector, component = world.mixtures["psi"].sample(rng)
-    return Latent(F.normalize(torch.from_numpy(vector).float(), dim=0), [], component=component)
+    vector, component = inputs.mixtures["psi"].sample(rng)
+    return Latent(
+        vector=F.normalize(torch.from_numpy(vector).float(), dim=0), sources=[], component=component
+    )
 
 
-def image_prototype(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
-    """lambda phi(v_i) + (1 - lambda) phi(v_j), whose vector `settle` takes."""
-    rows = _two_images(world, rng)
-    share = _share(world, rng)
-    sources = [world.examples.ids[row] for row in rows]
-    class_id = _common_class(world, rows)
-    return Latent(torch.empty(0), sources, share, class_id=class_id, rows=tuple(rows))
+def image_prototype(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
+    """lambda phi(v_i) + (1 - lambda) phi(v_j).
+
+    The vector is still empty: `settle` computes it for many latents at once.
+    """
+    rows = _two_images(inputs, rng)
+    share = _share(inputs, rng)
+    sources = [inputs.examples.ids[row] for row in rows]
+    class_id = _common_class(inputs, rows)
+    return Latent(
+        vector=torch.empty(0), sources=sources, share=share, class_id=class_id, rows=tuple(rows)
+    )
 
 
-def image_density(world: SynthesisInputs, rng: np.random.Generator) -> Latent:
+def image_density(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """phi* from the mixture over images, mapped back through its PCA."""
-    vector, component = world.mixtures["phi"].sample(rng)
-    return Latent(torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)), [], None, component)
+    vector, component = inputs.mixtures["phi"].sample(rng)  # (16 C), to be (C, 4, 4)
+    return Latent(
+        vector=torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)),
+        sources=[],
+        share=None,
+        component=component,
+    )
 
 
 STRATEGIES: Mapping[str, Callable[[SynthesisInputs, np.random.Generator], Latent]] = {
@@ -193,13 +206,13 @@ STRATEGIES: Mapping[str, Callable[[SynthesisInputs, np.random.Generator], Latent
 }
 
 
-def settle(world: SynthesisInputs, latents: list[Latent]) -> list[Latent]:
-    """The same with the vectors of image prototypes: phi of all their images at once."""
+def settle(inputs: SynthesisInputs, latents: list[Latent]) -> list[Latent]:
+    """The latents with the vectors of image prototypes, phi of all their images in one batch."""
     rows = [row for latent in latents for row in latent.rows]
     if not rows:
         return latents
-    pixels = center_crop(world.examples.pixels[rows], world.mappings.gan.size)
-    ends = iter(world.mappings.phi(pixels).cpu())
+    pixels = center_crop(inputs.examples.pixels[rows], inputs.mappings.gan.size)
+    ends = iter(inputs.mappings.phi(pixels).cpu())  # two of (C, 4, 4) for each latent
     return [
         replace(latent, vector=latent.share * next(ends) + (1 - latent.share) * next(ends))
         if latent.rows and latent.share is not None
@@ -208,42 +221,42 @@ def settle(world: SynthesisInputs, latents: list[Latent]) -> list[Latent]:
     ]
 
 
-def _share(world: SynthesisInputs, rng: np.random.Generator) -> float:
-    margin = world.config.margin
+def _share(inputs: SynthesisInputs, rng: np.random.Generator) -> float:
+    margin = inputs.config.margin
     return float(rng.uniform(margin, 1 - margin))
 
 
-def _common_class(world: SynthesisInputs, rows: list[int]) -> int | None:
-    left, right = (int(world.examples.class_ids[row]) for row in rows)
+def _common_class(inputs: SynthesisInputs, rows: list[int]) -> int | None:
+    left, right = (int(inputs.examples.class_ids[row]) for row in rows)
     return left if left == right >= 0 else None
 
 
-def _two_images(world: SynthesisInputs, rng: np.random.Generator) -> list[int]:
-    """Two rows, by the rule of `classes`; any other where the class has no other image."""
-    count = len(world.examples)
-    left = _first_image(world, rng)
-    siblings = world.by_class[int(world.examples.class_ids[left])]
-    same = world.within is not None or world.config.classes == "same"
+def _two_images(inputs: SynthesisInputs, rng: np.random.Generator) -> list[int]:
+    """Two different rows as `classes` asks; any second row where the class has no other image."""
+    count = len(inputs.examples)
+    left = _first_image(inputs, rng)
+    siblings = inputs.by_class[int(inputs.examples.class_ids[left])]
+    same = inputs.within is not None or inputs.config.classes == "same"
     if same and len(siblings) > 1:
         right = siblings[int(rng.integers(len(siblings) - 1))]
         return [left, right if right != left else siblings[-1]]
     while True:
         right = int(rng.integers(count))
-        other = world.config.classes != "other" or len(siblings) == count
+        other = inputs.config.classes != "other" or len(siblings) == count
         if right != left and (other or right not in siblings):
             return [left, right]
 
 
-def _first_image(world: SynthesisInputs, rng: np.random.Generator) -> int:
-    if world.within is not None:
-        siblings = world.by_class[world.within]
+def _first_image(inputs: SynthesisInputs, rng: np.random.Generator) -> int:
+    if inputs.within is not None:
+        siblings = inputs.by_class[inputs.within]
         return siblings[int(rng.integers(len(siblings)))]
-    if world.cumulated is None:
-        return int(rng.integers(len(world.examples)))
-    return int(np.searchsorted(world.cumulated, rng.random() * world.cumulated[-1], side="right"))
+    if inputs.cumulated is None:
+        return int(rng.integers(len(inputs.examples)))
+    return int(np.searchsorted(inputs.cumulated, rng.random() * inputs.cumulated[-1], side="right"))
 
 
 def fillable(class_ids: Iterable[int]) -> list[int]:
-    """The classes with something between: known ones, of two images or more."""
+    """The known classes with two images or more, sorted."""
     sizes = Counter(class_ids)
     return sorted(one for one, size in sizes.items() if one >= 0 and size > 1)

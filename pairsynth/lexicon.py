@@ -1,7 +1,7 @@
-"""The words by which a set of captions is measured: they come with the set, from its source.
+"""The words by which captions are measured; each data set brings its own, from its source.
 
-`download` writes them beside the images as `words.json`, and nothing else knows any: neither a
-flower's colours nor the garden's attributes are asked of somebody's aerial photographs.
+`download` writes them beside the images as `words.json`, and no other code has word lists: aerial
+photographs are not asked for a flower's colours or the garden's attributes.
 """
 
 import json
@@ -25,13 +25,13 @@ Names = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Lexicon:
-    """What captions may say, and how it is read.
+    """The words that captions may use, and how they are read.
 
-    kinds: of each kind (colours, parts ...) the words. same: a form of a word, and the word it
-    counts as. attributes: of each attribute the values, and of each value the ways to say it.
-    nouns: a noun, and the part of the thing that it stands for. needs: an attribute, and the part
-    that its words must describe to be of it. stops: words before which a run of adjectives ends.
-    whole: the nouns of the whole thing ("flower"). inside: the part that "in the middle" speaks of.
+    kinds: each kind (colours, parts ...) -> its words. same: a form of a word -> the word it counts
+    as. attributes: each attribute -> its values -> the ways to say a value. nouns: a noun -> the
+    part that it names. needs: an attribute -> the part that its words must describe. stops: words
+    that end a run of adjectives. whole: nouns for the whole thing ("flower"). inside: the part
+    meant by "in the middle".
     """
 
     kinds: Names = field(default_factory=dict)
@@ -45,16 +45,16 @@ class Lexicon:
 
     @cached_property
     def kind_of(self) -> dict[str, str]:
-        """Each word's kind."""
+        """Word -> its kind."""
         return {word: kind for kind, words in self.kinds.items() for word in words}
 
     @cached_property
     def words(self) -> list[str]:
-        """The words, of several forms of a word one, in the order of the alphabet."""
+        """All words in alphabetical order, one for all forms of a word."""
         return sorted({self.same.get(word, word) for word in self.kind_of} & self.kind_of.keys())
 
     def said(self, caption: str) -> dict[str, set[str]]:
-        """The words of each kind in `caption`, of several forms of a word one."""
+        """Kind -> its words in `caption`, one for all forms of a word."""
         found: dict[str, set[str]] = {}
         for word in normalize(caption).replace("-", " ").split():
             word = self.same.get(word, word)
@@ -79,11 +79,11 @@ class Lexicon:
         return max(map(len, self._meanings), default=0)
 
     def named(self, caption: str) -> dict[str, str]:
-        """The attribute values that `caption` names, whoever wrote it.
+        """The attribute values that `caption` names.
 
-        An attribute's words belong to the noun they stand before ("a small yellow center") or else
-        to the noun that came last ("the center is yellow", "petals that are red"); without any
-        noun to the whole. Where a caption contradicts itself the first word counts.
+        An attribute's words belong to the noun after them ("a small yellow center"), else to the
+        last noun before them ("the center is yellow", "petals that are red"), and without any noun
+        to the whole. Where a caption contradicts itself the first word counts.
         """
         tokens = caption.lower().replace(",", " , ").replace(".", " ").replace("-", " ").split()
         values: dict[str, str] = {}
@@ -93,7 +93,7 @@ class Lexicon:
         return values
 
     def _read(self, tokens: list[str], start: int, values: dict[str, str]) -> int:
-        """Note what the wording at `start` means, if it means anything; return its length."""
+        """Add the value named by the wording at `start`, if any, to `values`; return its length."""
         for length in range(self._longest, 0, -1):
             end = start + length
             for name, value in self._meanings.get(tuple(tokens[start:end]), ()):
@@ -103,7 +103,7 @@ class Lexicon:
         return 1
 
     def _subject(self, tokens: list[str], start: int, end: int) -> str:
-        """Which part the adjective in `tokens[start:end]` describes."""
+        """The part that the adjective in `tokens[start:end]` describes."""
         ahead = end
         while ahead < len(tokens) and tokens[ahead] not in {*self.nouns, *self.stops}:
             ahead += 1
@@ -115,7 +115,7 @@ class Lexicon:
         return self._before(tokens, start)
 
     def _before(self, tokens: list[str], start: int) -> str:
-        """The part named last before `start`; in "the center of this flower" that is the center."""
+        """The last part named before `start`; in "the center of this flower" it is the center."""
         main = self.nouns.get(self.whole[0], "") if self.whole else ""
         for i in range(start - 1, -1, -1):
             if tokens[i] not in self.nouns:
@@ -131,10 +131,10 @@ class Lexicon:
 
 
 def own_words(captions: Sequence[Sequence[str]]) -> Lexicon:
-    """The words of a set that has no lexicon: those that tell its images apart, of kind `words`.
+    """A lexicon for a set without one: the words that distinguish its images, as kind `words`.
 
-    captions: those of each image. A word is taken where the captions of 2 to 50 % of the images
-    say it, the most frequent hundred; whatever the language.
+    captions: those of each image. It has the hundred most frequent words that occur in the captions
+    of 2 to 50 % of the images, in any language.
     """
     counts = Counter(
         word for own in captions for word in {w for one in own for w in normalize(one).split()}

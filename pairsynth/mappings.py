@@ -20,7 +20,7 @@ from pairsynth.images import to_network, to_pixels
 from pairsynth.inference import inference
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """One step of a cycle: the captions (N), the images uint8 (N, 3, S, S), their phi."""
 
@@ -29,9 +29,9 @@ class Turn:
     phi: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mappings:
-    """The trained networks, together; digests: of their files, by name."""
+    """The trained networks together. digests: of their files, by name."""
 
     encoder: JointEncoder
     gan: Gan
@@ -41,7 +41,7 @@ class Mappings:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Of what there are densities, and the dimension of each: psi's D, and 16 C of phi."""
+        """The dimension of each space with a mixture: D of psi, 16 C of phi."""
         return {"phi": 16 * self.gan.discriminator.phi_channels, "psi": self.encoder.dimension}
 
     def draw(self, psi: Tensor, noise: Tensor) -> Tensor:
@@ -56,11 +56,11 @@ class Mappings:
             return self.gan.discriminator.phi(to_network(pixels.to(self.device))).float()
 
     def describe(self, phi: Tensor) -> list[str]:
-        """g: phi (N, C, 4, 4) to the captions that beam search finds."""
+        """g by beam search: phi (N, C, 4, 4) to captions (N)."""
         return decode_beam(self.captioner, phi.to(self.device))
 
     def describe_freely(self, phi: Tensor, draws: Tensor) -> list[str]:
-        """g by nucleus sampling, with uniform numbers (N, MAX_WORDS)."""
+        """g by nucleus sampling: phi (N, C, 4, 4), uniform draws (N, MAX_WORDS) to captions."""
         return decode(self.captioner, phi.to(self.device), "nucleus", draws.to(self.device))
 
     def psi(self, captions: list[str]) -> Tensor:
@@ -69,26 +69,26 @@ class Mappings:
 
     def consistency(self, captions: list[str], pixels: Tensor) -> Tensor:
         """Cosine (N) of psi of each caption with the joint vector of its image."""
-        return (self.psi(captions) * self.encoder.embed_images(pixels)).sum(1)
+        return (self.psi(captions) * self.encoder.embed_images(pixels)).sum(1)  # (N, D) -> (N)
 
     def image_cycle(self, pixels: Tensor, noise: Tensor) -> Iterator[Turn]:
-        """v -> g(phi(v)) -> v' = f(psi(g(phi(v)))) -> ..., without end; one noise for all turns."""
+        """v -> g(phi(v)) -> v' = f(psi(g(phi(v)))) -> ..., endless; the same noise in all turns."""
         while True:
             captions = self.describe(self.phi(pixels))
             pixels = self.draw(self.psi(captions), noise)
-            yield Turn(captions, pixels, self.phi(pixels))
+            yield Turn(captions=captions, pixels=pixels, phi=self.phi(pixels))
 
     def text_cycle(self, captions: list[str], noise: Tensor) -> Iterator[Turn]:
-        """t -> f(psi(t)) -> t' = g(phi(f(psi(t)))) -> ..., without end; one noise for all turns."""
+        """t -> f(psi(t)) -> t' = g(phi(f(psi(t)))) -> ..., endless; the same noise in all turns."""
         while True:
             pixels = self.draw(self.psi(captions), noise)
             phi = self.phi(pixels)
             captions = self.describe(phi)
-            yield Turn(captions, pixels, phi)
+            yield Turn(captions=captions, pixels=pixels, phi=phi)
 
 
 def between(left: Tensor, right: Tensor, share: Tensor) -> Tensor:
-    """share left + (1 - share) right, put back on the unit sphere where psi lives; (N, D)."""
+    """share left + (1 - share) right, (N, D), normalised to unit length as psi is."""
     return F.normalize(share * left + (1 - share) * right, dim=-1)
 
 
@@ -97,11 +97,11 @@ def load_mappings(
 ) -> Mappings:
     """The three checkpoints, checked against one another.
 
-    images: digest of the train images that all three must have learned from; "": of any, but
-    of the same.
+    examples: digest of the train images that all three must have learned from; "": any, but the
+    same.
 
     Raises:
-        InputError: where one is missing, damaged, or made from another of the three.
+        InputError: where one is missing, damaged, or was not made from the other two given.
     """
     wanted = {"pictures": examples} if examples else {}
     psi = load_encoder(encoder, device, **wanted)
@@ -111,4 +111,4 @@ def load_mappings(
     digests["gan"] = file_digest(gan)
     reader = load_captioner(captioner, device, gan=digests["gan"], **wanted)
     digests["captioner"] = file_digest(captioner)
-    return Mappings(psi, networks, reader, device, digests)
+    return Mappings(encoder=psi, gan=networks, captioner=reader, device=device, digests=digests)

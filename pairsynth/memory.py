@@ -1,6 +1,6 @@
-"""How much memory a step of training takes, asked before any of it is taken.
+"""Check before a training that a step of it fits into memory.
 
-A machine that has less does not always say so: Linux hands out more than there is, and kills.
+A failed allocation does not always say so: Linux promises more than there is, then kills.
 """
 
 import os
@@ -23,7 +23,7 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def available() -> int:
-    """Bytes that this process may have: of the machine, of its control group, of its limit."""
+    """Bytes this process can still take: the least of machine, control group and process limit."""
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     found += [limit] if limit != resource.RLIM_INFINITY else []
@@ -33,7 +33,7 @@ def available() -> int:
 
 
 def check_bytes(needed: int, what: str, mend: str) -> None:
-    """Refuse to take `needed` bytes for `what` where there are not as many.
+    """Refuse to go on where `what` needs more than the available bytes.
 
     Raises:
         InputError: with `mend`, which names the parameter.
@@ -54,9 +54,9 @@ def check_training(
 ) -> None:
     """Refuse a training of networks for which there is not enough memory.
 
-    They are made, and taken through a `step` forwards, on a device that has shapes and no numbers.
-    On a GPU a step is its own affair: CUDA says when it has no more.
-    section, widths: of params.yaml, and the parameters by which networks grow.
+    The networks are built, and run through a forward `step`, on the meta device, which has shapes
+    but no data. On a GPU a step is not checked: CUDA reports a lack of memory itself.
+    section, widths: the section of params.yaml, and its parameters that make networks larger.
 
     Raises:
         InputError: naming the parameters to lower.

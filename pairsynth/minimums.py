@@ -1,4 +1,4 @@
-"""The fewest images that all stages can do with: download refuses what a later stage would."""
+"""The least number of images that all stages need; download refuses fewer."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +12,9 @@ SHOWN = 3
 def need_images(
     where: str, counts: Mapping[str, int], refused: Sequence[tuple[str, str]] = ()
 ) -> None:
-    """Go on only with enough images in each split.
+    """Check that each split has enough images.
 
-    where: what to name in the message. refused: what was left out, and why.
+    where: what the message names. refused: what was left out, and why.
 
     Raises:
         InputError: naming the splits that are short, and the first things refused.

@@ -1,4 +1,4 @@
-"""Density over vectors: p(x) = sum_k w_k N(x | mu_k, Sigma_k), fitted after PCA.
+"""A Gaussian mixture over vectors after PCA: p(x) = sum_k w_k N(x | mu_k, Sigma_k).
 
 scikit-learn fits; sampling is here, because `GaussianMixture.sample` returns rows grouped by
 component, and the same rows at every call with a whole-numbered seed.
@@ -26,11 +26,11 @@ from pairsynth.whole_files import maker, remake, write_whole
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """A PCA and a mixture behind it.
+    """A mixture over the principal components of vectors.
 
-    mean (D), basis (R, D): the PCA. explained: its share of the variance.
+    mean (D), basis (R, D): the PCA. explained (1): its share of the variance.
     weights (K), means (K, R), factors (K, R, R): Sigma_k = factor factor^T, lower triangular.
     """
 
@@ -42,13 +42,14 @@ class Mixture:
     factors: Array
 
     def sample(self, rng: np.random.Generator) -> tuple[Array, int]:
-        """One vector (D) and the component it came from."""
+        """A random vector (D) and its component."""
         component = int(rng.choice(len(self.weights), p=self.weights))
         return self.sample_of(component, rng), component
 
     def sample_of(self, component: int, rng: np.random.Generator) -> Array:
-        """One vector (D) from one component."""
+        """A random vector (D) of one component."""
         noise = rng.standard_normal(self.means.shape[1])
+        # x = (mu_k + L_k z) B + m: (R) -> (D)
         return (self.means[component] + self.factors[component] @ noise) @ self.basis + self.mean
 
 
@@ -78,7 +79,7 @@ def save(path: Path, mixtures: Mapping[str, Mixture], made_from: Mapping[str, st
 def load(path: Path, sizes: Mapping[str, int] | None = None, **wanted: str) -> dict[str, Mixture]:
     """The mixtures that `save` wrote.
 
-    sizes: over what there must be one, and the dimension D of the vectors there.
+    sizes: the names that the mixtures must have, and the dimension D of the vectors of each.
     wanted: digests, by name, of what they must have been fitted to.
 
     Raises:
@@ -111,7 +112,7 @@ def load(path: Path, sizes: Mapping[str, int] | None = None, **wanted: str) -> d
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz file that holds them as they are: a packed one may have no end."""
+    """The arrays of an uncompressed .npz file; a compressed one could unpack to any size."""
     data = path.read_bytes()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
@@ -129,7 +130,7 @@ def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _is_mixture(mixture: Mixture) -> bool:
-    """Whether the arrays are finite, of the shapes of one mixture, and the weights a share each."""
+    """Whether the arrays are finite, their shapes fit together, and the weights sum to 1."""
     components, dimensions = mixture.means.shape
     shapes = {
         "mean": (mixture.basis.shape[1],),

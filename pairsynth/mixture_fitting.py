@@ -1,6 +1,6 @@
-"""Fit densities over vectors: PCA, then the Gaussian mixture that held-out rows like best.
+"""Fit Gaussian mixtures over vectors after PCA; held-out likelihood chooses the mixture.
 
-Shapes: N rows, D dimension of the vectors, C channels of phi.
+Shapes: N rows, D dimension of the vectors, R dimension after PCA, K components, C channels of phi.
 """
 
 import warnings
@@ -48,8 +48,8 @@ class MixtureConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """One mixture that was tried; log-likelihoods are nats a row, BIC is the fitted rows'."""
+class TriedMixture:
+    """A mixture that was tried: mean log-likelihoods per row in nats, BIC of the fitted rows."""
 
     over: str
     components: int
@@ -59,13 +59,13 @@ class Candidate:
     bic: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What came of fitting: over "psi" or "phi", the mixture kept, and all that were tried."""
+    """The result of fitting over "psi" or "phi": the mixture kept, and all that were tried."""
 
     over: str
     mixture: Mixture
-    tried: list[Candidate]
+    tried: list[TriedMixture]
 
 
 def fit_both(
@@ -73,7 +73,8 @@ def fit_both(
 ) -> Iterator[Fit]:
     """The mixtures over psi (N, D) and over phi (N, C, 4, 4)."""
     yield fit("psi", psi.double().numpy(), config.psi_dimensions, config, rng)
-    yield fit("phi", phi.flatten(1).double().numpy(), config.phi_dimensions, config, rng)
+    flat = phi.flatten(1)  # (N, 16 C)
+    yield fit("phi", flat.double().numpy(), config.phi_dimensions, config, rng)
 
 
 def fit(
@@ -83,7 +84,7 @@ def fit(
     config: MixtureConfig,
     rng: np.random.Generator,
 ) -> Fit:
-    """Fit PCA and mixtures to vectors (N, D) and keep the one that held-out rows like best.
+    """Fit PCA and mixtures to vectors (N, D); keep the one of greatest held-out likelihood.
 
     Raises:
         InputError: where there are fewer than `minimums.FEWEST` vectors, or all are alike.
@@ -95,12 +96,12 @@ def fit(
         )
     rows = rng.permutation(len(vectors))[: config.rows]
     kept = min(max(1, int(config.held_out * len(rows))), len(rows) - min(FITTED, len(rows) - 1))
-    held_out, fitted = np.split(vectors[rows], [kept])
+    held_out, fitted = np.split(vectors[rows], [kept])  # (kept, D), (N - kept, D)
     if not fitted.std(0).any():
         raise InputError(f"fit_gmm: all vectors of {over} are alike; train_gan or embed collapsed")
     directions = min(dimensions, len(fitted) - 1, fitted.shape[1])  # in which N rows differ
     pca = PCA(directions, svd_solver="full").fit(fitted)
-    train, test = pca.transform(fitted), pca.transform(held_out)
+    train, test = pca.transform(fitted), pca.transform(held_out)  # (N - kept, R), (kept, R)
     most = max(1, min(config.max_components, len(train) // EACH))
     check_bytes(
         24 * most * (len(train) + train.shape[1] ** 2),  # shares, covariances, and what they take
@@ -114,21 +115,21 @@ def fit(
     ]
     best, _ = max(tried, key=lambda pair: pair[1].held_out)
     mixture = Mixture(
-        pca.mean_,
-        pca.components_,
-        pca.explained_variance_ratio_.sum(keepdims=True),
-        best.weights_ / best.weights_.sum(),
-        best.means_,
-        _factors(best),
+        mean=pca.mean_,
+        basis=pca.components_,
+        explained=pca.explained_variance_ratio_.sum(keepdims=True),
+        weights=best.weights_ / best.weights_.sum(),
+        means=best.means_,
+        factors=_factors(best),
     )
-    return Fit(over, mixture, [candidate for _, candidate in tried])
+    return Fit(over=over, mixture=mixture, tried=[one for _, one in tried])
 
 
 def figures(fits: list[Fit]) -> dict[str, float | int | str]:
     """What `fit_gmm` reports of each mixture kept."""
     told: dict[str, float | int | str] = {}
     for one in fits:
-        kept = max(one.tried, key=lambda candidate: candidate.held_out)
+        kept = max(one.tried, key=lambda one: one.held_out)
         told[f"{one.over}_components"] = kept.components
         told[f"{one.over}_covariance"] = kept.covariance
         told[f"{one.over}_held_out_log_likelihood"] = kept.held_out
@@ -142,7 +143,7 @@ def _doublings(top: int) -> list[int]:
 
 def _try(
     over: str, train: Array, test: Array, components: int, covariance: str, seed: int
-) -> tuple[GaussianMixture, Candidate]:
+) -> tuple[GaussianMixture, TriedMixture]:
     model = GaussianMixture(
         components, covariance_type=covariance, reg_covar=1e-5, max_iter=60, random_state=seed
     )
@@ -150,7 +151,7 @@ def _try(
         # 60 rounds settle the likelihood to a hundredth of a nat; held-out rows judge the rest.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(train)
-    candidate = Candidate(
+    one = TriedMixture(
         over=over,
         components=components,
         covariance=covariance,
@@ -158,10 +159,11 @@ def _try(
         held_out=float(model.score(test)),
         bic=float(model.bic(train)),
     )
-    return model, candidate
+    return model, one
 
 
 def _factors(model: GaussianMixture) -> Array:
     if model.covariance_type == "diag":
+        # (K, R) -> (K, R, R)
         return np.stack([np.diag(np.sqrt(row)) for row in model.covariances_])
-    return np.linalg.cholesky(model.covariances_)
+    return np.linalg.cholesky(model.covariances_)  # L L' = Sigma, (K, R, R)

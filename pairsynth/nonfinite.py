@@ -1,4 +1,4 @@
-"""Losses and gradients that are no numbers stop a training, and nothing of it is saved."""
+"""Stop a training at a non-finite loss or gradient, before anything is saved."""
 
 import torch
 from torch import Tensor, nn
@@ -7,15 +7,15 @@ from pairsynth.errors import InputError
 
 
 def gradient_norm(network: nn.Module) -> Tensor:
-    """The norm of all gradients of `network` together, on its device: nothing waits for it."""
+    """The norm of all gradients of `network` together, left on its device without a sync."""
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     return torch.nn.utils.get_total_norm(gradients, foreach=True)
 
 
 def check_finite(figures: Tensor, names: str, stage: str, epoch: int, mend: str) -> Tensor:
-    """Pass on one row of figures a step, unless a row has one that is no number.
+    """Return `figures`, one row per step, if all are finite.
 
-    names: what the columns are. mend: what the user may do.
+    names: what the columns are. mend: advice for the message.
 
     Raises:
         InputError: naming stage, epoch and step.

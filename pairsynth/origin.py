@@ -1,7 +1,7 @@
-"""What made an artifact: the code file by file, the versions of what computes, the device.
+"""The origin of an artifact: digests of the code files, versions of libraries, the device.
 
-Nothing of it changes when the same commit runs again on the same machine: no commit (a run's
-metrics are in the next one), no date, no path.
+It is the same when the same commit runs again on the same machine, so it holds no commit (a run's
+metrics are part of the next one), no date and no path.
 """
 
 import ast
@@ -24,7 +24,7 @@ COMPUTING = ("pairsynth", "torch", "numpy", "pillow", "pyarrow")
 
 
 def of(script: Path, device: torch.device) -> dict[str, Any]:
-    """What a stage, run as `script` on `device`, tells of itself."""
+    """The origin of what a stage makes, run as `script` on `device`."""
     return {
         "code": code(script),
         "versions": {name: importlib.metadata.version(name) for name in COMPUTING},
@@ -34,7 +34,7 @@ def of(script: Path, device: torch.device) -> dict[str, Any]:
 
 
 def code(script: Path) -> dict[str, str]:
-    """The files of ours that `script` depends on, itself included, by path, with their digests."""
+    """Path -> digest of each of our files that `script` imports, itself included."""
     todo, found = [script.resolve()], {}
     while todo:
         file = todo.pop()
@@ -46,7 +46,7 @@ def code(script: Path) -> dict[str, str]:
 
 
 def _imported(file: Path) -> list[Path]:
-    """The files of ours that a file imports, wherever in it."""
+    """Our files that a file imports, also inside of functions."""
     names: list[str] = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -58,14 +58,14 @@ def _imported(file: Path) -> list[Path]:
 
 
 def _name(device: torch.device) -> str:
-    """A kind of processor: kinds sum in other orders, so that last bits may differ."""
+    """The processor's name: other kinds sum in other orders, so that last bits may differ."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def differences(told: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is another than when `told` was told, each in words; both as of `of`."""
+    """The differences between two origins as `of` returns them, each in words."""
     found = []
     for kind, word in (("code", "other code"), ("versions", "another version")):
         before, after = told.get(kind, {}), now[kind]

@@ -1,9 +1,9 @@
-"""The pairs as a torch `Dataset`: any order, many workers, slices.
+"""The synthetic pairs as a torch `Dataset`: any order, many workers, slices.
 
-The columns beside the image are held in memory as Arrow has them, some 300 bytes a pair, and shared
-with workers that are forked. Images stay in their files, which are mapped into memory: they lie
-there uncompressed. The first time that a row group is touched it is read whole against its
-checksums, and where each image begins is noted; from then on an image is a slice of the map.
+The columns beside the image are held in memory as Arrow arrays, some 300 bytes a pair, and shared
+with forked workers. Images stay uncompressed in their files, which are memory-mapped. When a row
+group is first used it is read whole against its checksums, and the place of each image is noted;
+from then on an image is a slice of the map.
 """
 
 import bisect
@@ -40,7 +40,7 @@ class PairDataset(Dataset[dict[str, Any]]):
     """
 
     def __init__(self, folder: str | Path, where: Where | None = None) -> None:
-        """folder: the dataset's. where: keep only the rows (without image) it is true of.
+        """folder: of the dataset. where: keeps the rows (without image) it is true of.
 
         Raises:
             InputError: where the dataset is missing or damaged, or `where` is true of no row.
@@ -94,7 +94,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         self.maps = self._map()
 
     def _map(self) -> list[pa.Buffer]:
-        """The files in memory; none stays open."""
+        """Memory maps of the files; no file stays open."""
         maps = []
         for path, stamp in zip(self.paths, self.stamps, strict=True):
             if not path.exists() or _stamp(path) != stamp:
@@ -120,7 +120,7 @@ class PairDataset(Dataset[dict[str, Any]]):
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """By this a file that took the place of another is told from it."""
+    """Identifies a file, so that a replacement under the same name is noticed."""
     told = os.stat(path)
     return told.st_ino, told.st_size, told.st_mtime_ns
 
@@ -139,12 +139,12 @@ def _dicts(table: pa.Table) -> Iterator[dict[str, Any]]:
 def _places(file: pa.Buffer, group: int) -> NDArray[np.int64]:
     """Where each image of a row group begins in its file and how long it is: (rows, 2).
 
-    The row group is read as Parquet, against its checksums, and each image then looked for behind
-    the one before: wherever it is found, the bytes are its own.
+    The row group is read as Parquet, against its checksums; then each image's bytes are searched
+    for after those of the one before, so that a match is the image whatever the layout.
 
     Raises:
         OSError: where a checksum does not match.
-        ValueError: where an image does not lie in the file as it is.
+        ValueError: where an image's bytes are not in the file uncompressed.
     """
     with pq.ParquetFile(pa.BufferReader(file), page_checksum_verification=True) as parquet:
         told = parquet.metadata.row_group(group)

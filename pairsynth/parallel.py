@@ -1,10 +1,10 @@
-"""Several processes that train one network, as `torchrun` starts them: each learns from its share
-of every batch, and all take the same step.
+"""Data-parallel training in processes started by `torchrun`: each learns from its share of every
+batch, and all take the same step.
 
-Gradients are averaged by hand instead of by torch's DistributedDataParallel: that one wraps one
-`forward` a step, while these networks are called by parts (phi, then score), twice a step, and
-their weights are made anew by spectral norm each time. For one process every function here leaves
-its argument as it is.
+Gradients are averaged by hand instead of by torch's DistributedDataParallel, which expects one
+`forward` per step, while these networks are called by parts (phi, then score), twice a step, and
+spectral norm recomputes their weights each time. In a single process every function here returns
+its argument unchanged.
 """
 
 import atexit
@@ -19,10 +19,10 @@ from pairsynth.errors import InputError
 from pairsynth.seeds import digest
 
 
-def spread(module: str, processes: int) -> None:
-    """Run the command `module` anew by torchrun, as so many processes, unless it is one of them.
+def launch(module: str, processes: int) -> None:
+    """Restart the command `module` under torchrun with so many processes, unless already there.
 
-    Nothing after it is done by this process. What can be wrong with the inputs is asked before.
+    This process does nothing after it, so inputs are checked before.
     """
     if processes > 1 and not distributed.is_torchelastic_launched():
         launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
@@ -32,7 +32,7 @@ def spread(module: str, processes: int) -> None:
 
 
 def join(device: torch.device) -> torch.device:
-    """Join the other processes, where `torchrun` started this one; the device it is to use."""
+    """Join the process group if `torchrun` started this process; return the device to use."""
     if not distributed.is_torchelastic_launched():
         return device
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -44,7 +44,7 @@ def join(device: torch.device) -> torch.device:
 
 
 def leave() -> None:
-    """Training is over: the processes other than the first end here, it alone writes."""
+    """End all processes but the first, which alone writes the outputs."""
     if size() > 1:
         distributed.barrier()
         if rank():
@@ -52,17 +52,17 @@ def leave() -> None:
 
 
 def size() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is; the first is 0."""
+    """The number of this process, from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def whole_batch(wanted: int, rows: int) -> int:
-    """Rows of a batch of all processes together: `wanted`, as far as there are, in equal shares.
+    """Rows of a batch over all processes: `wanted`, at most `rows`, divisible by their number.
 
     Raises:
         InputError: where a process would be left without a row.
@@ -79,24 +79,24 @@ def own(rows: Tensor) -> Tensor:
 
 
 def same(drawn: Tensor) -> Tensor:
-    """What the first process drew."""
+    """The tensor `drawn` of the first process."""
     if size() > 1:
         distributed.broadcast(drawn, 0)
     return drawn
 
 
 def agree(*networks: nn.Module) -> None:
-    """Let all processes begin with the weights of the first."""
+    """Copy the weights of the first process to all."""
     for network in networks:
         for tensor in network.state_dict().values():
             same(tensor)
 
 
 def draw_apart(rng: torch.Generator, seed: int, stage: str, epoch: int) -> None:
-    """Let each process draw crops, noise and dropout of its own from this epoch on.
+    """Give each process random numbers of its own for crops, noise and dropout in this epoch.
 
-    The first goes on with its stream. Those of the others start again in every epoch, so that a
-    resumed training need not know where they were.
+    The first process continues its stream. The others are seeded anew in every epoch, so that a
+    resumed training need not store their state.
     """
     if rank():
         rng.manual_seed(digest(seed, stage, "process", rank(), epoch))
@@ -116,13 +116,13 @@ def mean(figures: Tensor) -> Tensor:
 
 
 def average_gradients(*networks: nn.Module) -> None:
-    """Give all processes the gradient of the whole batch, the mean of those of its shares."""
+    """Replace each gradient by its mean over all processes, the gradient of the whole batch."""
     if size() > 1:
         _average([p.grad for n in networks for p in n.parameters() if p.grad is not None])
 
 
 def average_before(optimizer: torch.optim.Optimizer) -> None:
-    """EMA the gradients of what `optimizer` moves, before each of its steps."""
+    """Average the gradients of the parameters of `optimizer` before each of its steps."""
 
     def hook(*_: Any) -> None:
         weights = [p for group in optimizer.param_groups for p in group["params"]]
@@ -134,7 +134,7 @@ def average_before(optimizer: torch.optim.Optimizer) -> None:
 
 @torch.no_grad()
 def average_buffers(*networks: nn.Module) -> None:
-    """EMA what networks count without gradients: each saw the statistics of its own share."""
+    """Average the floating-point buffers (batch statistics) over all processes."""
     if size() > 1:
         _average([b for n in networks for b in n.buffers() if b.is_floating_point()])
 
@@ -149,7 +149,7 @@ def _average(tensors: list[Tensor]) -> None:
 
 
 class _Gather(torch.autograd.Function):
-    """Rows of all processes; the gradient of each goes back to where it came from."""
+    """All-gather of rows whose backward pass returns each gradient to its process."""
 
     @staticmethod
     def forward(context: Any, rows: Tensor) -> Tensor:
@@ -163,5 +163,5 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(rows: Tensor) -> Tensor:
-    """The rows (N, ...) of all processes, the first's first, for a loss over the whole batch."""
+    """The rows (N, ...) of all processes in their order, for a loss over the whole batch."""
     return _Gather.apply(rows) if size() > 1 else rows

@@ -1,9 +1,8 @@
-"""Pixels of more than 8 bits, with the brightness that a viewer shows.
+"""Convert images of more than 8 bits per channel to 8 bits, as bright as a viewer shows them.
 
-What the file says counts: PNG, PNM and JPEG 2000 say what white is, a TIFF may by its tags. Where a
-TIFF says nothing, white is the largest value of 8, 10, 12, 14 or 16 bits (24 or 32 for integers of
-32) that holds the largest sample; of floats it is 1 where nothing is above, else 255. Opacity has a
-white of its own.
+PNG, PNM and JPEG 2000 define what white is, a TIFF may in its tags. Where a TIFF does not, white is
+the largest value of the least of 8, 10, 12, 14 or 16 bits (24 or 32 for 32-bit integers) that holds
+the largest sample; for floats 1 if no sample is larger, else 255. Opacity has its own white.
 """
 
 import sys
@@ -20,12 +19,12 @@ OVER = 0.1  # share of white by which resampled floats may leave their range, an
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether the pixels are a grey of more than 8 bits."""
+    """Whether the image is greyscale of more than 8 bits."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
 def from_deep(image: Image.Image) -> Image.Image:
-    """A deep grey as 8 bit grey "L", its transparent value white.
+    """A deep greyscale image as 8-bit "L", its transparent value white.
 
     Raises:
         ValueError: for pixels that are NaN, infinite, below black or above every known white.
@@ -55,9 +54,9 @@ def from_deep(image: Image.Image) -> Image.Image:
 
 
 def is_deep_colour(image: Image.Image) -> TypeGuard[TiffImagePlugin.TiffImageFile]:
-    """Whether it is a TIFF with colours of 16 bits, of which Pillow would give the upper 8.
+    """Whether it is a TIFF with 16-bit colours, of which Pillow would load the upper 8 bits only.
 
-    To be asked before its pixels are loaded.
+    To be called before its pixels are loaded.
     """
     bits = _numbers(_tags(image), BITS)
     return image.mode in ("RGB", "RGBA") and max(bits, default=8) == 16
@@ -66,10 +65,10 @@ def is_deep_colour(image: Image.Image) -> TypeGuard[TiffImagePlugin.TiffImageFil
 def from_deep_colour(
     image: TiffImagePlugin.TiffImageFile, again: TiffImagePlugin.TiffImageFile
 ) -> Image.Image:
-    """A TIFF with colours of 16 bits as one of 8, "RGB" or "RGBA".
+    """A TIFF with 16-bit colours as 8-bit "RGB" or "RGBA".
 
-    image, again: the same file, opened twice and not loaded. Pillow holds no such colours, but
-    gives the lower bytes where it is told that they come in the other order.
+    image, again: the same file, opened twice and not loaded. Pillow cannot hold such colours, but
+    loads the lower bytes where it is told the opposite byte order.
 
     Raises:
         ValueError: for compressed planes of less than 16 bits, whose lower bytes are out of reach.
@@ -108,21 +107,21 @@ def _arguments(tile: ImageFile._Tile) -> tuple[Any, ...]:
 
 
 def _raw_mode(name: str, order: str) -> str:
-    """Pillow's word for 16 bits in this order of bytes; opacity is multiplied into nothing."""
+    """Pillow's raw mode for 16 bits in this byte order, without premultiplied opacity."""
     return f"{name.partition(';')[0].replace('RGBa', 'RGBA')};16{order}"
 
 
 def _shades(
     image: Image.Image, tags: dict[int, object], values: NDArray[np.uint16]
 ) -> NDArray[np.uint8]:
-    """Of 16 bits, by a table: there may be 64 million pixels."""
+    """16-bit values to 8 bits by a lookup table, since there may be 64 million pixels."""
     white = _white(image, tags, float(values.max()))
     table = np.clip(np.rint(np.arange(2**16) / white * 255), 0, 255).astype(np.uint8)
     return table[values]
 
 
 def _white(image: Image.Image, tags: dict[int, object], largest: float) -> float:
-    """The value that is white; see the module."""
+    """The value of white; see the module."""
     said = [value for value in _numbers(tags, EXACT_MAX) if value > 0]
     if said and max(said) >= largest:
         return max(said)
@@ -138,7 +137,7 @@ def _white(image: Image.Image, tags: dict[int, object], largest: float) -> float
 
 
 def _tags(image: Image.Image) -> dict[int, object]:
-    """The tags of a TIFF by number; none of other kinds."""
+    """The tags of a TIFF by number; empty for other formats."""
     return dict(image.tag_v2) if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
 
 

@@ -1,4 +1,4 @@
-"""A look at what `download` made, before the long run: images, splits, words, oddities, time."""
+"""`pairsynth look`: what `download` made, before the long run: images, splits, words, time."""
 
 import csv
 import statistics
@@ -42,7 +42,7 @@ REST = (0.27, 0.57)
 
 
 def show(data: Path, params: Path, output: Path, seed: int) -> None:
-    """Write a sheet of some train images with a caption each, and tell what there is.
+    """Write a sheet of some train images with a caption each, and print a summary of the data.
 
     Raises:
         InputError: where data/pictures or the parameters cannot be used.
@@ -61,7 +61,7 @@ def show(data: Path, params: Path, output: Path, seed: int) -> None:
 
 
 def counted(splits: dict[str, Examples]) -> Iterator[str]:
-    """A line for each split."""
+    """One line per split: how many images, captions and classes."""
     for split, one in splits.items():
         classes = len(set(one.class_ids.tolist()))
         captions = len(one.flat_captions)
@@ -69,7 +69,7 @@ def counted(splits: dict[str, Examples]) -> Iterator[str]:
 
 
 def worded(train: Examples, least: int) -> Iterator[str]:
-    """How many words there are, how many too rare for `embed.min_count`, and the most frequent."""
+    """A line on the vocabulary: its size, words rarer than `embed.min_count`, the most frequent."""
     tokens = [[one for one in tokenize(text) if one != ","] for text in train.flat_captions]
     lengths = [len(one) for one in tokens]
     counts = Counter(word for one in tokens for word in one)
@@ -86,7 +86,7 @@ def worded(train: Examples, least: int) -> Iterator[str]:
 
 
 def odd(folder: Path) -> Iterator[str]:
-    """What `download` refused, and what it found odd: near-duplicates and the like."""
+    """Lines on what `download` refused and found odd, such as near-duplicates."""
     refused = _rows(folder / "refused.csv")
     named = "; ".join(f"{one['item']}: {one['reason']}" for one in refused[:SHOWN])
     yield f"refused  {len(refused):,}" + (f", such as {named}" if refused else "")
@@ -109,7 +109,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What a training does in a second here, and the seconds that all its epochs take by that."""
+    """The measured speed of a training here, and the estimated seconds of all its epochs."""
 
     stage: str
     rate: float
@@ -121,7 +121,7 @@ class Pace:
 
 
 def tell_pace(data: Path, params: Path, seed: int, device: str, precision: Precision) -> None:
-    """Train each network for two short epochs and tell how long the whole of it would take.
+    """Train each network for two short epochs and print how long all epochs would take.
 
     Raises:
         InputError: where parameters, or the machine, do not allow one of the trainings.
@@ -154,7 +154,7 @@ def paces(train: Examples, params: Path, seed: int, device: torch.device) -> Ite
     drawing = config.load(GanConfig, "train_gan", params)
     quick = replace(drawing, epochs=2)
     psi = F.normalize(torch.randn(len(some.flat_captions), encoding.dimension), dim=1)
-    vectors = Embeddings(psi[: len(some)], psi)
+    vectors = Embeddings(image=psi[: len(some)], psi=psi)
     gan = gan_training.build(quick, some, vectors, "").to(device)
     watch = CollapseMonitor(some, vectors, gan.size, gan.noise, seed, device)
     training = gan_training.train(gan, some, vectors, quick, seed, device, watch)
@@ -177,7 +177,7 @@ def _pace(stage: str, rate: float, unit: str, work: float) -> Pace:
 def _rate(
     reports: Iterator[Any], unit: str, note: Callable[[int], object] = lambda _: None
 ) -> float:
-    """Units a second of the second epoch: the first one also warms up."""
+    """Units per second in the second epoch; the first one includes the warm-up."""
     next(reports)
     start = time.perf_counter()
     report = next(reports)
@@ -186,20 +186,20 @@ def _rate(
 
 
 def _some(train: Examples) -> Examples:
-    """As many images, evenly spread, as tell the pace."""
+    """`SAMPLE` evenly spaced images, enough to measure the speed."""
     rows = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long().tolist()
     return Examples(
-        [train.ids[i] for i in rows],
-        train.class_ids[rows],
-        [train.class_names[i] for i in rows],
-        train.pixels[rows],
-        [train.captions[i] for i in rows],
-        None,
+        ids=[train.ids[i] for i in rows],
+        class_ids=train.class_ids[rows],
+        class_names=[train.class_names[i] for i in rows],
+        pixels=train.pixels[rows],
+        captions=[train.captions[i] for i in rows],
+        attributes=None,
     )
 
 
 def lasting(seconds: float) -> str:
-    """A time in words, as exact as an estimate is."""
+    """A duration in words, with two digits or so."""
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             count = seconds / size

@@ -14,7 +14,7 @@ from pairsynth.whole_files import write_whole
 FOLDER = Path(__file__).with_name("profiles")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """One parameter, `section.key`, and its values before and after."""
 
@@ -24,13 +24,13 @@ class Change:
 
 
 def profiles(folder: Path = FOLDER) -> dict[str, str]:
-    """Name of each profile -> the comment in its first line."""
+    """Profile name -> the comment in the first line of its file."""
     paths = sorted(folder.glob("*.yaml"))
     return {path.stem: path.read_text().partition("\n")[0].lstrip("# ") for path in paths}
 
 
 def apply(name: str, params: Path, folder: Path = FOLDER) -> list[Change]:
-    """Write the values of the profile `name` to the YAML file `params`; what changed.
+    """Write the values of the profile `name` to the YAML file `params`; return what changed.
 
     Raises:
         InputError: for an unknown profile, a key that `params` lacks or a value of another type;
@@ -73,11 +73,11 @@ def _set(tree: Any, section: str, key: str, value: Any, params: Path) -> Change 
     if _kind(old) is not _kind(value):
         raise InputError(f"{params}: {section}.{key} is {old!r}, of another type than {value!r}")
     values[key] = value
-    return None if old == value else Change(f"{section}.{key}", old, value)
+    return None if old == value else Change(key=f"{section}.{key}", old=old, new=value)
 
 
 def _kind(value: object) -> type:
-    """str, bool, or float for every number: where one number fits, so does the other."""
+    """str, bool, or float for any number: integers and floats may replace one another."""
     if isinstance(value, bool | str):
         return bool if isinstance(value, bool) else str
     return float if isinstance(value, int | float) else type(value)

@@ -1,4 +1,4 @@
-"""A row made again from what the manifest names, and whether it is the same to the last bit."""
+"""Make pairs again from the inputs that the manifest names, and compare them bit by bit."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -23,7 +23,7 @@ from pairsynth.whole_files import remake
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """A pair that was made again. odd: what of it is not as it is stored; each in words."""
+    """A pair that was made again. odd: its differences from the stored row, in words."""
 
     pair: str
     odd: list[str]
@@ -34,14 +34,14 @@ class Replay:
         return f"{self.pair}: NOT the same: {'; '.join(self.odd)}"
 
 
-class Workshop:
-    """All that the pairs of a dataset were made from, as its manifest names it, once more.
+class Replayer:
+    """Makes pairs of a dataset again from the inputs that its manifest names.
 
-    differences: in what code, versions or device are others now, in words.
+    differences: how code, versions or device differ from those at the time, in words.
     """
 
     def __init__(self, folder: Path, device: str) -> None:
-        """folder: the dataset's, beside what it was made from. device: as `devices.choose` has it.
+        """folder: of the dataset, beside its inputs. device: as `devices.choose` takes it.
 
         Raises:
             InputError: where something is missing, damaged, or not what the manifest names.
@@ -60,8 +60,8 @@ class Workshop:
         where = choose(device)
         self.differences = origin.differences(told, origin.of(STAGE, where))
         recipe = Recipe(**paths, config=config, seed=seed, device=str(where))
-        self.world = recipe.inputs()
-        for name, digest in self.world.made_from.items():
+        self.inputs = recipe.inputs()
+        for name, digest in self.inputs.made_from.items():
             if made_from.get(name) != digest:
                 path = paths.get(name, paths["pictures"])
                 raise InputError(
@@ -77,21 +77,21 @@ class Workshop:
             yield Replay(pair=pair, odd=compare(stored[pair], self.made_again(pair)))
 
     def made_again(self, pair: str) -> dict[str, Any] | None:
-        """The row of a pair, made in the block in which it was made; None where it is left out."""
+        """The row of a pair, made in the same block as before; None where it is left out."""
         number = number_of(pair)
         start = number // BLOCK * BLOCK
-        drafts = [synthesis.draft(self.world, one) for one in range(start, start + BLOCK)]
-        kept = synthesis.close(self.world, drafts)[number - start].kept
+        drafts = [synthesis.draft(self.inputs, one) for one in range(start, start + BLOCK)]
+        kept = synthesis.close(self.inputs, drafts)[number - start].kept
         if kept is None:
             return None
-        row = next(synthesis.rows(self.world, [kept]))
+        row = next(synthesis.rows(self.inputs, [kept]))
         (as_stored,) = pa.Table.from_pylist([row], schema=PAIRS).to_pylist()
         found: dict[str, Any] = as_stored
         return found
 
 
 def stored_rows(folder: Path, pairs: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The rows of `pairs`, by their ids, as they lie in the shards.
+    """The stored rows of `pairs`, by id.
 
     Raises:
         InputError: naming one that is not there.
@@ -115,7 +115,7 @@ def stored_rows(folder: Path, pairs: Iterable[str]) -> dict[str, dict[str, Any]]
 
 
 def compare(stored: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[str]:
-    """In what a row made again is not the row that is stored, in words."""
+    """The differences between a stored row and the row made again, in words."""
     if again is None:
         return ["now no candidate of it is kept"]
     odd = []
@@ -131,7 +131,7 @@ def compare(stored: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[
 
 
 def some(folder: Path, count: int, rng: np.random.Generator) -> list[str]:
-    """The ids of `count` pairs of a dataset, or of all where there are fewer, in their order."""
+    """`count` random ids of a dataset in order, or all where there are fewer."""
     ids = [
         pair for path in pair_shards(folder) for pair in read_shard(path, ["pair_id"])["pair_id"]
     ]

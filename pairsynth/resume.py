@@ -1,9 +1,9 @@
-"""Training that was interrupted goes on: its state after an epoch, kept outside DVC's outs.
+"""Resume an interrupted training from its state after an epoch, kept outside of DVC's outs.
 
 DVC deletes a stage's outs before it runs, and an out that is kept and resumed gives a stale model
 when a parameter changes. So the state lies in `$PAIRSYNTH_RESUME_DIR/STAGE/FINGERPRINT`, or in
-`.resume` of the project, and its fingerprint covers all that the trained weights depend on:
-whatever changes makes another state, and the old one is not looked at.
+`.resume` of the project, and its fingerprint covers all that the trained weights depend on: any
+change gives another fingerprint, and the old state is ignored.
 """
 
 import fcntl
@@ -35,17 +35,17 @@ PRESENTATION = "console.py"
 
 
 class Stateful(Protocol):
-    """Whatever has a state: networks, optimizers, schedules."""
+    """Anything with a state: networks, optimizers, schedules."""
 
     def state_dict(self) -> Mapping[str, Any]:
         """The state."""
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:
-        """Take the state over."""
+        """Restore the state."""
 
 
 class Resume:
-    """Where one training keeps its state; without a folder it keeps none."""
+    """Stores and restores the state of one training; without a folder it stores nothing."""
 
     def __init__(self, stage: str = "", folder: Path | None = None) -> None:
         self.stage, self.folder = stage, folder
@@ -60,9 +60,9 @@ class Resume:
         return self.folder / "state.pt"
 
     def restore(self, kind: type[Report], *parts: Stateful | torch.Generator) -> list[Report]:
-        """Put `parts` into the state that was kept of them; the reports of the epochs behind it.
+        """Restore `parts` from the stored state; return the reports of the finished epochs.
 
-        A state that is damaged is left alone.
+        A damaged state is ignored.
         """
         if self.folder is None:
             return []
@@ -82,7 +82,7 @@ class Resume:
         return [kind(**report) for report in options["reports"]]
 
     def keep(self, reports: Sequence[Any]) -> None:
-        """Keep the state after the epochs of `reports`, unless the last time is too near."""
+        """Store the state after the epochs of `reports`, unless it was stored shortly before."""
         start = time.monotonic()
         if self.folder is None or start < self.due or parallel.rank():
             return
@@ -115,7 +115,7 @@ class Resume:
         return made
 
     def discard(self) -> None:
-        """The outputs are written: the state has served."""
+        """Delete the state, once the outputs are written."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -128,10 +128,10 @@ NEVER = Resume()
 
 
 def begin(stage: str, inputs: Sequence[Path], **facts: object) -> Resume:
-    """The state of a training of `stage` on the files `inputs`, whose outcome `facts` decide.
+    """The state of a training of `stage`, decided by the files `inputs` and by `facts`.
 
     Raises:
-        InputError: where another process is at the same training, or the folder is read-only.
+        InputError: where another process runs the same training, or the folder is read-only.
     """
     folder = _root() / stage / fingerprint(inputs, **facts)
     if not parallel.rank():
@@ -141,10 +141,10 @@ def begin(stage: str, inputs: Sequence[Path], **facts: object) -> Resume:
 
 @contextmanager
 def parts(stage: str, name: str, alone: bool) -> Iterator[Path]:
-    """A folder for the finished parts of work that `name`, a fingerprint, stands for.
+    """A folder for the finished parts of a piece of work with the fingerprint `name`.
 
-    alone: whether no other process may be at it; the folder then goes when the block ends without
-    an error. Otherwise others may fill it at the same time.
+    alone: lock out other processes, and delete the folder when the block ends without an error.
+    Otherwise several processes may fill it at the same time.
 
     Raises:
         InputError: where another process is in the way, or the folder is read-only.
@@ -165,7 +165,7 @@ def _root() -> Path:
 
 
 def _hold(stage: str, folder: Path, what: str, how: int) -> int:
-    """Make and lock `folder`; held until the number is closed or this process ends."""
+    """Make and lock `folder`; the lock lasts until the file descriptor or the process closes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return _lock(folder, how)
@@ -204,8 +204,8 @@ def fingerprint(inputs: Sequence[Path], **facts: object) -> str:
 def _sources() -> list[Path]:
     """The files of all our modules that this process has loaded, the command itself included.
 
-    But for the one that shows progress, since what passes through it comes out as it went in, and
-    for those that were asked for nothing but whether their parameters are in order.
+    Excepted are the one that shows progress, which changes nothing that passes through it, and
+    those that were only imported to check their parameters.
     """
     ours = {__package__, "stages", "__main__"}
     names = sys.modules.keys() - config.ONLY_CHECKED
@@ -235,7 +235,7 @@ def _load(part: Stateful | torch.Generator, state: dict[str, Any]) -> None:
 
 
 def _global_randomness() -> dict[str, torch.Tensor]:
-    """What dropout draws from."""
+    """The states of torch's global generators, which dropout uses."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():
         states["cuda"] = torch.cuda.get_rng_state()

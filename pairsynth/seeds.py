@@ -1,4 +1,4 @@
-"""Independent streams of rng from the one seed, stable over machines and versions."""
+"""Independent random streams from the one seed, the same on all machines and versions."""
 
 import hashlib
 
@@ -7,28 +7,28 @@ import torch
 
 
 def digest(seed: int, *names: str | int) -> int:
-    """A 63-bit number that depends on `seed` and the path of `names`, and on nothing else."""
+    """A 63-bit number that depends only on `seed` and the path of `names`."""
     text = "/".join([str(seed), *map(str, names)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:
-    """A NumPy generator of its own for `names`: `stream(seed, "pair", 7)` is always pair 7's."""
+    """A NumPy generator for `names`: `stream(seed, "pair", 7)` is always the one of pair 7."""
     return np.random.default_rng(np.random.SeedSequence(digest(seed, *names)))
 
 
 def torch_stream(
     seed: int, *names: str | int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A torch generator of its own for `names`, which draws on `device`.
+    """A torch generator for `names` on `device`.
 
-    On a GPU the numbers are others than on the CPU, and nothing has to be copied there.
+    A GPU gives other numbers than a CPU; drawing there avoids copies.
     """
     return torch.Generator(device).manual_seed(digest(seed, *names))
 
 
 def fix(seed: int, stage: str) -> None:
-    """Make everything that follows in this process repeatable: torch's weights, its kernels."""
+    """Make the rest of this process repeatable: torch's initial weights and its kernels."""
     torch.manual_seed(digest(seed, stage))
     # On a GPU a few sums have no repeatable form: those warn and run all the same.
     torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")

@@ -1,8 +1,8 @@
-"""A data set is made shard by shard, each of so many numbers of pairs.
+"""Make the data set shard by shard, each a range of pair numbers.
 
-A shard depends on nothing but its numbers and what its `Recipe` names, so it is the same whoever
-makes it and when. What a run has made is kept until the data set is whole, under a digest of all
-that decides it; an earlier data set of the same digest lends its shards.
+A shard depends only on its numbers and its `Recipe`, so it is the same whichever process makes it.
+Finished shards are kept until the data set is complete, under a digest of everything that decides
+them; shards of an earlier data set with the same digest are reused.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from pairsynth.dataset import (
     pair_shards,
     read_manifest,
 )
-from pairsynth.engines import Report, Worker
+from pairsynth.engines import Progress, Worker
 from pairsynth.errors import InputError
 from pairsynth.examples import pixel_bytes, read_embeddings, read_examples
 from pairsynth.filters import NONE, calibrate
@@ -55,14 +55,14 @@ FIXED = 700_000_000  # bytes of a process: libraries, networks, a block of pairs
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """The numbers of a shard's pairs: `count` from `first` on."""
+    """The pair numbers of a shard: `count` from `first` on."""
 
     first: int
     count: int
 
     @property
     def numbers(self) -> range:
-        """All of them."""
+        """The numbers as a range."""
         return range(self.first, self.first + self.count)
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """A shard as it travels: its file, and that of the candidates it refused."""
+    """A shard as bytes: the Parquet file of its pairs, and that of its refused candidates."""
 
     pairs: bytes
     refused: bytes
@@ -79,7 +79,7 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that pairs are made from, as paths and values: a worker anywhere makes them of it.
+    """Everything pairs are made from, as paths and values that can be sent to a worker.
 
     device: as `devices.choose` takes it.
     """
@@ -96,19 +96,19 @@ class Recipe:
 
     @property
     def gpus(self) -> int:
-        """How many GPUs there are for workers; 0 where none is to be used."""
+        """GPUs for workers; 0 where the device is not a GPU."""
         return torch.cuda.device_count() if self.device.startswith("cuda") else 0
 
     @property
     def memory(self) -> int:
-        """About how many bytes a worker takes: the images twice, and what does not grow."""
+        """Estimated memory of a worker in bytes: the images twice, and a constant."""
         return 2 * sum(pixel_bytes(self.pictures, split) for split in ("train", "val")) + FIXED
 
     @cached_property
     def digest(self) -> str:
-        """A fingerprint of all that decides a shard: files, parameters, code, versions.
+        """A digest of everything that decides a shard: files, parameters, code, versions.
 
-        Not of how many pairs there are to be: more of them leave the others as they are.
+        The number of pairs is left out: more pairs leave the others unchanged.
         """
         told = self.told()
         told["parameters"] |= {"pairs": 0, "fill": 0}
@@ -121,7 +121,7 @@ class Recipe:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def told(self) -> dict[str, Any]:
-        """What the manifest tells of how the pairs are made, by which they can be made again."""
+        """The manifest's entries on how the pairs are made, enough to make them again."""
         return {
             "inputs": {name: getattr(self, name).name for name in INPUTS},
             "parameters": asdict(self.config),
@@ -132,7 +132,7 @@ class Recipe:
         """The numbers of each shard of the data set, in order.
 
         Raises:
-            InputError: where classes are to be filled and none has two images.
+            InputError: where classes are to be filled but none has two images.
         """
         base = _spans(0, self.config.pairs)
         if not self.config.fill:
@@ -148,10 +148,10 @@ class Recipe:
         return base + _spans(FILLING, self.config.fill * len(classes))
 
     def inputs(self, place: int = 0) -> SynthesisInputs:
-        """All of it, read and checked. place: of the GPU, where there are several.
+        """The inputs of synthesis, read and checked. place: number of the worker, decides its GPU.
 
-        On a CPU one thread works: several workers do not fight then, and sums are those of any
-        other worker to the last bit.
+        On a CPU one thread is used, so that workers do not compete and all sums are the same to the
+        last bit.
         """
         if not self.gpus:
             threadpoolctl.threadpool_limits(1)
@@ -179,13 +179,22 @@ class Recipe:
         own = others.image.repeat_interleave(val.first_caption.diff(), 0)
         asked = wording.standard(train.flat_captions, val.flat_captions, others.psi, own)
         return SynthesisInputs(
-            train, psi, fitted, mappings, novelty, asked, thresholds, self.config, self.seed, source
+            examples=train,
+            embeddings=psi,
+            mixtures=fitted,
+            mappings=mappings,
+            novelty=novelty,
+            standard=asked,
+            thresholds=thresholds,
+            config=self.config,
+            seed=self.seed,
+            made_from=source,
         )
 
     def open(self, place: int) -> Worker:
-        """A maker of shards: a `Span` to reports, the last with its `Shard`."""
-        world = self.inputs(place)
-        return lambda span: make(world, span, self.digest)
+        """A worker: maps a `Span` to its progress, the last item with its `Shard`."""
+        inputs = self.inputs(place)
+        return lambda span: make(inputs, span, self.digest)
 
 
 def _files(path: Path) -> list[Path]:
@@ -202,8 +211,8 @@ def _spans(start: int, count: int) -> list[Span]:
 # ---------------------------------------------------------------- one shard
 
 
-def make(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
-    """The shard of `span`; what it was made from is told in its file, for `Told` to read.
+def make(inputs: SynthesisInputs, span: Span, digest: str) -> Iterator[Progress]:
+    """Make the shard of `span`; its file also stores what `stored_facts` reads.
 
     Raises:
         InputError: where nearly all of its pairs are refused.
@@ -211,10 +220,10 @@ def make(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
     refusals = Refusals()
     rows: list[dict[str, Any]] = []
     done = 0
-    for pair in synthesis.synthesize(world, refusals, span.numbers):
-        rows += synthesis.rows(world, [pair])
+    for pair in synthesis.synthesize(inputs, refusals, span.numbers):
+        rows += synthesis.rows(inputs, [pair])
         if (passed := pair.number + 1 - span.first) >= done + BLOCK:
-            yield Report(task=span, steps=passed - done)
+            yield Progress(task=span, steps=passed - done)
             done = passed
     _check_hope(span, refusals)
     told = {
@@ -222,14 +231,14 @@ def make(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Report]:
         "span": asdict(span),
         "refused": dict(sorted(refusals.counts.items())),
         "left_out": refusals.left_out,
-        "facts": synthesis.facts(world),
+        "facts": synthesis.facts(inputs),
     }
     with tempfile.TemporaryDirectory() as place:
         pairs, refused = Path(place) / "pairs", Path(place) / "refused"
         write_shard(pairs, rows, PAIRS, told)
         write_shard(refused, refusals.rows, REFUSED)
         shard = Shard(pairs=pairs.read_bytes(), refused=refused.read_bytes())
-    yield Report(task=span, steps=span.count - done, outcome=shard)
+    yield Progress(task=span, steps=span.count - done, outcome=shard)
 
 
 def _check_hope(span: Span, refusals: Refusals) -> None:
@@ -248,7 +257,7 @@ def _check_hope(span: Span, refusals: Refusals) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """Where a shard that was made lies, and the file with candidates that it and others refused."""
+    """The files of a finished shard; `refused` may hold the candidates of other shards too."""
 
     pairs: Path
     refused: Path
@@ -262,7 +271,7 @@ def make_missing(
     kept: dict[Span, Kept],
     folder: Path,
 ) -> Iterator[None]:
-    """Make those of `spans` that are not among the `kept`, and keep them; one step a number.
+    """Make and keep the shards of `spans` that are not in `kept`; yields once per pair number.
 
     engine, workers: as `engines.run` takes them.
     """
@@ -276,7 +285,7 @@ def make_missing(
 def there_already(
     folder: Path, synthetic: Path, digest: str, spans: Sequence[Span]
 ) -> dict[Span, Kept]:
-    """The shards of `spans` that need not be made: of an interrupted run, or of the data set."""
+    """The finished shards of `spans`: of an interrupted run, or of the present data set."""
     kept = kept_before(synthetic, digest, spans) | kept_parts(folder, spans)
     if kept:
         typer.echo(
@@ -286,7 +295,7 @@ def there_already(
 
 
 def kept_parts(folder: Path, spans: Iterable[Span]) -> dict[Span, Kept]:
-    """The shards of `spans` that an interrupted run, or another process, left whole in `folder`."""
+    """The shards of `spans` that an interrupted run or another process finished in `folder`."""
     found = {}
     for span in spans:
         mark = folder / f"{span}.json"
@@ -301,7 +310,7 @@ def kept_parts(folder: Path, spans: Iterable[Span]) -> dict[Span, Kept]:
 
 
 def keep(folder: Path, span: Span, shard: Shard) -> Kept:
-    """Write a shard into `folder`; it counts as whole when the mark beside it is there."""
+    """Write a shard into `folder`; it counts as finished once its .json with digests is there."""
     one = Kept(pairs=folder / f"{span}.parquet", refused=folder / f"{span}-refused.parquet")
     write_whole(one.pairs, shard.pairs)
     write_whole(one.refused, shard.refused)
@@ -311,7 +320,7 @@ def keep(folder: Path, span: Span, shard: Shard) -> Kept:
 
 
 def kept_before(synthetic: Path, digest: str, spans: Sequence[Span]) -> dict[Span, Kept]:
-    """The shards of `spans` in the data set at `synthetic`, if it is sound and of this digest."""
+    """The shards of `spans` in the data set at `synthetic`, if sound and of this digest."""
     try:
         read_manifest(synthetic)
         [refused] = shards(synthetic / REFUSED_DATA, "refused")
@@ -320,14 +329,14 @@ def kept_before(synthetic: Path, digest: str, spans: Sequence[Span]) -> dict[Spa
         return {}
     wanted, found = set(spans), {}
     for path in files:
-        told = told_of(path)
+        told = stored_facts(path)
         if told.get("digest") == digest and (span := Span(**told["span"])) in wanted:
             found[span] = Kept(pairs=path, refused=refused)
     return found
 
 
-def told_of(shard: Path) -> dict[str, Any]:
-    """What `make` told of a shard in its file; nothing of one that another has written."""
+def stored_facts(shard: Path) -> dict[str, Any]:
+    """What `make` stored in the file of a shard; empty where something else wrote the file."""
     metadata = pq.read_schema(shard).metadata or {}
     told: dict[str, Any] = json.loads(metadata.get(b"pairsynth", b"{}")).get("told", {})
     return told
@@ -336,16 +345,16 @@ def told_of(shard: Path) -> dict[str, Any]:
 def join(
     folder: Path, recipe: Recipe, kept: Mapping[Span, Kept], spans: Sequence[Span]
 ) -> Refusals:
-    """Lay the shards into the new `folder`, with all that belongs to a data set; what was refused.
+    """Put the shards into the new `folder` with card and manifest; return all refusals.
 
-    A shard is linked, not copied, where the file system can do that.
+    A shard is hard-linked, not copied, where the file system allows it.
     """
     refusals = Refusals()
     facts: dict[str, Any] = {}
     (folder / DATA).mkdir()
     for number, span in enumerate(spans):
         one = kept[span]
-        told = told_of(one.pairs)
+        told = stored_facts(one.pairs)
         facts = told["facts"]
         refusals.counts.update(told["refused"])
         refusals.left_out += told["left_out"]
@@ -363,7 +372,7 @@ def _lay(source: Path, target: Path) -> None:
 
 
 def _shown(kept: Mapping[Span, Kept], spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
-    """The first refused of each reason, in the order of their numbers."""
+    """The first `SHOWN_OF_EACH` refused candidates of each reason, by pair number."""
     shown: dict[str, int] = {}
     read: dict[Path, list[dict[str, Any]]] = {}
     for span in spans:

@@ -1,4 +1,4 @@
-"""What the commands do once their arguments are in order: load the networks, draw, write, tell."""
+"""The commands of the command line after their arguments are checked: load, draw, write, print."""
 
 import csv
 import difflib
@@ -30,7 +30,7 @@ NEAR = 3  # known words that are named beside each
 
 
 def load(data: Path, device: str) -> Mappings:
-    """The three networks of `data` on `device`, which is said on stderr."""
+    """Load the three networks of `data` on `device`, which is printed on stderr."""
     encoder, gan, captioner = (data / f"{name}.pt" for name in arguments.NETWORKS)
     return load_mappings(encoder, gan, captioner, devices.choose(device))
 
@@ -41,7 +41,7 @@ def load(data: Path, device: str) -> Mappings:
 def draw(
     mappings: Mappings, asked: Sequence[Sentence], count: int, output: Path, seed: int, scale: int
 ) -> None:
-    """`count` images of each sentence: as a sheet where `output` is a PNG, else into a folder."""
+    """Draw `count` images of each sentence: one sheet where `output` is a PNG, else a folder."""
     tell_unknown(mappings, asked)
     noise = exploration.noise_rows(mappings, count, seed)
     drawn = (_drawn(mappings, sentence, noise) for sentence in asked)
@@ -60,7 +60,7 @@ def _drawn(mappings: Mappings, sentence: Sentence, noise: Tensor) -> Tensor:
 
 
 def _write_folder(output: Path, asked: Sequence[Sentence], drawn: Iterator[Tensor]) -> None:
-    """A PNG for each image, and metadata.jsonl, which says what sentence it is of."""
+    """Write a PNG for each image, and metadata.jsonl with its sentence."""
     lines = []
     with new_folder(output) as folder:
         for i, (sentence, pixels) in enumerate(zip(asked, drawn, strict=True), 1):
@@ -72,10 +72,10 @@ def _write_folder(output: Path, asked: Sequence[Sentence], drawn: Iterator[Tenso
 
 
 def tell_unknown(mappings: Mappings, asked: Sequence[Sentence]) -> None:
-    """Say on stderr, before anything is drawn, what psi does not see of the sentences.
+    """Warn on stderr about words that the encoder does not know, and sentences it cuts off.
 
     Raises:
-        InputError: for a sentence of which psi would see no word at all.
+        InputError: for a sentence without any known word.
     """
     vocabulary, length = mappings.encoder.vocabulary, mappings.encoder.text.length - 2
     unknown: Counter[str] = Counter()
@@ -100,7 +100,7 @@ def tell_unknown(mappings: Mappings, asked: Sequence[Sentence]) -> None:
 
 
 def _named(mappings: Mappings, words: Sequence[str]) -> str:
-    """Unknown words, each with the known ones that are spelt most like it."""
+    """Unknown words, each with the known words closest in spelling."""
     known = [token for token in mappings.encoder.vocabulary.tokens[4:] if len(token) > 1]
     told = []
     for word in words[:SHOWN]:
@@ -115,7 +115,7 @@ def _named(mappings: Mappings, words: Sequence[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Captioned:
-    """An image's captions: by beam search, and freer ones by nucleus sampling."""
+    """Captions of an image: `best` by beam search, `free` by nucleus sampling."""
 
     path: Path
     best: str
@@ -125,9 +125,9 @@ class Captioned:
 def caption(
     mappings: Mappings, files: Sequence[ImageFile], count: int, seed: int, output: Path | None
 ) -> None:
-    """Captions of each image: to the terminal as they come, or to a .jsonl or .csv file.
+    """Caption each image: on the terminal as they come, or into a .jsonl or .csv file.
 
-    What a folder holds and nobody can read is left out, and told at the end.
+    Unreadable files of a folder are left out and listed at the end.
     """
     refused: list[str] = []
     found = _captioned(mappings, files, count, seed, refused)
@@ -168,7 +168,7 @@ def _captioned(
 
 
 def _table(found: Sequence[Captioned], count: int, ending: str) -> str:
-    """As JSON lines or CSV, with the columns that a folder's metadata has."""
+    """The captions as JSON lines or CSV, with the column names of an image folder's metadata."""
     if ending == ".jsonl":
         return "".join(
             _json({"file_name": str(one.path), "caption": one.best, "free": one.free})
@@ -200,7 +200,7 @@ def _fitted(mappings: Mappings, image: Image.Image) -> Tensor:
 def blend(
     mappings: Mappings, ends: tuple[str, str], are_images: bool, steps: int, output: Path, seed: int
 ) -> None:
-    """A strip from one end to the other in equal steps of lambda, and its captions."""
+    """Draw a strip from one end to the other in equal steps of lambda, and print its captions."""
     shares = torch.linspace(1, 0, steps)[:, None]
     noise = exploration.noise_rows(mappings, 1, seed)
     if are_images:
@@ -221,7 +221,7 @@ def blend(
 def cycle(
     mappings: Mappings, source: str, from_image: bool, turns: int, output: Path, seed: int
 ) -> None:
-    """A strip of what the cycle comes by, its captions and how near each turn is to the start."""
+    """Draw a strip of the turns of a cycle; print captions and each turn's cosine to the start."""
     noise = exploration.noise_rows(mappings, 1, seed)
     start = [opened(mappings, Path(source))] if from_image else []
     if from_image:
@@ -241,7 +241,7 @@ def cycle(
 def components(
     mappings: Mappings, data: Path, over: str, rows: int, columns: int, output: Path, seed: int
 ) -> None:
-    """A labelled row of images from each of the heaviest components."""
+    """Draw a labelled row of images from each of the heaviest components."""
     digests = {name: mappings.digests[name] for name in ("encoder", "gan")}
     fitted = mixture.load(data / "gmm.npz", mappings.sizes, **digests)[over]
     kept = exploration.heaviest(fitted, rows)
@@ -269,18 +269,18 @@ def replay_some(data: Path, count: int, device: str) -> None:
 
 
 def replay(data: Path, pairs: Sequence[str], device: str) -> None:
-    """Make `pairs` again and say of each whether it is the same bytes.
+    """Make `pairs` again and print for each whether the bytes are the same.
 
     Raises:
-        InputError: where one is not.
+        InputError: where any differ.
     """
-    workshop = replaying.Workshop(data / "synthetic", device)
-    for difference in workshop.differences:
+    replayer = replaying.Replayer(data / "synthetic", device)
+    for difference in replayer.differences:
         typer.echo(f"notice: {difference} than when the pairs were made", err=True)
     odd = 0
-    for one in workshop.replays(pairs):
+    for one in replayer.replays(pairs):
         typer.echo(str(one))
         odd += bool(one.odd)
     if odd:
-        reasons = "; ".join(workshop.differences) or "nothing that the manifest names is another"
+        reasons = "; ".join(replayer.differences) or "nothing that the manifest names is another"
         raise InputError(f"{odd} of {len(pairs)} pairs came out another ({reasons})")

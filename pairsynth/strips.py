@@ -1,4 +1,4 @@
-"""Images beside or below one another with words to them, large enough to look at."""
+"""Labelled strips and sheets of images, enlarged for viewing."""
 
 import math
 import textwrap
@@ -17,12 +17,12 @@ MARGIN = 6
 
 
 def enlargement(size: int) -> int:
-    """Screen pixels for each pixel of an image of `size`, so that words fit below it."""
+    """Screen pixels per pixel of an image of `size`, so that a label fits below it."""
     return math.ceil(TILE / size)
 
 
 def strip(pixels: Tensor, labels: list[str], heading: str = "") -> Image.Image:
-    """Images, uint8 (N, 3, S, S), in one row, each over its label; the heading over all."""
+    """Images, uint8 (N, 3, S, S), in one row, each above its label, under a heading."""
     size = pixels.shape[-1]
     scale = enlargement(size)
     row = images.grid(pixels, len(pixels), scale, GAP)

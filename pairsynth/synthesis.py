@@ -1,7 +1,7 @@
 """Novel pairs by the full 2 x 2: {prototype, density} x {text, image} (Xie and Bao, 2017).
 
-Every pair draws from its own stream of rng and is made in the block of pairs that its
-number falls in, so pair i is the same whatever the number of pairs and whoever makes it.
+Every pair has a random stream of its own and is made in the block of pairs that its number falls
+in, so pair i is the same whatever the number of pairs and whichever process makes it.
 
 Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
 """
@@ -21,7 +21,7 @@ from torch.nn.utils import parametrize
 from pairsynth import seeds
 from pairsynth.dataset import Refusals, pair_id, read_rows
 from pairsynth.decoding import MAX_WORDS
-from pairsynth.filters import FILTERS, Looks
+from pairsynth.filters import FILTERS, Candidates
 from pairsynth.image_files import encode
 from pairsynth.images import to_image
 from pairsynth.latents import FILLING, STRATEGIES, Latent, SynthesisInputs, settle
@@ -52,11 +52,11 @@ REASONS = (*NOT_NEW, *FILTERS, DUPLICATE, LESS_NEW, LESS_CONSISTENT, LESS_APT)
 # ---------------------------------------------------------------- closing a pair
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pair:
     """A finished pair. consistency: cosine of psi(caption) and the image's joint vector.
 
-    fault: the filter that refuses it, and why; None where it is sound.
+    fault: the filter that refuses it, and why; None where none does.
     """
 
     number: int
@@ -69,11 +69,11 @@ class Pair:
     fault: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What became of one draft: the pair kept, if any candidate is new, and all the others.
+    """The outcome of one draft: the pair kept, if any candidate is new, and all the others.
 
-    standard: the consistency from which on it is the words that count.
+    standard: from this consistency on, candidates are ranked by their words.
     """
 
     kept: Pair | None
@@ -81,7 +81,7 @@ class Choice:
     standard: float
 
     def reasons(self) -> Iterator[tuple[Pair, str, str]]:
-        """Each candidate refused, its reason (one of `REASONS`), and the reason in words."""
+        """Each refused candidate with its reason, one of `REASONS`, and an explanation."""
         for pair in self.refused:
             nearest = pair.novelty.nearest_image
             if pair.fault is not None:
@@ -100,11 +100,11 @@ class Choice:
                 yield pair, LESS_CONSISTENT, f"less consistent than asked for: {scores}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A pair's latent and all the chance it will meet: noise (A, Z), draws (A, MAX_WORDS).
+    """A pair's latent and all its random numbers: noise (A, Z), draws (A, MAX_WORDS).
 
-    surprise: how rare its words should be, in bits a word.
+    surprise: how rare its words should be, in bits per word.
     """
 
     number: int
@@ -116,22 +116,22 @@ class Draft:
 
 
 def synthesize(
-    world: SynthesisInputs, refusals: Refusals | None = None, numbers: range | None = None
+    inputs: SynthesisInputs, refusals: Refusals | None = None, numbers: range | None = None
 ) -> Iterator[Pair]:
-    """The pairs of these numbers in order, but for those of which no candidate is to be kept.
+    """The pairs of these numbers in order, without those that have no candidate to keep.
 
-    Block by block: memory does not grow with their number. refusals: told of all the others.
-    numbers: all of a run from the begin of a block on; None: 0 to `config.pairs` - 1. Among them
-    no pair is there twice.
+    They are made block by block: memory does not grow with their number. refusals: gets all other
+    candidates. numbers: a range from the start of a block on; None: 0 to `config.pairs` - 1. A pair
+    like an earlier one of the range is refused as a duplicate.
     """
     refusals = refusals or Refusals()
-    numbers = range(world.config.pairs) if numbers is None else numbers
+    numbers = range(inputs.config.pairs) if numbers is None else numbers
     kept: dict[str, list[Pair]] = {}
     for start in range(numbers.start, numbers.stop, BLOCK):
-        block = close(world, [draft(world, number) for number in range(start, start + BLOCK)])
+        block = close(inputs, [draft(inputs, number) for number in range(start, start + BLOCK)])
         for choice in block[: numbers.stop - start]:
             refused = list(choice.reasons())
-            twin = choice.kept and _twin(world, choice.kept, kept)
+            twin = choice.kept and _twin(inputs, choice.kept, kept)
             if choice.kept and twin:
                 refused.append((choice.kept, DUPLICATE, f"the same as {pair_id(twin.number)}"))
             for row in refused:
@@ -142,48 +142,55 @@ def synthesize(
                 yield choice.kept
 
 
-def _twin(world: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -> Pair | None:
-    """The first of the `kept`, by caption, with the words of `pair` and nearly its image."""
+def _twin(inputs: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -> Pair | None:
+    """The first pair of `kept` (by caption) with the caption of `pair` and nearly its image."""
     others = kept.get(normalize(pair.caption), [])
     if not others:
         return None
-    own, *theirs = hashes(torch.stack([one.pixels for one in (pair, *others)]))
+    own, *theirs = hashes(torch.stack([one.pixels for one in (pair, *others)]))  # (bits) each
     apart = [float((own - one).square().mean().sqrt()) for one in theirs]
-    near = (one for one, far in zip(others, apart, strict=True) if world.novelty.is_twin(far))
+    near = (one for one, far in zip(others, apart, strict=True) if inputs.novelty.is_twin(far))
     return next(near, None)
 
 
-def draft(world: SynthesisInputs, number: int) -> Draft:
-    """Everything about pair `number` that is left to chance."""
-    rng = seeds.stream(world.seed, "pair", number)
+def draft(inputs: SynthesisInputs, number: int) -> Draft:
+    """Draw everything random about pair `number`."""
+    rng = seeds.stream(inputs.seed, "pair", number)
     filling = number >= FILLING
-    shares = np.array(world.config.filling_shares if filling else world.config.shares)
+    shares = np.array(inputs.config.filling_shares if filling else inputs.config.shares)
     strategy = list(STRATEGIES)[int(rng.choice(len(shares), p=shares / shares.sum()))]
-    latent = STRATEGIES[strategy](world.drawing(number), rng)
-    tries = world.config.candidates
-    noise = torch.from_numpy(rng.standard_normal((tries, world.mappings.gan.noise))).float()
+    latent = STRATEGIES[strategy](inputs.drawing(number), rng)
+    tries = inputs.config.candidates
+    noise = torch.from_numpy(rng.standard_normal((tries, inputs.mappings.gan.noise))).float()
     draws = torch.from_numpy(rng.random((tries, MAX_WORDS))).float()
-    return Draft(number, strategy, latent, noise, draws, world.standard.draw(rng))
+    return Draft(
+        number=number,
+        strategy=strategy,
+        latent=latent,
+        noise=noise,
+        draws=draws,
+        surprise=inputs.standard.draw(rng),
+    )
 
 
-def close(world: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
-    """Carry each latent into the other domain and back, and choose among the candidates."""
-    latents = settle(world, [one.latent for one in drafts])
+def close(inputs: SynthesisInputs, drafts: list[Draft]) -> list[Choice]:
+    """Map each latent to an image and a caption, and choose among the candidates."""
+    latents = settle(inputs, [one.latent for one in drafts])
     drafts = [replace(one, latent=latent) for one, latent in zip(drafts, latents, strict=True)]
     chosen: dict[int, Choice] = {}
     for source, carry in (("text", _from_text), ("image", _from_image)):
         group = [one for one in drafts if one.strategy.startswith(source)]
         if group:
             with parametrize.cached():  # the spectral norm of a layer once, not at every look
-                tried = iter(_candidates(world, group, carry))
+                tried = iter(_candidates(inputs, group, carry))
             for one in group:
-                own = list(islice(tried, world.config.candidates))
-                chosen[one.number] = screen(own, world.standard, one.surprise)
+                own = list(islice(tried, inputs.config.candidates))
+                chosen[one.number] = screen(own, inputs.standard, one.surprise)
     return [chosen[one.number] for one in drafts]
 
 
 def screen(candidates: list[Pair], standard: Standard, surprise: float) -> Choice:
-    """Choose among the candidates that no filter refuses."""
+    """`choose` among the candidates that no filter refuses."""
     sound = [pair for pair in candidates if pair.fault is None]
     faulty = [pair for pair in candidates if pair.fault is not None]
     choice = choose(sound, standard, surprise)
@@ -191,13 +198,13 @@ def screen(candidates: list[Pair], standard: Standard, surprise: float) -> Choic
 
 
 def choose(candidates: list[Pair], standard: Standard, surprise: float) -> Choice:
-    """Of the new candidates that agree as real pairs do, that with words as rare as a person's.
+    """Choose the new candidate that agrees as real pairs do and has words as rare as a person's.
 
-    New: of both halves, before of one half: a real caption that is held out stands in train one
-    time in five, so a captioner that writes such captions is no defect, but a data set of novel
-    pairs has better ones to choose from. As real pairs do: their consistency is `standard`'s or
-    more; of those that fall short, the most consistent. As rare: their surprise is nearest to
-    `surprise`, that of a real caption drawn for the pair. The first among equals.
+    Candidates are ranked by three things in order. Both image and caption are new, before only one:
+    one in five held-out real captions stands in train too, so a seen caption is no defect, but two
+    new halves are better. Consistency is at least that of `standard`; below it, more is better.
+    Above it, the surprise of the caption should be nearest to `surprise`, that of a real caption
+    drawn for the pair. The first of equals wins.
     """
 
     def merit(i: int) -> tuple[bool, bool, float]:
@@ -209,7 +216,11 @@ def choose(candidates: list[Pair], standard: Standard, surprise: float) -> Choic
     fresh = [i for i, pair in enumerate(candidates) if pair.novelty.kind not in NOT_NEW]
     best = max(fresh, key=merit, default=None)
     others = [pair for i, pair in enumerate(candidates) if i != best]
-    return Choice(None if best is None else candidates[best], others, standard.consistency)
+    return Choice(
+        kept=None if best is None else candidates[best],
+        refused=others,
+        standard=standard.consistency,
+    )
 
 
 Carry = Callable[[Mappings, Tensor, Tensor, Tensor], tuple[Tensor, list[str]]]
@@ -231,30 +242,40 @@ def _from_image(
     return mappings.draw(mappings.psi(captions), noise), captions
 
 
-def _candidates(world: SynthesisInputs, group: list[Draft], carry: Carry) -> list[Pair]:
-    """All candidates of the drafts, draft by draft."""
-    tries = world.config.candidates
+def _candidates(inputs: SynthesisInputs, group: list[Draft], carry: Carry) -> list[Pair]:
+    """All candidates of the drafts, draft by draft, made as one batch."""
+    tries = inputs.config.candidates
     owners = [one for one in group for _ in range(tries)]
-    latents = torch.stack([one.latent.vector for one in owners])
+    latents = torch.stack([one.latent.vector for one in owners])  # (N, D) or (N, C, 4, 4)
+    # of drafts (A, Z) and (A, MAX_WORDS) to (N, Z) and (N, MAX_WORDS), N = A drafts
     noise, draws = (torch.cat([getattr(one, k) for one in group]) for k in ("noise", "draws"))
-    pixels, captions = carry(world.mappings, latents, noise, draws)
-    psi = world.mappings.psi(captions)
-    scores = (psi * world.mappings.encoder.embed_images(pixels)).sum(1)
-    novelty = world.novelty.judge(pixels, captions, psi)
-    looks = Looks(pixels=pixels, captions=captions, consistency=scores)
-    columns = (pixels, captions, scores.tolist(), novelty, world.thresholds.faults(looks))
+    pixels, captions = carry(inputs.mappings, latents, noise, draws)
+    psi = inputs.mappings.psi(captions)
+    scores = (psi * inputs.mappings.encoder.embed_images(pixels)).sum(1)
+    novelty = inputs.novelty.judge(pixels, captions, psi)
+    tried = Candidates(pixels=pixels, captions=captions, consistency=scores)
+    faults = inputs.thresholds.faults(tried)
     return [
-        Pair(one.number, one.strategy, one.latent, *row)
-        for one, *row in zip(owners, *columns, strict=True)
+        Pair(
+            number=one.number,
+            strategy=one.strategy,
+            latent=one.latent,
+            pixels=pixels[i],
+            caption=captions[i],
+            consistency=float(scores[i]),
+            novelty=novelty[i],
+            fault=faults[i],
+        )
+        for i, one in enumerate(owners)
     ]
 
 
 # ---------------------------------------------------------------- the dataset
 
 
-def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
+def rows(inputs: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, Any]]:
     """Pairs as rows of `dataset.PAIRS`."""
-    names = dict(zip(world.examples.class_ids.tolist(), world.examples.class_names, strict=True))
+    names = dict(zip(inputs.examples.class_ids.tolist(), inputs.examples.class_names, strict=True))
     for pair in pairs:
         latent, new = pair.latent, pair.novelty
         yield {
@@ -265,7 +286,7 @@ def rows(world: SynthesisInputs, pairs: Iterable[Pair]) -> Iterator[dict[str, An
             "source_ids": latent.sources,
             "blend_weight": latent.share,
             "component": latent.component,
-            "seed": world.seed,
+            "seed": inputs.seed,
             "class_id": latent.class_id,
             "class_name": None if latent.class_id is None else names[latent.class_id],
             "consistency": pair.consistency,
@@ -300,22 +321,22 @@ def _image(pair: Pair) -> dict[str, Any]:
     return {"bytes": encode(to_image(pair.pixels)), "path": f"{pair_id(pair.number)}.png"}
 
 
-def facts(world: SynthesisInputs) -> dict[str, Any]:
-    """What card and manifest tell of the dataset besides its counts."""
+def facts(inputs: SynthesisInputs) -> dict[str, Any]:
+    """The entries of card and manifest besides the counts."""
     return {
-        "source_images": len(world.examples),
-        "made_from": dict(sorted(world.made_from.items())),
-        "seed": world.seed,
-        "size": world.mappings.gan.size,
-        "distance": world.novelty.threshold,
-        "novelty_recall": world.novelty.recall,
+        "source_images": len(inputs.examples),
+        "made_from": dict(sorted(inputs.made_from.items())),
+        "seed": inputs.seed,
+        "size": inputs.mappings.gan.size,
+        "distance": inputs.novelty.threshold,
+        "novelty_recall": inputs.novelty.recall,
         "false_alarms": FALSE_ALARMS,
-        "filters": world.thresholds.stated(),
+        "filters": inputs.thresholds.stated(),
     }
 
 
 def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
-    """What `synthesize` reports: what the shards hold, and how many were refused."""
+    """The metrics of `synthesize`: pairs by strategy and novelty, and refusals by reason."""
     table = read_rows(folder, ["strategy", "consistency", "novelty"]).to_pandas()
     told: dict[str, float | int] = {"pairs": len(table)}
     for strategy, group in table.groupby("strategy"):

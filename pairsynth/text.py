@@ -29,7 +29,7 @@ _SAME = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2010": "-", "\u2011": "-
 def tokenize(caption: str) -> list[str]:
     """Lower-case words of any script, and commas; hyphens and apostrophes stay inside words.
 
-    Where a script sets no spaces between words (Chinese, Japanese, Thai), each sign is a token.
+    In scripts without spaces between words (Chinese, Japanese, Thai) each character is a token.
     """
     caption = caption.lower()
     if not caption.isascii():
@@ -38,9 +38,9 @@ def tokenize(caption: str) -> list[str]:
 
 
 def detokenize(tokens: Iterable[str]) -> str:
-    """Words joined by spaces, commas drawn to the word before; none first, last or twice.
+    """Join words by spaces, commas attached to the word before; none first, last or doubled.
 
-    Between signs of a script without spaces stands none.
+    Characters of a script without spaces are joined without.
     """
     joined = re.sub(r"[\s,]*,", ",", " ".join(tokens)).strip(" ,")
     return joined if joined.isascii() else _BETWEEN_SIGNS.sub("", joined)
@@ -48,7 +48,7 @@ def detokenize(tokens: Iterable[str]) -> str:
 
 @lru_cache(maxsize=200_000)
 def normalize(caption: str) -> str:
-    """What two captions share when only case, spacing and punctuation differ."""
+    """The caption without differences of case, spacing and punctuation, for comparisons."""
     return " ".join(token for token in tokenize(caption) if token != ",")
 
 
@@ -78,7 +78,7 @@ class Vocabulary:
 
     @property
     def digest(self) -> str:
-        """A fingerprint by which checkpoints refuse another vocabulary."""
+        """A digest of the vocabulary."""
         return hashlib.sha256("\n".join((self.unit, *self.tokens)).encode()).hexdigest()[:16]
 
     def encode(self, captions: Sequence[str], length: int) -> Tensor:
@@ -94,7 +94,7 @@ class Vocabulary:
         return [START, *(self.numbers.get(token, UNKNOWN) for token in tokens), END]
 
     def decode(self, rows: Tensor) -> list[str]:
-        """The captions of token numbers (N, T): what stands before `<end>`, specials left out."""
+        """The captions of token numbers (N, T): the tokens before `<end>` without specials."""
         return [self._caption(row) for row in rows.tolist()]
 
     def _caption(self, row: list[int]) -> str:
@@ -112,7 +112,7 @@ def split(caption: str, unit: str) -> list[str]:
 def trim(tokens: Tensor) -> Tensor:
     """Token numbers (N, T) without the columns that are padding in every row.
 
-    On a GPU all columns stay: to count them, it would have to be waited for.
+    On a GPU all columns stay, since counting them would need a sync.
     """
     if tokens.is_cuda:
         return tokens

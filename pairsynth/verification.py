@@ -1,8 +1,8 @@
-"""Whether what the stages wrote is whole, and whether its parts belong together.
+"""Check that the artifacts of the stages are undamaged and were made from one another.
 
-Every row and every weight is read against its checksum, and each artifact must have been made from
-the others that are there. Where there is a dvc.lock, every output is besides compared with it, byte
-for byte: the statistics at the end of a Parquet file, the padding in a checkpoint, the metrics.
+Every row and every weight is checked against its checksum, and each artifact must have been made
+from the others present. Where there is a dvc.lock, every output is also compared with it byte for
+byte, which covers Parquet footers, padding in checkpoints and metrics.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ CPU = torch.device("cpu")
 TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What came of looking at one artifact; sound is None where it is not there."""
+@dataclass(frozen=True, kw_only=True)
+class ArtifactCheck:
+    """The result of checking one artifact. sound: None where the artifact is missing."""
 
     path: Path
     sound: bool | None
@@ -41,8 +41,8 @@ class Finding:
         return f"{self.path}: sound, {self.detail}" if self.sound else f"{self.path}: DAMAGED"
 
 
-def findings(data: Path) -> Iterator[Finding]:
-    """Every artifact in `data`, read whole; then, where all are sound, how they fit together."""
+def findings(data: Path) -> Iterator[ArtifactCheck]:
+    """Check every artifact in `data`; if all are sound, check that they fit together."""
     damaged = False
     for name, check in CHECKS.items():
         finding = _examine(data / name, check)
@@ -55,18 +55,20 @@ def findings(data: Path) -> Iterator[Finding]:
         yield from recorded(lock)
 
 
-def _examine(path: Path, check: Callable[[Path], str]) -> Finding:
+def _examine(path: Path, check: Callable[[Path], str]) -> ArtifactCheck:
     maker = MAKERS.get(path.name, "")
     if not path.exists():
-        return Finding(path, None, maker)
+        return ArtifactCheck(path=path, sound=None, detail=maker)
     try:
-        return Finding(path, True, check(path))
+        return ArtifactCheck(path=path, sound=True, detail=check(path))
     except InputError as error:
-        return Finding(path, False, str(error))
+        return ArtifactCheck(path=path, sound=False, detail=str(error))
     except Exception as error:  # readers raise many kinds, all of them meaning: not what we wrote
         raise_if_out_of_memory(error)
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Finding(path, False, f"{path} cannot be read ({reason}); {remake(path)}")
+        return ArtifactCheck(
+            path=path, sound=False, detail=f"{path} cannot be read ({reason}); {remake(path)}"
+        )
 
 
 # ---------------------------------------------------------------- each by itself
@@ -128,7 +130,7 @@ CHECKS: Mapping[str, Callable[[Path], str]] = {
 
 
 def _together(data: Path) -> str:
-    """Each is made from the very others that are there, as far as they are."""
+    """Check that each artifact was made from the others that are present."""
     there = {name: data / name for name in CHECKS if (data / name).exists()}
     source: dict[str, str] = {}
     if "pictures" in there:
@@ -168,8 +170,8 @@ def _check_embeddings(
 # ---------------------------------------------------------------- as the pipeline recorded it
 
 
-def recorded(lock: Path) -> Iterator[Finding]:
-    """Every output that is there and is not, byte for byte, what `lock` (dvc.lock) tells of it.
+def recorded(lock: Path) -> Iterator[ArtifactCheck]:
+    """Every present output that differs from its entry in `lock` (dvc.lock).
 
     Raises:
         InputError: where `lock` is not as DVC writes it.
@@ -184,16 +186,16 @@ def recorded(lock: Path) -> Iterator[Finding]:
         raise InputError(f"{lock} is not as DVC writes it; git checkout {lock}") from error
     for stage, path, md5 in outs:
         if path.exists() and _md5(path) != md5:
-            yield Finding(
-                path,
-                False,
-                f"{path} is not what {lock} tells of; if you did not run the stage by hand, "
+            yield ArtifactCheck(
+                path=path,
+                sound=False,
+                detail=f"{path} is not what {lock} tells of; if you did not run the stage by hand, "
                 f"remake it: dvc repro --force --single-item {stage}",
             )
 
 
 def _md5(path: Path) -> str:
-    """As DVC has it: of a file's bytes, or of a folder's list of files and theirs."""
+    """The MD5 as DVC computes it: of a file's bytes, or of a folder's list of files and MD5s."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "md5").hexdigest()

@@ -1,7 +1,7 @@
-"""Files and folders that appear whole or not at all, and which stage makes each.
+"""Write files and folders atomically; know which stage makes each.
 
-They are written beside their place under a temporary name, flushed to the disk and renamed. Here is
-neither torch nor Arrow: a command that refuses an argument starts without them.
+They are written under a temporary name beside their place, flushed to disk and renamed. Neither
+torch nor Arrow is imported here, so that a command that refuses an argument starts fast.
 """
 
 import csv
@@ -32,14 +32,14 @@ MAKERS = {
 
 
 def maker(path: Path) -> str:
-    """The stage that makes what stands at `path`, or the folder that it is a part of."""
+    """The stage that makes `path` or the folder that contains it."""
     return MAKERS.get(path.name) or MAKERS.get(path.parent.name, "")
 
 
 def remake(path: Path) -> str:
-    """What to do about the artifact at `path` where it cannot be used.
+    """Advice on an artifact at `path` that cannot be used.
 
-    DVC takes a file for unchanged that is as dvc.lock tells, whatever is wrong with it.
+    A plain `dvc repro` may not help: DVC skips a file that matches dvc.lock even if it is unusable.
     """
     return f"remake it: dvc repro --force --single-item {maker(path)}"
 
@@ -47,13 +47,13 @@ def remake(path: Path) -> str:
 def check_outputs(
     inputs: Sequence[Path] = (), files: Sequence[Path] = (), folders: Sequence[Path] = ()
 ) -> None:
-    """Refuse, before the work, outputs that could not be written after it.
+    """Check before the work that the outputs can be written after it.
 
-    A folder is replaced as a whole, so it must not hold what is not ours.
+    A folder is replaced as a whole, so it must not hold files that are not ours.
 
     Raises:
-        InputError: naming the path, for one that is given twice, is of the other kind or cannot
-            be written.
+        InputError: naming the path, for one that is given twice, is a folder instead of a
+            file or the reverse, or cannot be written.
     """
     taken = {path.resolve() for path in inputs}
     for path in (*files, *folders):
@@ -75,7 +75,7 @@ def check_outputs(
 
 
 def _in_the_way(path: Path, folder: bool) -> str:
-    """What stands at `path` and is not to be replaced; "" where nothing does."""
+    """Why what stands at `path` must not be replaced; "" where it may."""
     if not path.name or not path.exists():
         return "" if path.name else "this is no name"
     if not folder:
@@ -89,7 +89,7 @@ def _in_the_way(path: Path, folder: bool) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, whole or not at all.
+    """Write `data` to `path` atomically.
 
     Raises:
         OSError: where the disk is full or the folder read-only; an older file then stands.
@@ -116,12 +116,12 @@ def as_json(values: Mapping[str, Any]) -> str:
 
 
 def rounded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with floats of 6 digits."""
+    """`values` with floats rounded to 6 digits."""
     return {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows as CSV under a header; floats with 6 significant digits, None as nothing."""
+    """Write rows as CSV with a header; floats have 6 significant digits, None is an empty cell."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
@@ -131,17 +131,17 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def write_reports(path: Path, reports: Sequence[Any]) -> None:
-    """Write dataclasses of one kind as CSV, a row each."""
+    """Write dataclasses of one type as CSV, one row each."""
     names = [field.name for field in fields(reports[0])]
     write_csv(path, names, [[getattr(report, name) for name in names] for report in reports])
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `path` when the block ends without an error.
+    """A temporary folder that replaces `path` when the block ends without an error.
 
-    Where the system can exchange two names at once (Linux), `path` is whole at every moment.
-    Elsewhere the old folder is put aside first: killed just then, `path` is missing.
+    Where the system can exchange two names at once (Linux), `path` is complete at every moment.
+    Elsewhere the old folder is moved aside first; if killed at that moment, `path` is missing.
     """
     temporary = _temporary(path)
     temporary.mkdir()
@@ -161,7 +161,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two paths change places in one step; False where the system cannot."""
+    """Exchange two paths in one step; False where the system cannot."""
     try:
         rename = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError):
@@ -171,7 +171,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _temporary(path: Path) -> Path:
-    """A name beside `path` that is this process's own; those of processes that are gone go."""
+    """A temporary name beside `path`; leftovers of processes that are gone are deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         process = left.name.removeprefix(f".{path.name}.").split(".")[0]

@@ -6,7 +6,7 @@ import typer
 
 from pairsynth import config, console
 from pairsynth.sources import acquisition
-from pairsynth.sources.contract import Account, DownloadConfig
+from pairsynth.sources.contract import DownloadConfig, SourceLog
 from pairsynth.whole_files import check_outputs, new_folder, write_json
 
 app = typer.Typer()
@@ -26,12 +26,12 @@ def main(
     options = config.load(DownloadConfig, "download", params)
     seed = config.load_seed(params)
 
-    account = Account()
-    found = acquisition.examples(options, seed, cache, account)
+    log = SourceLog()
+    found = acquisition.examples(options, seed, cache, log)
 
     with new_folder(examples) as folder:
         counted = console.track(found, None, "download", "images")
-        report = acquisition.acquire(options, counted, account, folder)
+        report = acquisition.acquire(options, counted, log, folder)
 
     write_json(metrics, report.figures)
     typer.echo("\n".join(report.lines()))

@@ -33,7 +33,7 @@ def main(
     seed = config.load_seed(params)
 
     splits = {split: read_examples(examples, split) for split in SPLITS}
-    parallel.spread("stages.embed", config.load_processes(params))
+    parallel.launch("stages.embed", config.load_processes(params))
     where = parallel.join(devices.choose(device, precision or config.load_precision(params)))
 
     seeds.fix(seed, "embed")

@@ -7,8 +7,8 @@ import typer
 from pairsynth import config, console, devices, seeds
 from pairsynth.checkpoints import checked_digest
 from pairsynth.config import Precision
-from pairsynth.evaluation import context, measuring
-from pairsynth.evaluation.context import EvaluationConfig
+from pairsynth.evaluation import measuring
+from pairsynth.evaluation.context import EvaluationConfig, build, read_pairs, read_splits
 from pairsynth.mappings import load_mappings
 from pairsynth.whole_files import check_outputs
 
@@ -35,19 +35,19 @@ def main(
     check_outputs(inputs, files=[metrics / name for name in measuring.FILES])
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
 
-    splits, vectors = context.read_splits(examples, embeddings, checked_digest(encoder, "encoder"))
+    splits, vectors = read_splits(examples, embeddings, checked_digest(encoder, "encoder"))
     where, train = (
         devices.choose(device, precision or config.load_precision(params)),
         splits["train"].digest,
     )
     mappings = load_mappings(encoder, gan, captioner, where, train)
-    pairs, digest = context.read_pairs(synthetic, options.pairs, pictures=train, **mappings.digests)
+    pairs, digest = read_pairs(synthetic, options.pairs, pictures=train, **mappings.digests)
 
     seeds.fix(seed, "evaluate")
-    scene = context.scene(examples, splits, vectors, mappings, options, seed)
-    measured = measuring.measure(scene, pairs, console.track)
+    context = build(examples, splits, vectors, mappings, options, seed)
+    measured = measuring.measure(context, pairs, console.track)
 
-    measuring.write(metrics, measured, scene, pairs, digest)
+    measuring.write(metrics, measured, context, pairs, digest)
     watch.say("evaluate", len(pairs), "pairs")
 
 

@@ -35,7 +35,7 @@ def main(
 
     train = read_examples(examples, "train")
     val = read_examples(examples, "val")
-    parallel.spread("stages.train_captioner", config.load_processes(params))
+    parallel.launch("stages.train_captioner", config.load_processes(params))
     where = parallel.join(devices.choose(device, precision or config.load_precision(params)))
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}

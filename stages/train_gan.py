@@ -51,7 +51,7 @@ def main(
     psi = read_embeddings(embeddings, "train", train, digest)
     val = read_examples(examples, "val")
     val_psi = read_embeddings(embeddings, "val", val, digest)
-    parallel.spread("stages.train_gan", config.load_processes(params))
+    parallel.launch("stages.train_gan", config.load_processes(params))
     where = parallel.join(devices.choose(device, precision or config.load_precision(params)))
     inputs = [examples, embeddings, encoder]
     numbers = devices.precision_name(where)

@@ -1,4 +1,4 @@
-"""A world small enough for tests: 24 drawn images whose captions tell their colour, tiny nets."""
+"""Small inputs for tests: 24 drawn images whose captions tell their colour, tiny nets."""
 
 import copy
 import os
@@ -16,7 +16,7 @@ from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
-from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
+from pairsynth.evaluation.context import EvaluationContext, Pairs
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.filters import NONE
 from pairsynth.gan import Gan, phi_of
@@ -30,7 +30,7 @@ from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
-from tests.options import SYNTHESIS
+from tests.options import EVALUATION, SYNTHESIS
 from tests.rows import write_pairs
 from tests.workspace import make_checkout, undone, write_examples, write_synthetic
 
@@ -79,7 +79,14 @@ def draw(seed: int, each: int) -> Examples:
             names.append(name)
             captions.append([*told, f"the petals are {name}"][: 1 + i % 3])
     stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
-    return Examples(ids, torch.tensor(class_ids), names, stacked, captions, None)
+    return Examples(
+        ids=ids,
+        class_ids=torch.tensor(class_ids),
+        class_names=names,
+        pixels=stacked,
+        captions=captions,
+        attributes=None,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -99,12 +106,12 @@ def four(examples: Examples) -> Examples:
     """One image of each colour, with a caption of its own."""
     rows = [0, 6, 12, 18]
     return Examples(
-        [examples.ids[row] for row in rows],
-        examples.class_ids[rows],
-        [examples.class_names[row] for row in rows],
-        examples.pixels[rows],
-        [examples.captions[row][:1] for row in rows],
-        None,
+        ids=[examples.ids[row] for row in rows],
+        class_ids=examples.class_ids[rows],
+        class_names=[examples.class_names[row] for row in rows],
+        pixels=examples.pixels[rows],
+        captions=[examples.captions[row][:1] for row in rows],
+        attributes=None,
     )
 
 
@@ -120,7 +127,8 @@ def encoder(examples: Examples) -> JointEncoder:
 def embeddings(examples: Examples, encoder: JointEncoder) -> Embeddings:
     """What the untrained encoder says of the 24 images."""
     return Embeddings(
-        encoder.embed_images(examples.pixels), encoder.embed_captions(examples.flat_captions)
+        image=encoder.embed_images(examples.pixels),
+        psi=encoder.embed_captions(examples.flat_captions),
     )
 
 
@@ -144,7 +152,7 @@ def captioner(examples: Examples, gan: Gan) -> Captioner:
 @pytest.fixture(scope="session")
 def mappings(encoder: JointEncoder, gan: Gan, captioner: Captioner) -> Mappings:
     """The three untrained networks, together."""
-    return Mappings(encoder, gan, captioner, CPU)
+    return Mappings(encoder=encoder, gan=gan, captioner=captioner, device=CPU)
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +167,7 @@ def mixtures(examples: Examples, embeddings: Embeddings, gan: Gan) -> dict[str, 
 
 
 @pytest.fixture(scope="session")
-def world(
+def inputs(
     examples: Examples,
     val: Examples,
     embeddings: Embeddings,
@@ -177,12 +185,21 @@ def world(
     )
     made_from = {"pictures": examples.digest}
     return SynthesisInputs(
-        examples, embeddings, mixtures, mappings, novelty, asked, NONE, SYNTHESIS, 7, made_from
+        examples=examples,
+        embeddings=embeddings,
+        mixtures=mixtures,
+        mappings=mappings,
+        novelty=novelty,
+        standard=asked,
+        thresholds=NONE,
+        config=SYNTHESIS,
+        seed=7,
+        made_from=made_from,
     )
 
 
 @pytest.fixture(scope="session")
-def scene(
+def context(
     examples: Examples, val: Examples, encoder: JointEncoder, mappings: Mappings
 ) -> EvaluationContext:
     """What evaluation works on: test images with an attribute known, an untrained judge."""
@@ -195,15 +212,24 @@ def scene(
     splits = {"train": examples, "val": val, "test": test}
     vectors = {
         name: Embeddings(
-            encoder.embed_images(one.pixels), encoder.embed_captions(one.flat_captions)
+            image=encoder.embed_images(one.pixels), psi=encoder.embed_captions(one.flat_captions)
         )
         for name, one in splits.items()
     }
     torch.manual_seed(0)
     judge = judges.build(test, 32).eval()
     novelty = NoveltyIndex(examples, vectors["train"].psi, val, 32)
-    config = EvaluationConfig(12, 20, 8, 2, 1, "", 2, 3)
-    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 5, FLOWERS)
+    config = EVALUATION
+    return EvaluationContext(
+        mappings=mappings,
+        judge=judge,
+        examples=splits,
+        embeddings=vectors,
+        novelty=novelty,
+        config=config,
+        seed=5,
+        lexicon=FLOWERS,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -211,12 +237,12 @@ def pairs(examples: Examples) -> Pairs:
     """Six copies and six of other images, of two strategies; a class known of the copies."""
     other = draw(9, 3)
     return Pairs(
-        [f"pair-{i:07}" for i in range(12)],
-        [own[0] for own in (*examples.captions[:6], *other.captions[:6])],
-        torch.cat([examples.pixels[:6], other.pixels[:6]]),
-        ["text_density", "image_density"] * 6,
-        [i / 12 for i in range(12)],
-        torch.cat([examples.class_ids[:6], torch.full((6,), -1)]),
+        ids=[f"pair-{i:07}" for i in range(12)],
+        captions=[own[0] for own in (*examples.captions[:6], *other.captions[:6])],
+        pixels=torch.cat([examples.pixels[:6], other.pixels[:6]]),
+        strategies=["text_density", "image_density"] * 6,
+        consistency=[i / 12 for i in range(12)],
+        class_ids=torch.cat([examples.class_ids[:6], torch.full((6,), -1)]),
     )
 
 

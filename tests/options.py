@@ -1,8 +1,20 @@
 """Small options of the stages, to be varied by `dataclasses.replace`."""
 
 from pairsynth.encoder_training import EncoderConfig
+from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.latents import SynthesisConfig
+from pairsynth.sources.contract import DownloadConfig
 
+DOWNLOAD = DownloadConfig(
+    source="folder",
+    image_size=32,
+    split="image",
+    broken="skip",
+    garden_species=6,
+    garden_images=1,
+    mirror="",
+    folder="",
+)
 ENCODER = EncoderConfig(
     text_encoder="word-gru",
     dimension=8,
@@ -30,4 +42,14 @@ SYNTHESIS = SynthesisConfig(
     filters=False,
     margin=0.1,
     candidates=2,
+)
+EVALUATION = EvaluationConfig(
+    captioned=12,
+    pairs=20,
+    cycled=8,
+    turns=2,
+    judge_epochs=1,
+    judge_weights="",
+    use_steps=2,
+    use_seeds=3,
 )

@@ -16,11 +16,12 @@ from pairsynth.examples import read_examples
 from pairsynth.image_files import stored_size
 from pairsynth.sources import acquisition
 from pairsynth.sources.acquisition import SHOWN, SOURCES, Acquisition, acquire, examples
-from pairsynth.sources.contract import Account, DownloadConfig, Example
+from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
+from tests.options import DOWNLOAD
 
 
 def config(source: str = "folder", size: int = 32, folder: str = "") -> DownloadConfig:
-    return DownloadConfig(source, size, "image", "skip", 6, 1, "", folder)
+    return replace(DOWNLOAD, source=source, image_size=size, folder=folder)
 
 
 def found(splits: tuple[str, ...] = SPLITS, each: int = 4) -> Iterator[Example]:
@@ -29,11 +30,18 @@ def found(splits: tuple[str, ...] = SPLITS, each: int = 4) -> Iterator[Example]:
             shade = SPLITS.index(split) * 50
             image = Image.new("RGB", (50 + i, 90), (i * 40, 100, shade))
             captions = tuple(f"caption {j} of {split} {i}" for j in range(i + 1))
-            yield Example(f"{split}-{i}", i % 2, f"class {i % 2}", split, image, captions)
+            yield Example(
+                image_id=f"{split}-{i}",
+                class_id=i % 2,
+                class_name=f"class {i % 2}",
+                split=split,
+                image=image,
+                captions=captions,
+            )
 
 
 def test_every_split_is_written_and_counted(tmp_path: Path) -> None:
-    report = acquire(config(), found(), Account(), tmp_path)
+    report = acquire(config(), found(), SourceLog(), tmp_path)
     assert report.kept == 12
     for split in SPLITS:
         examples = read_examples(tmp_path, split)
@@ -56,7 +64,7 @@ def test_photographs_keep_a_margin_and_drawings_need_none(tmp_path: Path, size: 
     for source in SOURCES:
         folder = tmp_path / source
         folder.mkdir()
-        acquire(config(source, size), found(), Account(), folder)
+        acquire(config(source, size), found(), SourceLog(), folder)
         side = size if source == "garden" else stored_size(size)
         pixels = read_examples(folder, "train").pixels
         assert pixels.shape == (4, 3, side, side)
@@ -67,16 +75,23 @@ def test_photographs_keep_a_margin_and_drawings_need_none(tmp_path: Path, size: 
 def test_attributes_are_kept(tmp_path: Path) -> None:
     told = {"petals": "5", "colour": "red"}
     drawn = (replace(example, attributes=told) for example in found())
-    acquire(config("garden"), drawn, Account(), tmp_path)
+    acquire(config("garden"), drawn, SourceLog(), tmp_path)
     assert read_examples(tmp_path, "val").attributes == [told] * 4
 
 
 def test_no_class_is_a_class_too(tmp_path: Path) -> None:
     def unknown() -> Iterator[Example]:
         for one in found():
-            yield Example(one.image_id, -1, "", one.split, one.image, one.captions)
+            yield Example(
+                image_id=one.image_id,
+                class_id=-1,
+                class_name="",
+                split=one.split,
+                image=one.image,
+                captions=one.captions,
+            )
 
-    acquire(config(), unknown(), Account(), tmp_path)
+    acquire(config(), unknown(), SourceLog(), tmp_path)
     assert read_examples(tmp_path, "train").class_ids.tolist() == [-1] * 4
 
 
@@ -84,7 +99,7 @@ def test_no_class_is_a_class_too(tmp_path: Path) -> None:
 def test_a_split_without_images_is_refused(tmp_path: Path, lost: str) -> None:
     rest = tuple(split for split in SPLITS if split != lost)
     with pytest.raises(InputError, match=f"download: too few .*, {lost} has 0 and needs"):
-        acquire(config(), found(rest), Account(), tmp_path)
+        acquire(config(), found(rest), SourceLog(), tmp_path)
 
 
 def test_a_source_that_fails_leaves_no_finished_shard(tmp_path: Path) -> None:
@@ -93,7 +108,7 @@ def test_a_source_that_fails_leaves_no_finished_shard(tmp_path: Path) -> None:
         raise InputError("the site is down")
 
     with pytest.raises(InputError, match="the site is down"):
-        acquire(config(), broken(), Account(), tmp_path)
+        acquire(config(), broken(), SourceLog(), tmp_path)
     assert not list(tmp_path.glob("*-of-*.parquet"))
 
 
@@ -103,10 +118,10 @@ def refused(folder: Path) -> list[dict[str, str]]:
 
 
 def test_what_was_refused_is_listed_with_its_reason(tmp_path: Path) -> None:
-    account = Account()
-    account.refuse("a.jpg", "9000 x 9000 pixels, more than 64,000,000")
-    account.refuse('b, "the second".jpg', "not a readable image")
-    report = acquire(config(), found(), account, tmp_path)
+    log = SourceLog()
+    log.refuse("a.jpg", "9000 x 9000 pixels, more than 64,000,000")
+    log.refuse('b, "the second".jpg', "not a readable image")
+    report = acquire(config(), found(), log, tmp_path)
     assert report.figures["refused"] == 2
     assert refused(tmp_path) == [
         {"item": "a.jpg", "reason": "9000 x 9000 pixels, more than 64,000,000"},
@@ -115,17 +130,17 @@ def test_what_was_refused_is_listed_with_its_reason(tmp_path: Path) -> None:
 
 
 def test_the_list_of_what_was_refused_has_its_header_when_it_is_empty(tmp_path: Path) -> None:
-    acquire(config(), found(), Account(), tmp_path)
+    acquire(config(), found(), SourceLog(), tmp_path)
     assert (tmp_path / "refused.csv").read_text().strip() == "item,reason"
 
 
 def test_lines_tell_the_first_and_count_the_rest() -> None:
     figures = {f"{split}_images": 1000 for split in SPLITS}
-    account = Account()
-    report = Acquisition(figures, account, [])
+    log = SourceLog()
+    report = Acquisition(figures=figures, log=log, findings=[])
     assert report.lines() == ["kept 3,000 images, refused 0 items"]
     for i in range(SHOWN + 5):
-        account.refuse(f"{i}.jpg", "broken")
+        log.refuse(f"{i}.jpg", "broken")
     lines = report.lines()
     assert lines[0] == f"kept 3,000 images, refused {SHOWN + 5} items"
     assert lines[1] == "  refused 0.jpg: broken"
@@ -140,7 +155,7 @@ def test_an_image_in_two_splits_is_refused_in_the_second(tmp_path: Path) -> None
             again = next(found(("test",)))
             yield replace(again, image_id=f"again-{split}", split=split)
 
-    report = acquire(config(), doubled(), Account(), tmp_path)
+    report = acquire(config(), doubled(), SourceLog(), tmp_path)
     why = "the same image as test-0, which is in another split"
     assert refused(tmp_path) == [
         {"item": f"again-{split}", "reason": why} for split in ("train", "val")
@@ -149,11 +164,11 @@ def test_an_image_in_two_splits_is_refused_in_the_second(tmp_path: Path) -> None
     assert report.figures["twins"] == 0  # they are blank
     refusing = replace(config(), broken="refuse")
     with pytest.raises(InputError, match=f"again-train: {why}; remove one, or set download.broken"):
-        acquire(refusing, doubled(), Account(), tmp_path)
+        acquire(refusing, doubled(), SourceLog(), tmp_path)
 
 
 def test_what_is_odd_is_counted_listed_and_said(tmp_path: Path) -> None:
-    report = acquire(config(size=64), found(), Account(), tmp_path)
+    report = acquire(config(size=64), found(), SourceLog(), tmp_path)
     assert report.figures["blank"] == report.figures["enlarged"] == 12
     assert report.lines()[1:] == [
         "  12 images are smaller than the size wanted, and were enlarged (train-0: 50 x 90 pixels)",
@@ -170,20 +185,20 @@ def test_what_is_odd_is_counted_listed_and_said(tmp_path: Path) -> None:
 
 
 def test_what_was_taken_for_what_is_said_before_all_else() -> None:
-    account = Account(said=["folder: captions from a.csv"])
-    report = Acquisition({f"{split}_images": 1 for split in SPLITS}, account, [])
+    log = SourceLog(notes=["folder: captions from a.csv"])
+    report = Acquisition(figures={f"{split}_images": 1 for split in SPLITS}, log=log, findings=[])
     assert report.lines() == ["folder: captions from a.csv", "kept 3 images, refused 0 items"]
 
 
 def test_a_source_that_is_not_in_the_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"download.source is 'flickr'; allowed is one of"):
-        examples(config("flickr"), 1, tmp_path, Account())
+        examples(config("flickr"), 1, tmp_path, SourceLog())
 
 
 def test_the_garden_comes_through_the_table(tmp_path: Path) -> None:
-    account = Account()
-    options = DownloadConfig("garden", 32, "class", "skip", 6, 2, "", "")
-    report = acquire(options, examples(options, 1, tmp_path / "cache", account), account, tmp_path)
+    log = SourceLog()
+    options = replace(DOWNLOAD, source="garden", split="class", garden_images=2)
+    report = acquire(options, examples(options, 1, tmp_path / "cache", log), log, tmp_path)
     assert report.kept == 12
     ids = [set(read_examples(tmp_path, split).class_ids.tolist()) for split in SPLITS]
     assert not ids[0] & ids[1]

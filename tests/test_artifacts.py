@@ -238,7 +238,7 @@ def test_vectors_that_are_no_unit_vectors_are_refused(
 ) -> None:
     image = embeddings.image.clone()
     image[2] *= value
-    write_embeddings(tmp_path, examples, Embeddings(image, embeddings.psi))
+    write_embeddings(tmp_path, examples, Embeddings(image=image, psi=embeddings.psi))
     with pytest.raises(InputError, match="train has no vectors of unit length; remake it"):
         read_embeddings(tmp_path, "train", examples, "psi")
 

@@ -81,7 +81,7 @@ def test_an_epoch_shows_every_image_once_with_a_caption_of_its_own(
     # psi that tells its row, pixels that tell theirs
     first = examples.first_caption
     owner = torch.repeat_interleave(torch.arange(24), first.diff())
-    told = Embeddings(embeddings.image, owner[:, None].float().expand(-1, 8).contiguous())
+    told = Embeddings(image=embeddings.image, psi=owner[:, None].float().expand(-1, 8).contiguous())
     flat = torch.arange(24, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 32, 32)
     source = Batches(replace(examples, pixels=flat.contiguous()), told, 8, 32, CPU)
     seen = []

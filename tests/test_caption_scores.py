@@ -16,8 +16,8 @@ from pairsynth.metrics.captions import (
     meteor_stems,
     most_frequent,
     nearest_caption,
+    rotated,
     rouge_l,
-    shifted,
     signature,
 )
 from pairsynth.metrics.cider import CiderD
@@ -111,8 +111,8 @@ def test_nearest_caption_is_the_first_of_the_nearest_image() -> None:
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_shifted_leaves_no_caption_in_its_place(count: int) -> None:
     captions = [str(i) for i in range(count)]
-    assert sorted(shifted(captions)) == sorted(captions)
-    assert all(a != b for a, b in zip(captions, shifted(captions), strict=True))
+    assert sorted(rotated(captions)) == sorted(captions)
+    assert all(a != b for a, b in zip(captions, rotated(captions), strict=True))
 
 
 # ---------------------------------------------------------------- CIDEr-D, ROUGE-L, METEOR
@@ -225,6 +225,6 @@ def test_nothing_has_no_most_frequent_caption_and_no_rare_words() -> None:
 
 
 def test_captions_are_shifted_half_way_or_by_rows() -> None:
-    assert shifted(["a", "b", "c", "d"]) == ["c", "d", "a", "b"]
-    assert shifted(["a", "b", "c", "d"], 1) == ["b", "c", "d", "a"]
-    assert shifted(["a"]) == ["a"]
+    assert rotated(["a", "b", "c", "d"]) == ["c", "d", "a", "b"]
+    assert rotated(["a", "b", "c", "d"], 1) == ["b", "c", "d", "a"]
+    assert rotated(["a"]) == ["a"]

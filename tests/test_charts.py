@@ -85,23 +85,29 @@ def test_any_lines(places: list[int], count: int, scale: float) -> None:
     rng = np.random.default_rng(0)
     names = ["a name of more than one line", "b", "petal colour", "shapes f1", "parts f1", "phi"]
     series = [
-        Series(f"{name}{', by chance' if control else ''}", places, ys.tolist(), i, control)
+        Series(
+            name=f"{name}{', by chance' if control else ''}",
+            xs=places,
+            ys=ys.tolist(),
+            colour=i,
+            control=control,
+        )
         for i, name in enumerate(names[:count])
         for control in (False, True)
         if len(ys := scale * rng.normal(size=len(places)))
     ]
-    chart = charts.lines("a", "A chart of some lines", "", series, "epoch", "loss a word")
+    chart = charts.lines("a", "A chart of some lines", "", series, x="epoch", y="loss a word")
     check_readable([chart])
 
 
 def test_chance_is_said_once() -> None:
     def words(measures: int) -> list[str]:
         series = [
-            Series(f"{name}{chance}", [1, 2], [0.5, 0.4], 0, bool(chance))
+            Series(name=f"{name}{chance}", xs=[1, 2], ys=[0.5, 0.4], colour=0, control=bool(chance))
             for name in ("phi", "pixels")[:measures]
             for chance in ("", ", by chance")
         ]
-        sheet = charts.laid_out([charts.lines("a", "", "", series, "turn", "share")])
+        sheet = charts.laid_out([charts.lines("a", "", "", series, x="turn", y="share")])
         return [text.get_text().replace("\n", " ") for text in sheet.axes[0].texts]
 
     assert sorted(words(1)) == ["by chance", "phi"]
@@ -109,8 +115,10 @@ def test_chance_is_said_once() -> None:
 
 
 def test_a_collapse_does_not_squash_the_rest() -> None:
-    series = [Series("full", [1, 2, 4], [-90.0, -50.0, -1e6], 0)]
-    chart = charts.lines("a", "", "", series, "components", "nats", doublings=True, lowest=-131.0)
+    series = [Series(name="full", xs=[1, 2, 4], ys=[-90.0, -50.0, -1e6], colour=0)]
+    chart = charts.lines(
+        "a", "", "", series, x="components", y="nats", doublings=True, lowest=-131.0
+    )
     low, high = charts.laid_out([chart]).axes[0].get_ylim()
     assert low == -131
     assert -50 < high < -40
@@ -120,7 +128,7 @@ def test_a_collapse_does_not_squash_the_rest() -> None:
     ("value", "told"), [(2356.4, "2,356"), (100, "100"), (0.04321, "0.0432"), (-1234.5, "-1,234")]
 )
 def test_numbers_are_told_as_people_write_them(value: float, told: str) -> None:
-    assert charts.told(value) == told
+    assert charts.number_text(value) == told
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 3)), max_size=8))

@@ -64,9 +64,9 @@ def test_a_row_does_not_depend_on_its_batch(folder: Path, val: Examples) -> None
 
 
 def test_it_judges_pairs_and_is_a_view(
-    folder: Path, scene: EvaluationContext, pairs: Pairs
+    folder: Path, context: EvaluationContext, pairs: Pairs
 ) -> None:
-    wise = replace(scene, config=replace(scene.config, judge_weights=str(folder)))
+    wise = replace(context, config=replace(context.config, judge_weights=str(folder)))
     found = {f.key: f for f in quality.seen_by_clip(wise, look_at(wise, pairs))}
     clip = load_clip(folder, CPU)
     cosine = (clip.image_vectors(pairs.pixels) * clip.caption_vectors(pairs.captions)).sum(1)
@@ -76,9 +76,9 @@ def test_it_judges_pairs_and_is_a_view(
     assert fidelity.view_of(wise, "pretrained") is not None
 
 
-def test_without_a_folder_there_is_no_clip(scene: EvaluationContext, pairs: Pairs) -> None:
-    assert scene.clip is None
-    assert not list(quality.seen_by_clip(scene, look_at(scene, pairs)))
+def test_without_a_folder_there_is_no_clip(context: EvaluationContext, pairs: Pairs) -> None:
+    assert context.clip is None
+    assert not list(quality.seen_by_clip(context, look_at(context, pairs)))
 
 
 def test_a_folder_of_something_else_says_what_is_needed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pairsynth import engines
-from pairsynth.engines import ENGINES, Report, Worker
+from pairsynth.engines import ENGINES, Progress, Worker
 from pairsynth.errors import InputError
 
 
@@ -26,19 +26,19 @@ class Squares:
         (self.folder / str(os.getpid())).write_text(str(place))
         return self.square
 
-    def square(self, task: int) -> Iterator[Report]:
+    def square(self, task: int) -> Iterator[Progress]:
         if task == 13:
             raise InputError("13 is no number to square; give another")
         if task == 14:
             raise KeyError(task)
         if task == 15:
             os.kill(os.getpid(), signal.SIGKILL)
-        yield Report(task=task, steps=1)
+        yield Progress(task=task, steps=1)
         time.sleep(0.05)
-        yield Report(task=task, steps=2, outcome=task * task)
+        yield Progress(task=task, steps=2, outcome=task * task)
 
 
-def outcomes(reports: Iterator[Report]) -> dict[int, int]:
+def outcomes(reports: Iterator[Progress]) -> dict[int, int]:
     told = list(reports)
     assert sum(report.steps for report in told) == 3 * sum(bool(r.outcome) for r in told)
     return {report.task: report.outcome for report in told if report.outcome is not None}

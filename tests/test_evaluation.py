@@ -20,14 +20,22 @@ from pairsynth.efficientnet import JUDGE, TEACHER, installed, weights
 from pairsynth.errors import InputError
 from pairsynth.evaluation import (
     caption_quality,
-    context,
     cycle_consistency,
     judges,
     made,
     quality,
     table,
 )
-from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
+from pairsynth.evaluation.context import (
+    EvaluationContext,
+    Figure,
+    Pairs,
+    draw_again,
+    evenly_spaced,
+    gallery,
+    read_pairs,
+    read_splits,
+)
 from pairsynth.evaluation.cycle_consistency import CyclePoint, Walk
 from pairsynth.examples import Examples, read_examples
 from pairsynth.mappings import Turn
@@ -39,31 +47,31 @@ from tests.rows import write_pairs, write_pairs_shard
 from tests.workspace import facts_of
 
 
-def quality_of(scene: EvaluationContext, pairs: Pairs) -> list[Figure]:
-    ours = made.look_at(scene, pairs)
+def quality_of(context: EvaluationContext, pairs: Pairs) -> list[Figure]:
+    ours = made.look_at(context, pairs)
     every = table.parts([*quality.MEASURES, *caption_quality.MEASURES])
-    return [figure for part in every for figure in part(scene, ours)]
+    return [figure for part in every for figure in part(context, ours)]
 
 
 @pytest.fixture(scope="module")
-def found(scene: EvaluationContext, pairs: Pairs) -> dict[str, Figure]:
-    return {f.key: f for f in quality_of(scene, pairs)}
+def found(context: EvaluationContext, pairs: Pairs) -> dict[str, Figure]:
+    return {f.key: f for f in quality_of(context, pairs)}
 
 
-def test_keys_are_flat_and_unique(scene: EvaluationContext, pairs: Pairs) -> None:
-    figures = quality_of(scene, pairs)
+def test_keys_are_flat_and_unique(context: EvaluationContext, pairs: Pairs) -> None:
+    figures = quality_of(context, pairs)
     assert len({f.key for f in figures}) == len(figures)
     told = json.loads(json.dumps(table.flat(figures)))
     assert all(isinstance(v, float | int | None) for v in told.values())
 
 
 def test_bleu_of_the_captioner_is_that_of_its_captions(
-    scene: EvaluationContext, found: dict[str, Figure]
+    context: EvaluationContext, found: dict[str, Figure]
 ) -> None:
-    rows = context.spread(16, 12)
-    phi = scene.mappings.phi(scene.test.pixels[rows])
-    written = [normalize(caption) for caption in scene.mappings.describe(phi)]
-    own = [[normalize(c) for c in scene.test.captions[row]] for row in rows]
+    rows = evenly_spaced(16, 12)
+    phi = context.mappings.phi(context.test.pixels[rows])
+    written = [normalize(caption) for caption in context.mappings.describe(phi)]
+    own = [[normalize(c) for c in context.test.captions[row]] for row in rows]
     most = max(map(len, own))
     streams: Any = [[o[i] if i < len(o) else None for o in own] for i in range(most)]
     wanted = corpus_bleu(written, streams, tokenize="none", smooth_method="none")
@@ -79,16 +87,16 @@ def test_a_persons_caption_is_measured_against_the_others(found: dict[str, Figur
     assert found["captions_most_frequent_bleu_1"].value is not None
 
 
-def test_most_frequent_is_of_the_train_captions(scene: EvaluationContext) -> None:
-    counts = Counter(map(normalize, scene.train.flat_captions))
-    assert counts[most_frequent(scene.train.flat_captions)] == max(counts.values())
+def test_most_frequent_is_of_the_train_captions(context: EvaluationContext) -> None:
+    counts = Counter(map(normalize, context.train.flat_captions))
+    assert counts[most_frequent(context.train.flat_captions)] == max(counts.values())
 
 
 def test_psi_tells_classes_by_the_vectors_of_the_encoder(
-    scene: EvaluationContext, found: dict[str, Figure]
+    context: EvaluationContext, found: dict[str, Figure]
 ) -> None:
     """An image's class is right where no other class's captions are nearer to it."""
-    test, vectors = scene.test, scene.embeddings["test"]
+    test, vectors = context.test, context.embeddings["test"]
     owners = [int(one) for one, own in zip(test.class_ids, test.captions, strict=True) for _ in own]
     means = [vectors.psi[[o == one for o in owners]].mean(0) for one in range(4)]
     right = sum(
@@ -100,21 +108,22 @@ def test_psi_tells_classes_by_the_vectors_of_the_encoder(
 
 
 def test_attributes_of_the_judge_are_counted_on_all_test_images(
-    scene: EvaluationContext, found: dict[str, Figure]
+    context: EvaluationContext, found: dict[str, Figure]
 ) -> None:
-    seen = scene.judge.look(scene.test.pixels).shown
+    seen = context.judge.assess(context.test.pixels).attributes
     right = sum(
-        one["petal_colour"] == name for one, name in zip(seen, scene.test.class_names, strict=True)
+        one["petal_colour"] == name
+        for one, name in zip(seen, context.test.class_names, strict=True)
     )
     figure = found["judge_real_images_petal_colour"]
     assert (figure.value, figure.count) == (right / 16, 16)
 
 
 def test_r_precision_of_pairs_is_told_for_each_strategy(
-    scene: EvaluationContext, pairs: Pairs, found: dict[str, Figure]
+    context: EvaluationContext, pairs: Pairs, found: dict[str, Figure]
 ) -> None:
-    judge = scene.judge
-    others = {normalize(own[0]): judge.caption_vectors(own[:1])[0] for own in scene.test.captions}
+    judge = context.judge
+    others = {normalize(own[0]): judge.caption_vectors(own[:1])[0] for own in context.test.captions}
     images, captions = judge.image_vectors(pairs.pixels), judge.caption_vectors(pairs.captions)
     right = {"text_density": 0, "image_density": 0}
     for i, strategy in enumerate(pairs.strategies):
@@ -134,12 +143,14 @@ def test_each_strategy_stands_beside_its_floors_and_the_ceiling(found: dict[str,
     assert found["retrieval_pairs_shifted_text_to_image_recall_at_1"].count == 12
 
 
-def test_without_attributes_nothing_is_said_of_them(scene: EvaluationContext, pairs: Pairs) -> None:
-    plain = replace(scene.test, attributes=None)
+def test_without_attributes_nothing_is_said_of_them(
+    context: EvaluationContext, pairs: Pairs
+) -> None:
+    plain = replace(context.test, attributes=None)
     torch.manual_seed(0)
     blind = replace(
-        scene,
-        examples={**scene.examples, "test": plain},
+        context,
+        examples={**context.examples, "test": plain},
         judge=judges.build(plain, 32).eval(),
     )
     measures = {figure.measure for figure in quality_of(blind, pairs)}
@@ -158,10 +169,10 @@ def test_variety_is_measured_on_as_many_captions_of_each(found: dict[str, Figure
     assert found["variety_train_vocabulary_coverage"].value is not None
 
 
-def test_images_drawn_again_do_not_depend_on_the_batch(scene: EvaluationContext) -> None:
-    drawn = context.draw_again(scene)
-    psi = scene.mappings.psi(drawn.captions[3:4])
-    alone = scene.mappings.draw(psi, scene.noise(12, "drawn")[3:4])
+def test_images_drawn_again_do_not_depend_on_the_batch(context: EvaluationContext) -> None:
+    drawn = draw_again(context)
+    psi = context.mappings.psi(drawn.captions[3:4])
+    alone = context.mappings.draw(psi, context.noise(12, "drawn")[3:4])
     assert (alone[0].int() - drawn.pixels[3].int()).abs().max() <= 1
 
 
@@ -170,21 +181,21 @@ def test_images_drawn_again_do_not_depend_on_the_batch(scene: EvaluationContext)
 
 @pytest.mark.parametrize(("total", "most", "wanted"), [(5, 9, [0, 1, 2, 3, 4]), (9, 3, [0, 4, 8])])
 def test_spread_is_even_and_from_end_to_end(total: int, most: int, wanted: list[int]) -> None:
-    assert context.spread(total, most) == wanted
+    assert evenly_spaced(total, most) == wanted
 
 
 def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
     folder, train = checkout / "data/synthetic", read_examples(checkout / "data/pictures", "train")
-    pairs, digest = context.read_pairs(folder, 10, pictures=train.digest)
+    pairs, digest = read_pairs(folder, 10, pictures=train.digest)
     table = pd.read_parquet(folder / "data")
-    rows = context.spread(64, 10)
+    rows = evenly_spaced(64, 10)
     assert pairs.ids == table["pair_id"].iloc[rows].tolist()
     assert pairs.captions == table["caption"].iloc[rows].tolist()
     assert pairs.strategies == table["strategy"].iloc[rows].tolist()
     assert pairs.consistency == pytest.approx(table["consistency"].iloc[rows].tolist())
     assert pairs.pixels.shape == (10, 3, 32, 32)
     assert len(digest) == 16
-    sheet, captions, columns, title = context.gallery(pairs, 2)
+    sheet, captions, columns, title = gallery(pairs, 2)
     assert len(sheet) == len(captions) <= 8
     assert columns == 2
     assert "pairs" in title
@@ -201,7 +212,7 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
         write_pairs_shard(tmp_path, i, 7, rows[10 * i : 10 * i + 10])
     complete(tmp_path, facts_of(folder), Refusals())
     (one, digest), (other, other_digest) = (
-        context.read_pairs(where, 20, pictures=train.digest) for where in (folder, tmp_path)
+        read_pairs(where, 20, pictures=train.digest) for where in (folder, tmp_path)
     )
     assert one.ids == other.ids
     assert one.captions == other.captions
@@ -212,7 +223,7 @@ def test_neither_the_order_of_rows_nor_of_shards_counts(
 def test_pairs_of_other_images_are_refused(checkout: Path) -> None:
     other = read_examples(checkout / "data/pictures", "val")
     with pytest.raises(InputError, match="from another pictures; remake it: dvc repro --force"):
-        context.read_pairs(checkout / "data/synthetic", 10, pictures=other.digest)
+        read_pairs(checkout / "data/synthetic", 10, pictures=other.digest)
 
 
 def test_shards_that_the_manifest_does_not_tell_of_are_refused(
@@ -223,7 +234,7 @@ def test_shards_that_the_manifest_does_not_tell_of_are_refused(
     shard = next(folder.glob("data/*.parquet"))
     shard.write_bytes(shard.read_bytes() + b"0")
     with pytest.raises(InputError, match=r"is not the file that .* tells of; remake it: dvc"):
-        context.read_pairs(folder, 10)
+        read_pairs(folder, 10)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -232,22 +243,27 @@ def test_fewer_than_two_pairs_are_refused(checkout: Path, tmp_path: Path, count:
     rows = read_rows(folder).slice(0, count).to_pylist()
     write_pairs(tmp_path, rows, 64, facts_of(folder))
     with pytest.raises(InputError, match=f"has {count} pairs; set synthesize.pairs to 2 or more"):
-        context.read_pairs(tmp_path, 10)
+        read_pairs(tmp_path, 10)
 
 
 def test_a_missing_dataset_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dvc repro synthesize"):
-        context.read_pairs(tmp_path / "data/synthetic", 10)
+        read_pairs(tmp_path / "data/synthetic", 10)
 
 
 def test_a_split_of_one_image_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = draw(1, 1)
     alone = Examples(
-        one.ids[:1], one.class_ids[:1], one.class_names[:1], one.pixels[:1], one.captions[:1], None
+        ids=one.ids[:1],
+        class_ids=one.class_ids[:1],
+        class_names=one.class_names[:1],
+        pixels=one.pixels[:1],
+        captions=one.captions[:1],
+        attributes=None,
     )
-    monkeypatch.setattr(context, "read_examples", lambda *_: alone)
+    monkeypatch.setattr("pairsynth.evaluation.context.read_examples", lambda *_: alone)
     with pytest.raises(InputError, match=r"train has 1 and needs 4, val has 1 and needs 2"):
-        context.read_splits(checkout / "data/pictures", checkout / "data/embeddings", "")
+        read_splits(checkout / "data/pictures", checkout / "data/embeddings", "")
 
 
 def test_numbers_say_what_they_were_measured_on(checkout: Path) -> None:
@@ -258,7 +274,7 @@ def test_numbers_say_what_they_were_measured_on(checkout: Path) -> None:
     names = {JUDGE: "lite2", TEACHER: "lite0"}
     judges = [f"{names[one]}:{file_digest(weights(one))[:16]}" for one in names if installed(one)]
     assert told["judges_digest"].split() == judges
-    assert told["pairs_digest"] == context.read_pairs(checkout / "data/synthetic", 2)[1]
+    assert told["pairs_digest"] == read_pairs(checkout / "data/synthetic", 2)[1]
     assert told["bleu_signature"].startswith("nrefs:")
     assert told["cycle_verdict"]
     assert told["use_verdict"]
@@ -277,12 +293,12 @@ def test_the_table_and_the_numbers_of_a_run_agree(checkout: Path) -> None:
 # ---------------------------------------------------------------- cycles
 
 
-def test_cosines_of_cycles_against_numpy(scene: EvaluationContext) -> None:
-    walks = list(cycle_consistency.image_cycle(scene))
-    rows = context.spread(16, 8)
-    pixels = scene.test.pixels[rows]
-    turns = scene.mappings.image_cycle(pixels, scene.noise(8, "image_cycle"))
-    before = scene.mappings.phi(pixels).flatten(1).numpy().astype(float)
+def test_cosines_of_cycles_against_numpy(context: EvaluationContext) -> None:
+    walks = list(cycle_consistency.image_cycle(context))
+    rows = evenly_spaced(16, 8)
+    pixels = context.test.pixels[rows]
+    turns = context.mappings.image_cycle(pixels, context.noise(8, "image_cycle"))
+    before = context.mappings.phi(pixels).flatten(1).numpy().astype(float)
     for number, (one, turn) in enumerate(zip(walks, turns, strict=False), start=1):
         after = turn.phi.flatten(1).numpy().astype(float)
         points = {point.measure: point for point in one.points}
@@ -308,9 +324,9 @@ def test_words_kept_by_hand() -> None:
 
 
 def test_words_of_image_cycles_are_compared_with_those_of_turn_one(
-    scene: EvaluationContext,
+    context: EvaluationContext,
 ) -> None:
-    one, two = cycle_consistency.image_cycle(scene)
+    one, two = cycle_consistency.image_cycle(context)
     assert not [point for point in one.points if point.measure == "bleu_4"]
     points = {point.measure: point for point in two.points}
     first = one.turn.captions
@@ -322,18 +338,18 @@ def test_words_of_image_cycles_are_compared_with_those_of_turn_one(
         assert points["colours_kept"].value == pytest.approx(kept)
 
 
-def test_the_rank_of_the_first_caption_against_sorting(scene: EvaluationContext) -> None:
-    *_, walk = cycle_consistency.text_cycle(scene)
-    rows = context.spread(16, 8)
-    captions = [scene.test.captions[row][0] for row in rows]
-    own = scene.mappings.psi(captions).double()
-    back = scene.mappings.psi(walk.turn.captions).double()
-    everyone = scene.embeddings["test"].psi.double()
+def test_the_rank_of_the_first_caption_against_sorting(context: EvaluationContext) -> None:
+    *_, walk = cycle_consistency.text_cycle(context)
+    rows = evenly_spaced(16, 8)
+    captions = [context.test.captions[row][0] for row in rows]
+    own = context.mappings.psi(captions).double()
+    back = context.mappings.psi(walk.turn.captions).double()
+    everyone = context.embeddings["test"].psi.double()
     ranks = []
     for i, caption in enumerate(captions):
         rivals = [
             float(back[i] @ psi)
-            for psi, other in zip(everyone, scene.test.flat_captions, strict=True)
+            for psi, other in zip(everyone, context.test.flat_captions, strict=True)
             if normalize(other) != normalize(caption)
         ]
         ranks.append(1 + sum(rival >= float(back[i] @ own[i]) - 1e-6 for rival in rivals))
@@ -342,14 +358,26 @@ def test_the_rank_of_the_first_caption_against_sorting(scene: EvaluationContext)
 
 
 def walked(gaps: list[float], start: str = "image") -> list[Walk]:
+    nothing = Turn(captions=[], pixels=torch.zeros(0), phi=torch.zeros(0))
+    shares = {"phi": 1.0, "pixel": 0.5, "psi": 1.0}
     return [
-        Walk(start, Turn([], torch.zeros(0), torch.zeros(0)), [
-            CyclePoint(start, turn, f"{name}_cosine{kind}", gap / (1 + (name == "pixel")), 0.0)
-            for name in ("phi", "pixel", "psi")
-            for kind in ("", "_centred")
-        ])
+        Walk(
+            start=start,
+            turn=nothing,
+            points=[
+                CyclePoint(
+                    start=start,
+                    turn=turn,
+                    measure=f"{name}_cosine{kind}",
+                    value=gap * share,
+                    shuffled=0.0,
+                )
+                for name, share in shares.items()
+                for kind in ("", "_centred")
+            ],
+        )
         for turn, gap in enumerate(gaps, 1)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(
@@ -374,10 +402,10 @@ def test_the_verdict_has_its_numbers(gaps: list[float], words: list[str]) -> Non
         assert word in told
 
 
-def test_the_figures_name_turn_and_control(scene: EvaluationContext) -> None:
-    walks = list(cycle_consistency.walk(scene))
+def test_the_figures_name_turn_and_control(context: EvaluationContext) -> None:
+    walks = list(cycle_consistency.walk(context))
     told = cycle_consistency.figures(walks)
     assert {f"cycle_image_turn_{turn}_phi_cosine_shuffled" for turn in (1, 2)} <= told.keys()
     assert "cycle_text_turn_2_psi_cosine" in told
-    pixels, captions, columns, _ = cycle_consistency.gallery(scene, walks)
+    pixels, captions, columns, _ = cycle_consistency.gallery(context, walks)
     assert len(pixels) == len(captions) == 8 * columns

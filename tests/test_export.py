@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from pairsynth.dataset import PAIRS
 from pairsynth.errors import InputError
 from pairsynth.export import EXPORTS, export
 from pairsynth.images import to_tensor
-from pairsynth.sources.contract import Account, DownloadConfig
+from pairsynth.sources.contract import SourceLog
 from pairsynth.sources.folder import folder as folder_source
+from tests.options import DOWNLOAD
 from tests.rows import FACTS, image, row, write_pairs
 
 
@@ -70,10 +72,10 @@ def test_shards_without_pairs_are_no_tars(tmp_path: Path, monkeypatch: pytest.Mo
 def test_our_own_source_reads_the_same_pairs(pairs_folder: Path, tmp_path: Path, form: str) -> None:
     """The same captions, classes and pixels, none refused."""
     export(pairs_folder, form, tmp_path / "out")
-    config = DownloadConfig("folder", 32, "image", "refuse", 6, 1, "", str(tmp_path / "out"))
-    account = Account()
-    found = list(folder_source(config, 1, tmp_path / "cache", account))
-    assert account.refused == []
+    config = replace(DOWNLOAD, broken="refuse", folder=str(tmp_path / "out"))
+    log = SourceLog()
+    found = list(folder_source(config, 1, tmp_path / "cache", log))
+    assert log.refused == []
     assert len(found) == 20
     for one in found:
         i = int(one.image_id.rpartition("pair-")[2].partition(".")[0])

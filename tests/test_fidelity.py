@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from pairsynth.efficientnet import JUDGE, installed
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import fidelity, judges
-from pairsynth.evaluation.context import Drawn, EvaluationConfig, EvaluationContext, Figure, Pairs
+from pairsynth.evaluation.context import Drawn, EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.fidelity import degrade, relative, variety
 from pairsynth.evaluation.made import Made
 from pairsynth.examples import Embeddings, Examples
@@ -25,23 +25,33 @@ from pairsynth.seeds import stream
 from pairsynth.sources import garden_drawing
 from pairsynth.sources.garden import grow
 from tests.conftest import draw
+from tests.options import EVALUATION
 
 
 @pytest.fixture(scope="module")
-def scene(val: Examples, encoder: JointEncoder, mappings: Mappings) -> EvaluationContext:
+def context(val: Examples, encoder: JointEncoder, mappings: Mappings) -> EvaluationContext:
     """Real images of two draws, 60 of each, and an untrained judge."""
     splits = {"train": draw(11, 15), "val": val, "test": draw(12, 15)}
     vectors = {
         name: Embeddings(
-            encoder.embed_images(one.pixels), encoder.embed_captions(one.flat_captions)
+            image=encoder.embed_images(one.pixels), psi=encoder.embed_captions(one.flat_captions)
         )
         for name, one in splits.items()
     }
     torch.manual_seed(0)
     judge = judges.build(val, 32).eval()
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, val, 32)
-    config = EvaluationConfig(60, 60, 8, 2, 1, "", 2, 3)
-    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 5, Lexicon())
+    config = replace(EVALUATION, captioned=60, pairs=60)
+    return EvaluationContext(
+        mappings=mappings,
+        judge=judge,
+        examples=splits,
+        embeddings=vectors,
+        novelty=novelty,
+        config=config,
+        seed=5,
+        lexicon=Lexicon(),
+    )
 
 
 def pairs(pixels: torch.Tensor) -> Pairs:
@@ -49,30 +59,35 @@ def pairs(pixels: torch.Tensor) -> Pairs:
     ids = [f"pair-{i:07}" for i in range(count)]
     unknown = torch.full((count,), -1)
     return Pairs(
-        ids, ["a flower"] * count, pixels, ["text_density"] * count, [0.5] * count, unknown
+        ids=ids,
+        captions=["a flower"] * count,
+        pixels=pixels,
+        strategies=["text_density"] * count,
+        consistency=[0.5] * count,
+        class_ids=unknown,
     )
 
 
-def seen_by(scene: EvaluationContext, name: str) -> Features:
-    view = fidelity.view_of(scene, name)
+def seen_by(context: EvaluationContext, name: str) -> Features:
+    view = fidelity.view_of(context, name)
     assert view is not None
     return view
 
 
 def in_every_view(
-    scene: EvaluationContext, drawn: torch.Tensor, made: torch.Tensor
+    context: EvaluationContext, drawn: torch.Tensor, made: torch.Tensor
 ) -> list[Figure]:
-    ours = Made(drawn=Drawn([], [], drawn), pairs=pairs(made), rows=[])
-    return [figure for part in fidelity.PARTS.values() for figure in part(scene, ours)]
+    ours = Made(drawn=Drawn(rows=[], captions=[], pixels=drawn), pairs=pairs(made), rows=[])
+    return [figure for part in fidelity.PARTS.values() for figure in part(context, ours)]
 
 
-def measured(scene: EvaluationContext, pixels: torch.Tensor) -> dict[str, Figure]:
-    return {figure.key: figure for figure in in_every_view(scene, scene.test.pixels, pixels)}
+def measured(context: EvaluationContext, pixels: torch.Tensor) -> dict[str, Figure]:
+    return {figure.key: figure for figure in in_every_view(context, context.test.pixels, pixels)}
 
 
 @pytest.fixture(scope="module")
-def found(scene: EvaluationContext) -> dict[str, Figure]:
-    return measured(scene, draw(13, 15).pixels)
+def found(context: EvaluationContext) -> dict[str, Figure]:
+    return measured(context, draw(13, 15).pixels)
 
 
 def value(found: dict[str, Figure], key: str) -> float:
@@ -105,24 +120,24 @@ def test_real_images_that_came_out_as_pairs_are_like_real_ones(found: dict[str, 
     assert value(found, "images_random_drawn_and_test_recall") == 1
 
 
-def test_collapsed_pairs_are_seen(scene: EvaluationContext) -> None:
+def test_collapsed_pairs_are_seen(context: EvaluationContext) -> None:
     """One image again and again: nothing is covered and there is one of a kind."""
-    found = measured(scene, scene.train.pixels[:1].expand(60, -1, -1, -1))
+    found = measured(context, context.train.pixels[:1].expand(60, -1, -1, -1))
     assert value(found, "images_random_pairs_and_train_vendi") == pytest.approx(1, abs=1e-3)
     assert value(found, "images_random_pairs_and_train_coverage") < 0.3
 
 
 def test_vendi_is_of_the_features_of_the_view(
-    scene: EvaluationContext, found: dict[str, Figure]
+    context: EvaluationContext, found: dict[str, Figure]
 ) -> None:
-    features = seen_by(scene, "random")(scene.test.pixels)
+    features = seen_by(context, "random")(context.test.pixels)
     wanted = vendi(features)
     assert value(found, "images_random_real_test_and_train_vendi") == pytest.approx(wanted)
 
 
-def test_few_images_leave_out_what_needs_many(scene: EvaluationContext) -> None:
-    small = {**scene.examples, "test": draw(12, 1)}
-    few = replace(scene, examples=small)
+def test_few_images_leave_out_what_needs_many(context: EvaluationContext) -> None:
+    small = {**context.examples, "test": draw(12, 1)}
+    few = replace(context, examples=small)
     figures = in_every_view(few, draw(12, 1).pixels, draw(13, 1).pixels)
     measures = {figure.measure for figure in figures}
     assert measures - {"apart", "apart_share"} == {"kid", "vendi", "vendi_real"}
@@ -147,7 +162,7 @@ def flowers(first: int, count: int) -> torch.Tensor:
     """Garden flowers of `count` species, two of each, uint8 (2 count, 3, 64, 64)."""
     species = grow(first + count, 3)[first:]
     drawn = [
-        garden_drawing.draw(kind.attributes, kind.look, 64, stream(3, "test", kind.number, i))
+        garden_drawing.draw(kind.attributes, kind.appearance, 64, stream(3, "test", kind.number, i))
         for kind in species
         for i in range(2)
     ]
@@ -189,13 +204,13 @@ def test_sets_come_out_in_the_order_in_which_a_person_ranks_them() -> None:
 
 @with_weights
 def test_draws_of_one_caption_are_compared_with_real_images_of_one_class(
-    scene: EvaluationContext,
+    context: EvaluationContext,
 ) -> None:
-    found = {figure.key: figure for figure in variety(scene, seen_by(scene, "imagenet"))}
+    found = {figure.key: figure for figure in variety(context, seen_by(context, "imagenet"))}
     drawn = value(found, "images_imagenet_drawn_of_one_caption_apart")
     real = value(found, "images_imagenet_real_of_one_class_apart")
     assert value(found, "images_imagenet_drawn_of_one_caption_apart_share") == drawn / real
-    features = seen_by(scene, "imagenet")(scene.test.pixels)
+    features = seen_by(context, "imagenet")(context.test.pixels)
     within = [
         np.linalg.norm(features[i] - features[j])
         for kind in range(4)
@@ -222,20 +237,20 @@ def test_what_differs_is_measured_by_how_much_others_do() -> None:
 
 @with_weights
 def test_without_two_images_of_one_known_class_variety_has_nothing_beside_it(
-    scene: EvaluationContext,
+    context: EvaluationContext,
 ) -> None:
-    nobody = replace(scene.test, class_ids=torch.full((60,), -1))
-    alone = replace(scene, examples={**scene.examples, "test": nobody})
-    found = {figure.key: figure for figure in variety(alone, seen_by(scene, "pixels"))}
+    nobody = replace(context.test, class_ids=torch.full((60,), -1))
+    alone = replace(context, examples={**context.examples, "test": nobody})
+    found = {figure.key: figure for figure in variety(alone, seen_by(context, "pixels"))}
     assert found["images_imagenet_real_of_one_class_apart"].value is None
     assert found["images_imagenet_drawn_of_one_caption_apart_share"].value is None
     assert value(found, "images_imagenet_drawn_of_one_caption_apart") > 0
 
 
 def test_without_the_extra_the_view_is_left_out(
-    scene: EvaluationContext, monkeypatch: pytest.MonkeyPatch
+    context: EvaluationContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fidelity, "installed", lambda _: False)
-    assert fidelity.view_of(scene, "imagenet") is None
-    figures = in_every_view(scene, scene.test.pixels, scene.test.pixels)
+    assert fidelity.view_of(context, "imagenet") is None
+    figures = in_every_view(context, context.test.pixels, context.test.pixels)
     assert {one.group for one in figures} == {"images_pixels", "images_random", "images_judge"}

@@ -15,12 +15,12 @@ from pairsynth.filters import (
     REPEATING,
     SATURATED,
     UNFINISHED,
-    Looks,
+    Candidates,
     Thresholds,
     calibrate,
+    contrast,
     repetition,
     saturation,
-    spread,
     words,
 )
 
@@ -28,23 +28,23 @@ from pairsynth.filters import (
 @pytest.fixture(scope="module")
 def thresholds(val: Examples, encoder: JointEncoder) -> Thresholds:
     vectors = Embeddings(
-        encoder.embed_images(val.pixels), encoder.embed_captions(val.flat_captions)
+        image=encoder.embed_images(val.pixels), psi=encoder.embed_captions(val.flat_captions)
     )
     return calibrate(val, vectors, 32)
 
 
-def looks(val: Examples, **changes: object) -> Looks:
+def candidates(val: Examples, **changes: object) -> Candidates:
     """Twelve real pairs, sound in every way but for the changes."""
     told = {
         "pixels": val.pixels,
         "captions": [own[0] for own in val.captions],
         "consistency": torch.ones(12),
     }
-    return Looks(**{**told, **changes})  # type: ignore[arg-type]
+    return Candidates(**{**told, **changes})  # type: ignore[arg-type]
 
 
-def odd(val: Examples, name: str) -> Looks:
-    """The first two as no image or caption should be, of the kind that the filter looks for."""
+def odd(val: Examples, name: str) -> Candidates:
+    """The first two as no image or caption should be, of the kind that the filter is for."""
     pixels, captions = val.pixels.clone(), [own[0] for own in val.captions]
     consistency = torch.ones(12)
     if name == UNFINISHED:
@@ -58,14 +58,14 @@ def odd(val: Examples, name: str) -> Looks:
         pixels[:2, :, 24:] = 0
     else:
         consistency[:2] = -1
-    return Looks(pixels=pixels, captions=captions, consistency=consistency)
+    return Candidates(pixels=pixels, captions=captions, consistency=consistency)
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_a_filter_refuses_its_own_fault_and_no_real_pair(
     name: str, thresholds: Thresholds, val: Examples
 ) -> None:
-    assert thresholds.faults(looks(val)) == [None] * 12
+    assert thresholds.faults(candidates(val)) == [None] * 12
     found = thresholds.faults(odd(val, name))
     assert found[2:] == [None] * 10
     for fault in found[:2]:
@@ -81,7 +81,7 @@ def test_measures_by_hand() -> None:
     pixels[0, :, :2] = 200
     pixels[1] = 255
     pixels[1, 0, 0] = 7
-    told = Looks(
+    told = Candidates(
         pixels=pixels,
         captions=["a red, a red, a red flower", "one two"],
         consistency=torch.zeros(2),
@@ -90,23 +90,37 @@ def test_measures_by_hand() -> None:
     # a red , | red , a | , a red | a red , | red , a | , a red | a red flower: 4 of 7 are new
     assert repetition(told).tolist() == pytest.approx([3 / 7, 0])
     grey = torch.tensor([200.0] * 8 + [0.0] * 8)
-    assert float(spread(told)[0]) == pytest.approx(float(grey.std()), rel=1e-5)
+    assert float(contrast(told)[0]) == pytest.approx(float(grey.std()), rel=1e-5)
     assert saturation(told).tolist() == pytest.approx([0.5, 12 / 16])
 
 
 def test_what_is_common_among_real_ones_is_no_fault(val: Examples) -> None:
     """Long captions, drawings of two tones, images of one colour."""
-    vectors = Embeddings(torch.eye(12), torch.eye(len(val.flat_captions))[:, :12])
+    vectors = Embeddings(image=torch.eye(12), psi=torch.eye(len(val.flat_captions))[:, :12])
     long = [[" ".join(["so"] * 60)] for _ in range(12)]
     two_tones = torch.zeros_like(val.pixels)
     two_tones[:, :, 10:] = 255
-    drawn = Examples(val.ids, val.class_ids, val.class_names, two_tones, long, None)
+    drawn = Examples(
+        ids=val.ids,
+        class_ids=val.class_ids,
+        class_names=val.class_names,
+        pixels=two_tones,
+        captions=long,
+        attributes=None,
+    )
     found = calibrate(drawn, vectors, 32)
     assert found.values[UNFINISHED] == math.inf
     assert found.values[SATURATED] == 1
     assert found.values[REPEATING] > 0.9
-    assert found.faults(looks(drawn, captions=[own[0] for own in long])) == [None] * 12
-    even = Examples(val.ids, val.class_ids, val.class_names, two_tones * 0, val.captions, None)
+    assert found.faults(candidates(drawn, captions=[own[0] for own in long])) == [None] * 12
+    even = Examples(
+        ids=val.ids,
+        class_ids=val.class_ids,
+        class_names=val.class_names,
+        pixels=two_tones * 0,
+        captions=val.captions,
+        attributes=None,
+    )
     assert calibrate(even, vectors, 32).values[FLAT] == 0
     stated = {row["name"]: row for row in found.stated()}
     assert list(stated) == list(FILTERS)
@@ -126,5 +140,5 @@ def test_agreement_is_measured_against_real_ones_thrown_together(val: Examples) 
     psi = torch.zeros(len(val.flat_captions), 12)
     for row in range(12):
         psi[int(first[row]) : int(first[row + 1]), row] = 1
-    found = calibrate(val, Embeddings(torch.eye(12), psi), 32)
+    found = calibrate(val, Embeddings(image=torch.eye(12), psi=psi), 32)
     assert found.values[INCONSISTENT] == 0

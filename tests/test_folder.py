@@ -3,6 +3,7 @@
 import json
 import os
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,21 @@ from PIL import Image
 from pairsynth.errors import InputError
 from pairsynth.image_files import encode
 from pairsynth.sources.acquisition import acquire
-from pairsynth.sources.contract import Account, DownloadConfig, Example
+from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
 from pairsynth.sources.folder import folder
 from pairsynth.sources.metadata import caption_of
+from tests.options import DOWNLOAD
 
 IMAGE = encode(Image.new("RGB", (20, 16), "red"))
 HALF = encode(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
 
 
 def config(root: Path | str, split: str = "image", broken: str = "skip") -> DownloadConfig:
-    return DownloadConfig("folder", 64, split, broken, 6, 1, "", str(root))
+    return replace(DOWNLOAD, image_size=64, split=split, broken=broken, folder=str(root))
 
 
-def read(root: Path, account: Account | None = None, seed: int = 0, **how: str) -> list[Example]:
-    return list(folder(config(root, **how), seed, root / "cache", account or Account()))
+def read(root: Path, log: SourceLog | None = None, seed: int = 0, **how: str) -> list[Example]:
+    return list(folder(config(root, **how), seed, root / "cache", log or SourceLog()))
 
 
 def add(root: Path, name: str, text: str | bytes | None = "a red flower\n") -> None:
@@ -67,9 +69,9 @@ def rows_for(root: Path, **more: Any) -> list[dict[str, Any]]:
 
 
 def test_text_files_and_subfolders(root: Path) -> None:
-    account = Account()
-    examples = read(root, account)
-    assert account.refused == []
+    log = SourceLog()
+    examples = read(root, log)
+    assert log.refused == []
     assert [example.image_id for example in examples][:2] == ["aster/0.png", "aster/1.png"]
     assert examples[4].captions == ("a red rose", "flower number 0")
     assert [example.class_id for example in examples] == [0] * 4 + [1] * 4 + [2] * 4
@@ -82,9 +84,9 @@ def test_text_files_and_subfolders(root: Path) -> None:
 def test_metadata_of_each_kind(root: Path, kind: str, key: str) -> None:
     rows = [{key: row["file_name"], "text": row["caption"]} for row in rows_for(root)]
     write_rows(root, kind, [*rows[::-1], {key: "rose/0.png", "text": "a second caption"}])
-    account = Account()
-    rose = read(root, account)[4]
-    assert account.refused == []
+    log = SourceLog()
+    rose = read(root, log)[4]
+    assert log.refused == []
     assert (rose.image_id, rose.class_name) == ("rose/0.png", "rose")
     assert rose.captions == ("a flower, rose/0.png", "a second caption")
 
@@ -162,9 +164,9 @@ def test_formats_hidden_files_and_others(root: Path) -> None:
     (root / ".git").mkdir()
     (root / ".git" / "x.jpg").write_bytes(b"")
     (root / "notes.md").write_text("mine")
-    account = Account()
-    assert len(read(root, account, broken="refuse")) == 17
-    assert account.refused == [("notes.md", "passed over: not a kind of image that is read")]
+    log = SourceLog()
+    assert len(read(root, log, broken="refuse")) == 17
+    assert log.refused == [("notes.md", "passed over: not a kind of image that is read")]
 
 
 TEXT_FAULTS: list[tuple[str, str | bytes | None, str, str]] = [
@@ -186,9 +188,9 @@ def test_faults_of_text_files(
     root: Path, name: str, text: str | bytes | None, what: str, why: str
 ) -> None:
     add(root, name, text)
-    account = Account()
-    read(root, account)
-    assert (what, why) in account.refused
+    log = SourceLog()
+    read(root, log)
+    assert (what, why) in log.refused
     with pytest.raises(InputError) as raised:
         read(root, broken="refuse")
     assert raised.value.message == f"{root / what}: {why}; mend it, or set download.broken=skip"
@@ -196,9 +198,9 @@ def test_faults_of_text_files(
 
 def test_captions_without_an_image(root: Path) -> None:
     (root / "rose" / "3.png").unlink()
-    account = Account()
-    assert len(read(root, account)) == 11
-    assert account.refused == [("rose/3.txt", "captions without an image of the same stem")]
+    log = SourceLog()
+    assert len(read(root, log)) == 11
+    assert log.refused == [("rose/3.txt", "captions without an image of the same stem")]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_caption(root: Path) -> None:
@@ -216,9 +218,9 @@ def test_a_byte_order_mark_is_no_part_of_the_caption(root: Path) -> None:
 )
 def test_broken_images(root: Path, data: bytes, why: str) -> None:
     (root / "rose" / "1.png").write_bytes(data)
-    account = Account()
-    assert len(read(root, account)) == 11
-    assert [what for what, _ in account.refused] == ["rose/1.png"]
+    log = SourceLog()
+    assert len(read(root, log)) == 11
+    assert [what for what, _ in log.refused] == ["rose/1.png"]
     with pytest.raises(InputError, match=rf"rose/1.png: {why}.*download.broken=skip"):
         read(root, broken="refuse")
 
@@ -227,9 +229,9 @@ def test_links_to_nowhere_and_odd_names(root: Path) -> None:
     (root / "lost.png").symlink_to("nowhere.png")
     with open(os.path.join(os.fsencode(root), b"caf\xe9.png"), "wb") as file:
         file.write(IMAGE)
-    account = Account()
-    assert len(read(root, account)) == 12
-    assert sorted(why for _, why in account.refused) == [
+    log = SourceLog()
+    assert len(read(root, log)) == 12
+    assert sorted(why for _, why in log.refused) == [
         "a link that leads nowhere, or not a plain file",
         "the file's name is not UTF-8; rename it",
     ]
@@ -264,16 +266,16 @@ def test_faults_of_rows(root: Path, row: Any, what: str, why: str) -> None:
         read(root, broken="refuse")
     what = what.replace("line", "metadata.jsonl line")
     assert raised.value.message.startswith(f"{root / what}: {why}")
-    account = Account()
-    assert len(read(root, account)) >= 11
-    assert any(item == what and reason.startswith(why) for item, reason in account.refused)
+    log = SourceLog()
+    assert len(read(root, log)) >= 11
+    assert any(item == what and reason.startswith(why) for item, reason in log.refused)
 
 
 def test_an_image_that_no_row_names(root: Path) -> None:
     write_rows(root, "csv", rows_for(root)[:-1])
-    account = Account()
-    assert len(read(root, account)) == 11
-    assert account.refused == [("tulip/3.png", "no captions: no row of metadata.csv names it")]
+    log = SourceLog()
+    assert len(read(root, log)) == 11
+    assert log.refused == [("tulip/3.png", "no captions: no row of metadata.csv names it")]
 
 
 def test_unquoted_commas_and_broken_json(root: Path) -> None:
@@ -313,7 +315,7 @@ def test_two_metadata_files(root: Path) -> None:
 def test_no_folder(root: Path, name: str) -> None:
     path = str(root.parent / name) if name else ""
     with pytest.raises(InputError, match=r"download.folder is '.*': no such folder .looked for"):
-        list(folder(config(path), 0, root, Account()))
+        list(folder(config(path), 0, root, SourceLog()))
 
 
 def test_no_images(tmp_path: Path) -> None:
@@ -333,10 +335,10 @@ def test_a_split_left_empty_by_broken_images(root: Path, tmp_path: Path) -> None
     lost = [e.image_id for e in read(root) if e.split == "test"]
     for name in lost:
         (root / name).write_bytes(b"")
-    account = Account()
-    found = folder(config(root), 0, root / "cache", account)
+    log = SourceLog()
+    found = folder(config(root), 0, root / "cache", log)
     with pytest.raises(InputError, match=r"test has 0 and needs 2; .*: the file is empty"):
-        acquire(config(root), found, account, tmp_path)
+        acquire(config(root), found, log, tmp_path)
 
 
 @pytest.mark.parametrize("caption", ["红色的花", "красный цветок", "सुंदर फूल", "ดอกไม้", "ß"])
@@ -417,10 +419,10 @@ def test_one_bad_row_costs_that_row(tmp_path: Path, bad: str) -> None:
     lines = ["file_name,caption", *(f"{name},a red flower" for name in TWELVE)]
     lines[6] = f"05.png,{bad}"
     (tmp_path / "metadata.csv").write_text("\n".join(lines))
-    account = Account()
-    assert len(read(tmp_path, account)) == 11
-    assert account.refused[0][0] == "metadata.csv line 7"
-    assert {what for what, _ in account.refused} == {"metadata.csv line 7", "05.png"}
+    log = SourceLog()
+    assert len(read(tmp_path, log)) == 11
+    assert log.refused[0][0] == "metadata.csv line 7"
+    assert {what for what, _ in log.refused} == {"metadata.csv line 7", "05.png"}
 
 
 @pytest.mark.parametrize(
@@ -439,9 +441,9 @@ def test_names_compare_as_people_see_them(tmp_path: Path, given: str) -> None:
     given = str(tmp_path / "set a/é.png") if given == "{root}" else given
     rows = [{"file_name": name, "caption": "red"} for name in [*TWELVE, given]]
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    account = Account()
-    assert "set a/é.png" in captions_of(read(tmp_path, account))
-    assert account.refused == []
+    log = SourceLog()
+    assert "set a/é.png" in captions_of(read(tmp_path, log))
+    assert log.refused == []
 
 
 def test_a_bare_name_is_that_of_the_only_file_of_it(tmp_path: Path) -> None:
@@ -450,9 +452,9 @@ def test_a_bare_name_is_that_of_the_only_file_of_it(tmp_path: Path) -> None:
     bare(tmp_path / "more", ["00.png"])
     rows = [{"file_name": name, "caption": "red"} for name in TWELVE]
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    account = Account()
-    assert set(captions_of(read(tmp_path, account))) == {f"Images/{name}" for name in TWELVE[1:]}
-    assert account.refused[0] == (
+    log = SourceLog()
+    assert set(captions_of(read(tmp_path, log))) == {f"Images/{name}" for name in TWELVE[1:]}
+    assert log.refused[0] == (
         "metadata.jsonl line 1",
         "names '00.png', which is no image under this folder",
     )
@@ -462,10 +464,10 @@ def test_letter_case_that_fits_two_images_is_refused(tmp_path: Path) -> None:
     bare(tmp_path, [*TWELVE, "a/x.png", "A/x.png"])
     rows = [{"file_name": name, "caption": "red"} for name in [*TWELVE, "a/X.png"]]
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    account = Account()
-    assert len(read(tmp_path, account)) == 12
+    log = SourceLog()
+    assert len(read(tmp_path, log)) == 12
     assert ("metadata.jsonl line 13", "names 'a/X.png', which is no image under this folder") in (
-        account.refused
+        log.refused
     )
 
 
@@ -495,9 +497,9 @@ def test_linked_folders_are_read_and_loops_are_not(root: Path, tmp_path: Path) -
     add(tmp_path / "elsewhere", "x.png", "a red flower")
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "rose/loop").symlink_to(root)
-    account = Account()
-    assert "linked/x.png" in captions_of(read(root, account))
-    assert account.refused == [("rose/loop", "a link to a folder that is read already")]
+    log = SourceLog()
+    assert "linked/x.png" in captions_of(read(root, log))
+    assert log.refused == [("rose/loop", "a link to a folder that is read already")]
 
 
 @pytest.mark.parametrize("seed", range(12))

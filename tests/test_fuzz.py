@@ -11,6 +11,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ from pairsynth.gan import load_gan
 from pairsynth.image_files import decode
 from pairsynth.report import curves, headlines, results
 from pairsynth.sources.archives import archive_members
-from pairsynth.sources.contract import Account, DownloadConfig
+from pairsynth.sources.contract import SourceLog
 from pairsynth.sources.fetching import read_checksums
 from pairsynth.sources.folder import folder
 from pairsynth.sources.metadata import caption_of
 from pairsynth.text import Vocabulary, normalize
+from tests.options import DOWNLOAD
 from tests.workspace import ROOT
 
 CPU = torch.device("cpu")
@@ -196,17 +198,17 @@ def test_metadata(kind: str, rows: list[dict[str, Any]], data: st.DataObject, pl
     if data.draw(st.booleans()):
         content = data.draw(damaged(content))
     (own / f"metadata.{kind}").write_bytes(content)
-    options = DownloadConfig("folder", 32, "image", "skip", 6, 1, "", str(own))
-    account = Account()
+    options = replace(DOWNLOAD, folder=str(own))
+    log = SourceLog()
 
     def read() -> None:
-        for example in folder(options, 7, place, account):
+        for example in folder(options, 7, place, log):
             assert example.split in SPLITS
             assert example.captions
             assert all(caption_of(one) == (one, None) for one in example.captions)
 
     refusal(read)
-    assert all(len(why) < LONGEST_LINE and "\n" not in what for what, why in account.refused)
+    assert all(len(why) < LONGEST_LINE and "\n" not in what for what, why in log.refused)
 
 
 KEYS = st.sampled_from(
@@ -243,18 +245,18 @@ def packed(kind: str) -> bytes:
 
 def taken(own: Path) -> None:
     """Read the folder; what comes can be used."""
-    options = DownloadConfig("folder", 32, "image", "skip", 6, 1, "", str(own))
-    account, ids = Account(), []
+    options = replace(DOWNLOAD, folder=str(own))
+    log, ids = SourceLog(), []
 
     def read() -> None:
-        for example in folder(options, 7, own, account):
+        for example in folder(options, 7, own, log):
             ids.append(example.image_id)
             assert example.captions
             assert all(caption_of(one) == (one, None) for one in example.captions)
 
     refusal(read)
     assert len(set(ids)) == len(ids)
-    assert all(why for _, why in account.refused)
+    assert all(why for _, why in log.refused)
 
 
 @given(document=CAPTIONED, data=st.data())

@@ -96,10 +96,10 @@ def test_psi_strays_as_captions_of_one_class_do_where_each_image_has_one(
     ids = examples.class_ids.tolist()
     groups = [[i for i, own in enumerate(ids) if own == one] for one in sorted(set(ids))]
     left = residuals(psi.double().numpy(), groups)
-    every = directions_left_open(alone, Embeddings(psi, psi), 8).double().numpy()
+    every = directions_left_open(alone, Embeddings(image=psi, psi=psi), 8).double().numpy()
     assert np.allclose(every @ every.T, left.T @ left / (len(left) - len(groups)), atol=1e-6)
     unknown = replace(alone, class_ids=torch.full_like(alone.class_ids, -1))
-    assert not directions_left_open(unknown, Embeddings(psi, psi), 8).any()
+    assert not directions_left_open(unknown, Embeddings(image=psi, psi=psi), 8).any()
 
 
 def test_noise_changes_psi_where_captions_leave_it_open(
@@ -213,7 +213,7 @@ def test_one_seed_gives_one_file(
 def test_nan_in_psi_stops_and_names_epoch_and_step(
     gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
-    bad = Embeddings(embeddings.image, torch.full_like(embeddings.psi, torch.nan))
+    bad = Embeddings(image=embeddings.image, psi=torch.full_like(embeddings.psi, torch.nan))
     with pytest.raises(
         InputError, match=r"train_gan: losses, scores and gradients are .*nan.* epoch 1, step 1;"
     ):
@@ -272,7 +272,7 @@ def test_four_images_are_learned(gan_config: GanConfig, four: Examples) -> None:
         translation=0.0,
         cooldown=0.0,
     )
-    gan, reports = learn(config, four, Embeddings(psi, psi))
+    gan, reports = learn(config, four, Embeddings(image=psi, psi=psi))
     assert reports[-1].real > reports[-1].wrong
     gan.eval()
     with torch.no_grad():

@@ -1,5 +1,6 @@
 """The garden: the same flowers from the same seed, balanced, and described truthfully."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ from PIL import Image
 
 from pairsynth.seeds import stream
 from pairsynth.sources import garden_captions
-from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
+from pairsynth.sources.contract import SPLITS, Example, SourceLog
 from pairsynth.sources.garden import ATTRIBUTES, CLASHES, Species, garden, grow
 from pairsynth.sources.garden_captions import WORDS
+from tests.options import DOWNLOAD
 
 SIZE = 64
 
@@ -19,8 +21,16 @@ SIZE = 64
 def grown(
     species: int = 6, examples: int = 4, size: int = SIZE, split: str = "class", seed: int = 0
 ) -> list[Example]:
-    config = DownloadConfig("garden", size, split, "refuse", species, examples, "", "")
-    return list(garden(config, seed, Path("unused"), Account()))
+    config = replace(
+        DOWNLOAD,
+        source="garden",
+        image_size=size,
+        split=split,
+        broken="refuse",
+        garden_species=species,
+        garden_images=examples,
+    )
+    return list(garden(config, seed, Path("unused"), SourceLog()))
 
 
 @pytest.fixture(scope="module")

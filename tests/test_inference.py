@@ -14,7 +14,7 @@ from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.decoding import decode, decode_beam
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
-from pairsynth.evaluation.probes import Pupils
+from pairsynth.evaluation.probes import Probes
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan, phi_of
 from pairsynth.inference import inference
@@ -58,9 +58,9 @@ USES: dict[str, Callable[..., tuple[list[nn.Module], Callable[[], Any]]]] = {
         lambda: w.mappings.draw(w.embeddings.psi, torch.ones(len(w.embeddings.psi), 6)),
     ),
     "phi": lambda w: ([w.gan.discriminator], lambda: w.mappings.phi(w.pixels)),
-    "judge looks": lambda w: ([w.judge], lambda: w.judge.look(w.pixels).vectors),
+    "judge looks": lambda w: ([w.judge], lambda: w.judge.assess(w.pixels).vectors),
     "judge reads": lambda w: ([w.judge], lambda: w.judge.caption_vectors(["a red flower"])),
-    "pupils": lambda w: ([w.pupils], lambda: w.pupils.see(torch.ones(1, 4, 6)).detach()),
+    "probes": lambda w: ([w.probes], lambda: w.probes.see(torch.ones(1, 4, 6)).detach()),
 }
 
 
@@ -76,9 +76,11 @@ class Networks:
         channels = self.gan.discriminator.phi_channels
         self.captioner = Captioner(vocabulary, channels, 8)
         self.phi = torch.randn(4, channels, 4, 4)
-        self.mappings = Mappings(self.encoder, self.gan, self.captioner, CPU)
+        self.mappings = Mappings(
+            encoder=self.encoder, gan=self.gan, captioner=self.captioner, device=CPU
+        )
         self.watch = CollapseMonitor(examples, embeddings, 32, 6, 1, CPU)
-        self.judge, self.pupils = judges.build(examples, 32), Pupils([1], vocabulary, 6, 2, 3)
+        self.judge, self.probes = judges.build(examples, 32), Probes([1], vocabulary, 6, 2, 3)
 
 
 @pytest.mark.parametrize("use", USES)

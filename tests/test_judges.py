@@ -31,7 +31,7 @@ def judge(told: Examples) -> Iterator[Judge]:
 
 
 def test_it_reads_the_attributes_of_images_it_never_saw(judge: Judge, val: Examples) -> None:
-    seen = [one["colour"] for one in judge.look(val.pixels).shown]
+    seen = [one["colour"] for one in judge.assess(val.pixels).attributes]
     right = sum(a == b for a, b in zip(seen, val.class_names, strict=True))
     assert right >= 10
 
@@ -63,7 +63,7 @@ def test_without_attributes_it_still_learns_to_match(examples: Examples) -> None
     model = judges.build(examples, 32)
     losses = [report.loss for report in judges.train(model, examples, 12, 0, CPU, batch=12)]
     assert losses[-1] < losses[0]
-    assert model.look(examples.pixels[:2]).shown == [{}, {}]
+    assert model.assess(examples.pixels[:2]).attributes == [{}, {}]
 
 
 def test_images_without_a_margin_are_shaken_too(examples: Examples) -> None:

@@ -6,6 +6,7 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pytest
 from PIL import Image
 
 from pairsynth.errors import InputError
-from pairsynth.sources.contract import Account, DownloadConfig, Example
+from pairsynth.sources.contract import Example, SourceLog
 from pairsynth.sources.folder import folder
+from tests.options import DOWNLOAD
 
 COUNT = 24
 WORDS = ("red", "blue", "white", "pink")
@@ -51,15 +53,9 @@ def images(root: Path, pattern: str, numbers: range = range(COUNT)) -> None:
         put(root / pattern.format(i), png(i))
 
 
-def read(root: Path, account: Account | None = None, **how: Any) -> dict[str, Example]:
-    options = DownloadConfig(
-        **{
-            **{"source": "folder", "image_size": 32, "split": "image", "broken": "skip"},
-            **{"garden_species": 6, "garden_images": 1, "mirror": "", "folder": str(root)},
-            **how,
-        }
-    )
-    found = list(folder(options, 0, root / "cache", account or Account()))
+def read(root: Path, log: SourceLog | None = None, **how: Any) -> dict[str, Example]:
+    options = replace(DOWNLOAD, folder=str(root), **how)
+    found = list(folder(options, 0, root / "cache", log or SourceLog()))
     assert len({one.image_id for one in found}) == len(found)
     return {one.image_id: one for one in found}
 
@@ -111,20 +107,20 @@ def test_coco(tmp_path: Path) -> None:
         names = {i: f"{i:012}.jpg" for i in numbers}
         put(tmp_path / f"annotations/captions_{split}2017.json", coco(names))
         put(tmp_path / f"annotations/instances_{split}2017.json", "{not read")
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     check(found, captions=2)
     told = splits(found)
     assert told["val"] == list(range(16, 24))
     assert sorted(told["train"] + told["test"]) == list(range(16))
     assert 1 <= len(told["test"]) <= 4
     assert {one.class_name for one in found.values()} == {""}
-    assert account.said == [
+    assert log.notes == [
         "folder: captions from annotations/captions_train2017.json, annotations/"
         "captions_val2017.json with columns file_name, caption; classes not known; splits "
         "of the files' names, test drawn from train"
     ]
-    assert [what for what, _ in account.refused] == [
+    assert [what for what, _ in log.refused] == [
         "annotations/instances_train2017.json",
         "annotations/instances_val2017.json",
     ]
@@ -139,9 +135,9 @@ def test_one_bad_entry_of_coco_costs_that_entry(tmp_path: Path) -> None:
     document["annotations"][0]["caption"] = {"no": "text"}
     document["images"] += [None, {"id": 8000, "file_name": "../x.png"}]
     put(tmp_path / "captions.json", document)
-    account = Account()
-    check(read(tmp_path, account), range(COUNT - 1))
-    assert account.refused == [
+    log = SourceLog()
+    check(read(tmp_path, log), range(COUNT - 1))
+    assert log.refused == [
         ("captions.json annotation 25", "of no image (its image_id is none of theirs)"),
         ("captions.json annotation 26", "of no image (its image_id is none of theirs)"),
         ("captions.json annotation 27", "no caption; it has image_id, text"),
@@ -186,15 +182,15 @@ def test_karpathy(tmp_path: Path, below: bool) -> None:
         ],
     }
     put(tmp_path / "dataset_coco.json", document)
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     check(found, captions=2)
     assert splits(found) == {
         "train": list(range(14)),
         "val": list(range(14, 19)),
         "test": list(range(19, 24)),
     }
-    assert account.refused == []
+    assert log.refused == []
 
 
 @pytest.mark.parametrize(
@@ -215,9 +211,9 @@ def test_plain_json(tmp_path: Path, document: Any) -> None:
     images(tmp_path, "img/{}.png")
     put(tmp_path / "mine.json", document)
     put(tmp_path / "config.json", {"model": "x", "size": 3})
-    account = Account()
-    check(read(tmp_path, account))
-    assert [what for what, _ in account.refused] == ["config.json"]
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert [what for what, _ in log.refused] == ["config.json"]
 
 
 def test_json_by_split(tmp_path: Path) -> None:
@@ -239,17 +235,17 @@ def test_flickr8k_of_kaggle(tmp_path: Path) -> None:
         table = csv.writer(file)
         table.writerow(["image", "caption"])
         table.writerows([f"{i}_ab.jpg", said(i, j)] for i in range(COUNT) for j in range(5))
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     assert sorted(map(number_of, found.values())) == list(range(COUNT))
     for one in found.values():  # of five captions the fifth says what the first did
         assert one.captions == tuple(said(number_of(one), j) for j in range(4))
     assert set(found) == {f"Images/{i}_ab.jpg" for i in range(COUNT)}
-    assert account.said == [
+    assert log.notes == [
         "folder: captions from captions.txt with columns image, caption; classes not known; "
         "splits drawn by image"
     ]
-    assert {why for _, why in account.refused} == {
+    assert {why for _, why in log.refused} == {
         f"a second time the same caption of Images/{i}_ab.jpg" for i in range(COUNT)
     }
 
@@ -286,14 +282,14 @@ def test_official_lists_of_splits_are_honoured(
     for split, numbers in SPLIT.items():
         text = "".join(line.format(i) + "\r\n" for i in numbers)
         put(tmp_path / name.format(split), text)
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     check(found, range(23), captions=2)
     wanted = {"val" if split == "dev" else split: list(numbers) for split, numbers in SPLIT.items()}
     assert splits(found) == wanted
     lists = ", ".join(sorted(name.format(split) for split in SPLIT))
-    assert account.said[0].endswith(f"splits of {lists}")
-    assert account.refused == [
+    assert log.notes[0].endswith(f"splits of {lists}")
+    assert log.refused == [
         ("Images/23.jpg", f"passed over: in none of the lists of splits ({lists})")
     ]
 
@@ -303,9 +299,9 @@ def test_an_image_in_two_lists_of_splits_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "Flickr8k.token.txt", flickr_lines())
     for split, numbers in (("train", range(18)), ("test", range(17, 24))):
         put(tmp_path / f"{split}.txt", "".join(f"{i}.jpg\n" for i in numbers))
-    account = Account()
-    assert 17 not in map(number_of, read(tmp_path, account).values())
-    assert ("17.jpg", "has more than one split: 'test', 'train'") in account.refused
+    log = SourceLog()
+    assert 17 not in map(number_of, read(tmp_path, log).values())
+    assert ("17.jpg", "has more than one split: 'test', 'train'") in log.refused
 
 
 @pytest.mark.parametrize("beside", ["captions.txt", "Flickr8k.token.txt"])
@@ -321,11 +317,11 @@ def test_karpathys_splits_are_honoured_beside_other_captions(tmp_path: Path, bes
         for i in numbers
     ]  # fmt: skip
     put(tmp_path / "dataset_flickr8k.json", {"images": known, "dataset": "flickr8k"})
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     if beside == "captions.txt":
         check(found, range(23), captions=2)
-        assert account.said[0].endswith("splits of dataset_flickr8k.json")
+        assert log.notes[0].endswith("splits of dataset_flickr8k.json")
     told = splits(found)
     assert (told["val"], told["test"]) == (list(range(12, 18)), list(range(18, 23)))
 
@@ -337,11 +333,11 @@ def test_splits_of_the_rows_go_before_lists(tmp_path: Path) -> None:
     put(tmp_path / "metadata.csv", "\n".join(["file_name,caption,split", *rows]))
     for split, numbers in SPLIT.items():
         put(tmp_path / f"{split}.txt", "".join(f"{i}.jpg\n" for i in numbers))
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     check(found)
     assert splits(found)["val"] == list(range(1, COUNT, 4))
-    assert ("dev.txt", "passed over: the captions' own rows tell the splits") in account.refused
+    assert ("dev.txt", "passed over: the captions' own rows tell the splits") in log.refused
 
 
 def test_texts_that_only_look_like_lists_of_splits_are_none(tmp_path: Path) -> None:
@@ -349,9 +345,9 @@ def test_texts_that_only_look_like_lists_of_splits_are_none(tmp_path: Path) -> N
     put(tmp_path / "Flickr8k.token.txt", flickr_lines())
     put(tmp_path / "train.txt", "how it was trained\n")
     put(tmp_path / "test.txt", b"\xff\xfe")
-    account = Account()
-    check(read(tmp_path, account), captions=2)
-    assert "splits drawn by image" in account.said[0]
+    log = SourceLog()
+    check(read(tmp_path, log), captions=2)
+    assert "splits drawn by image" in log.notes[0]
 
 
 @pytest.mark.parametrize("name", ["Flickr8k.token.txt", "results_20130124.token"])
@@ -361,14 +357,14 @@ def test_flickr_tokens(tmp_path: Path, name: str) -> None:
     put(tmp_path / name, "\n".join([*lines[:7], "no such line", *lines[7:]]) + "\n")
     put(tmp_path / "Flickr8k.lemma.token.txt", "\n".join(f"{i}.jpg#0\tlemma" for i in range(9)))
     put(tmp_path / "readme.txt", "about\n")
-    account = Account()
-    check(read(tmp_path, account), captions=3)
-    assert account.refused[-1] == (
+    log = SourceLog()
+    check(read(tmp_path, log), captions=3)
+    assert log.refused[-1] == (
         f"{name} line 8",
         "not of the form name.jpg#0, a tab, and a caption",
     )
     others = ["Flickr8k.lemma.token.txt", "readme.txt"]
-    assert sorted(what for what, _ in account.refused[:-1]) == others
+    assert sorted(what for what, _ in log.refused[:-1]) == others
 
 
 def test_flickr30k_results(tmp_path: Path) -> None:
@@ -377,13 +373,13 @@ def test_flickr30k_results(tmp_path: Path) -> None:
     lines += [f"{i}.jpg| {j}| {said(i, j)}" for i in range(COUNT) for j in range(3)]
     lines[10] = "3.jpg| 0   a line that lacks its bar"  # as one of the real file does
     put(tmp_path / "flickr30k_images/results.csv", "\n".join(lines))
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     assert found["flickr30k_images/flickr30k_images/4.jpg"].captions == tuple(
         said(4, j) for j in range(3)
     )
     assert found["flickr30k_images/flickr30k_images/3.jpg"].captions == (said(3, 1), said(3, 2))
-    assert {what for what, _ in account.refused} == {"flickr30k_images/results.csv line 11"}
+    assert {what for what, _ in log.refused} == {"flickr30k_images/results.csv line 11"}
 
 
 def test_open_clip(tmp_path: Path) -> None:
@@ -400,9 +396,9 @@ def test_a_quote_that_stands_for_inches_costs_no_row(tmp_path: Path) -> None:
     images(tmp_path, "{}.png")
     rows = [f'{i}.png;a {i} 5" flower' if i in (3, 9) else f"{i}.png;{said(i)}" for i in range(24)]
     put(tmp_path / "captions.csv", "\n".join(["file;caption", *rows]))
-    account = Account()
-    found = read(tmp_path, account)
-    assert account.refused == []
+    log = SourceLog()
+    found = read(tmp_path, log)
+    assert log.refused == []
     assert found["9.png"].captions == ('a 9 5" flower',)
     assert found["5.png"].captions == (said(5),)
 
@@ -447,15 +443,15 @@ def test_texts_in_a_folder_of_their_own(tmp_path: Path) -> None:
         label = ("rose", "tulip")[i % 2]
         put(tmp_path / f"images/{label}/{i // 2}.jpg", png(i))
         put(tmp_path / f"text/{label}/{i // 2}.txt", said(i))
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     check(found)
-    assert account.refused == []
+    assert log.refused == []
     assert {(number_of(one) % 2, one.class_name) for one in found.values()} == {
         (0, "rose"),
         (1, "tulip"),
     }
-    assert account.said[0].startswith("folder: captions from the .txt files with the images' names")
+    assert log.notes[0].startswith("folder: captions from the .txt files with the images' names")
 
 
 # ---------------------------------------------------------------- what is refused, and how
@@ -508,9 +504,9 @@ def test_a_text_beside_one_image_does_not_outweigh_a_list_of_all(tmp_path: Path)
     images(tmp_path, "{}.png")
     put(tmp_path / "0.txt", "about the set")
     put(tmp_path / "mine.json", {f"{i}.png": said(i) for i in range(COUNT)})
-    account = Account()
-    check(read(tmp_path, account))
-    assert account.refused == [("0.txt", "passed over: captions are taken from mine.json")]
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused == [("0.txt", "passed over: captions are taken from mine.json")]
 
 
 def test_tables_that_a_table_outweighs_are_told(tmp_path: Path) -> None:
@@ -520,9 +516,9 @@ def test_tables_that_a_table_outweighs_are_told(tmp_path: Path) -> None:
     put(tmp_path / "mine.json", rows)
     put(tmp_path / "0.txt", "old")
     tar(tmp_path / "all.tar", *sample(0))
-    account = Account()
-    check(read(tmp_path, account))
-    assert account.refused == [
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused == [
         ("all.tar", "passed over: images lie beside it as files of their own"),
         ("0.txt and 1 more", "passed over: captions are taken from metadata.jsonl"),
     ]
@@ -534,9 +530,9 @@ def test_lists_that_do_not_count_are_told(tmp_path: Path) -> None:
     put(tmp_path / "a.json", rows)
     put(tmp_path / "b.jsonl", "\n".join(map(json.dumps, rows)))
     put(tmp_path / "c.csv", "url,size\nx,1\n")
-    account = Account()
-    check(read(tmp_path, account))
-    assert account.refused == [
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused == [
         ("b.jsonl", "passed over: captions are taken from a.json"),
         ("c.csv", "passed over: no captions of the images that are here (columns url, size)"),
     ]
@@ -548,11 +544,11 @@ def test_one_folder_that_holds_all_is_no_class(tmp_path: Path) -> None:
     for i in range(COUNT):
         name = f"data/{'rose' if i < 12 else 'tulip'}/{i}.txt"
         put(tmp_path / name, said(i))
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     check(found)
     assert Counter(one.class_name for one in found.values()) == {"rose": 12, "tulip": 12}
-    assert account.said == [
+    assert log.notes == [
         "folder: captions from the .txt files beside the images; classes of the subfolders; "
         "splits drawn by image"
     ]
@@ -589,14 +585,14 @@ def test_webdataset(tmp_path: Path, kind: str) -> None:
     for split, numbers in (("train", range(12)), ("val", range(12, 18)), ("test", range(18, 24))):
         members = [one for i in numbers for one in sample(i, kind)]
         tar(tmp_path / f"shards/{split}-000.tar", *members)
-    account = Account()
-    found = read(tmp_path, account, broken="refuse")
+    log = SourceLog()
+    found = read(tmp_path, log, broken="refuse")
     check(found)
     assert list(map(len, splits(found).values())) == [12, 6, 6]
     assert "shards/val-000.tar/0013" in found
-    assert account.refused == []
+    assert log.refused == []
     column = "caption" if kind == "json" else "txt"
-    assert account.said == [
+    assert log.notes == [
         "folder: captions from shards/test-000.tar, shards/train-000.tar, shards/val-000.tar with "
         f"columns {column}; classes not known; splits of the files' names"
     ]
@@ -607,11 +603,11 @@ def test_img2dataset_tars(tmp_path: Path) -> None:
         members = [one for i in range(12 * shard, 12 * shard + 12) for one in sample(i, "both")]
         tar(tmp_path / f"{shard:05}.tar", *members)
         put(tmp_path / f"{shard:05}_stats.json", {"count": 12})
-        log = [{"url": "http://x", "key": f"{i:04}", "caption": said(i)} for i in range(9)]
-        pq.write_table(pa.Table.from_pylist(log), tmp_path / f"{shard:05}.parquet")
-    account = Account()
-    check(read(tmp_path, account))
-    assert account.refused == [
+        table = [{"url": "http://x", "key": f"{i:04}", "caption": said(i)} for i in range(9)]
+        pq.write_table(pa.Table.from_pylist(table), tmp_path / f"{shard:05}.parquet")
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused == [
         (f"{shard:05}{end}", "passed over: img2dataset's own account")
         for shard in range(2)
         for end in (".parquet", "_stats.json")
@@ -626,11 +622,11 @@ def test_img2dataset_files(tmp_path: Path, kind: str) -> None:
             put(tmp_path / shard / f"{shard}{name}", data)
         put(tmp_path / f"{shard}_stats.json", {"count": 12})
     pq.write_table(pa.table({"url": ["x"], "key": ["y"]}), tmp_path / "00000.parquet")
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     check(found)
     assert {one.class_name for one in found.values()} == {""}
-    assert {why for _, why in account.refused} == {"passed over: img2dataset's own account"}
+    assert {why for _, why in log.refused} == {"passed over: img2dataset's own account"}
 
 
 def test_classes_and_splits_inside_a_tar(tmp_path: Path) -> None:
@@ -665,10 +661,10 @@ def test_one_bad_member_costs_one_sample(tmp_path: Path) -> None:
     members += [("0032.jpg", png(1)), ("0032.png", png(2)), ("0032.txt", "two")]
     members += [("0033.jpg", png(1)), ("0033.json", '{"caption": ')]
     tar(tmp_path / "all.tar", *members)
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     assert sorted(map(number_of, found.values())) == [0, 3, *range(5, COUNT)]
-    refused = dict(account.refused)
+    refused = dict(log.refused)
     assert refused["all.tar/0001"].startswith("not a readable image")
     assert refused["all.tar/0002.txt"].startswith("cannot be read: not UTF-8")
     assert refused["all.tar/0004.jpg"] == "a link, a device or a sparse file, not a plain one"
@@ -687,11 +683,11 @@ def test_a_tar_cut_short_is_read_as_far_as_it_goes(tmp_path: Path, cut: int) -> 
     whole = path.read_bytes()
     tar(tmp_path / "a.tar", *[one for i in range(12) for one in sample(i)])
     path.write_bytes(whole[:-cut])
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     assert set(range(12)) <= set(map(number_of, found.values()))
     assert all(one.captions == (said(number_of(one)),) for one in found.values())
-    assert any(what == "b.tar" and "as far as it goes" in why for what, why in account.refused) or (
+    assert any(what == "b.tar" and "as far as it goes" in why for what, why in log.refused) or (
         cut < 10_240 and len(found) == COUNT
     )
 
@@ -703,31 +699,31 @@ def test_damaged_and_endless_headers_of_tars(tmp_path: Path) -> None:
     at = whole.index(b"0015.jpg")
     whole[at] ^= 1
     path.write_bytes(bytes(whole))
-    account = Account()
-    assert sorted(map(number_of, read(tmp_path, account).values())) == list(range(15))
-    (what, why), *_ = account.refused
+    log = SourceLog()
+    assert sorted(map(number_of, read(tmp_path, log).values())) == list(range(15))
+    (what, why), *_ = log.refused
     assert what == "b.tar"
     assert why.endswith("it is read as far as it goes")
     long = tarfile.TarInfo("pax")
     long.type, long.size = tarfile.XHDTYPE, 100_000
     path.write_bytes(long.tobuf(tarfile.USTAR_FORMAT) + b"9" * 100_352 + bytes(1024))
-    account = Account()
-    assert len(read(tmp_path, account)) == 12
-    assert "more than it should" in account.refused[0][1]
+    log = SourceLog()
+    assert len(read(tmp_path, log)) == 12
+    assert "more than it should" in log.refused[0][1]
 
 
 def test_images_beside_tars_count_where_they_have_captions(tmp_path: Path) -> None:
     tar(tmp_path / "all.tar", *[one for i in range(COUNT) for one in sample(i)])
     put(tmp_path / "preview.png", png(0))
-    account = Account()
-    check(read(tmp_path, account))
-    assert account.refused[0][0] == "preview.png"
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused[0][0] == "preview.png"
     images(tmp_path, "own/{}.png", range(12))
     for i in range(12):
         put(tmp_path / f"own/{i}.txt", said(i))
-    account = Account()
-    check(read(tmp_path, account), range(12))
-    assert ("all.tar", "passed over: images lie beside it as files of their own") in account.refused
+    log = SourceLog()
+    check(read(tmp_path, log), range(12))
+    assert ("all.tar", "passed over: images lie beside it as files of their own") in log.refused
 
 
 def test_members_that_the_user_names(tmp_path: Path) -> None:
@@ -779,14 +775,14 @@ def test_parquet_of_the_hub(tmp_path: Path, key: str, make: Any, captions: int) 
         name = f"data/{split}-00000-of-00002.parquet"
         feature = {"label": {"names": ["rose", "tulip"], "_type": "ClassLabel"}}
         hub(tmp_path / name, numbers, feature, **{key: make, "label": lambda i: i % 2})
-    account = Account()
-    found = read(tmp_path, account, broken="refuse")
+    log = SourceLog()
+    found = read(tmp_path, log, broken="refuse")
     check(found, captions=captions)
     assert list(map(len, splits(found).values())) == [12, 6, 6]
     assert "data/train-00000-of-00002.parquet:1" in found
     for one in found.values():
         assert one.class_name == ("rose", "tulip")[number_of(one) % 2]
-    assert account.said[0].endswith(
+    assert log.notes[0].endswith(
         f"with columns {key}, label; classes of column label; splits of the files' names"
     )
 
@@ -809,9 +805,9 @@ def test_rows_of_one_id_and_one_image_are_one_image_with_all_their_captions(tmp_
         for j in range(3)
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "all.parquet")
-    account = Account()
-    found = read(tmp_path, account, broken="refuse")
-    assert account.refused == []
+    log = SourceLog()
+    found = read(tmp_path, log, broken="refuse")
+    assert log.refused == []
     assert list(found) == [str(100 + i) for i in range(COUNT)]
     for i, one in enumerate(found.values()):
         assert one.captions == tuple(said(i, j) for j in range(3))
@@ -842,10 +838,10 @@ def test_one_bad_cell_costs_one_row(tmp_path: Path) -> None:
     rows[5]["image"] = None
     rows[6]["text"] = None
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0.parquet")
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     assert sorted(map(number_of, found.values())) == [0, 1, 2, *range(7, COUNT)]
-    refused = dict(account.refused)
+    refused = dict(log.refused)
     assert refused["0.parquet:4"].startswith("not a readable image")
     assert refused["0.parquet:5"] == "no bytes inside, the path 'x/4.png' alone"
     assert refused["0.parquet:6"] == "the file is empty"
@@ -866,10 +862,10 @@ def test_a_damaged_row_group_costs_its_rows(tmp_path: Path, column: str) -> None
     for i in range(start + 30, start + chunk.total_compressed_size - 30):
         data[i] ^= 255
     path.write_bytes(bytes(data))
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     assert sorted(map(number_of, found.values())) == [*range(5), *range(10, COUNT)]
-    assert any("damaged" in why for _, why in account.refused)
+    assert any("damaged" in why for _, why in log.refused)
 
 
 def test_a_text_that_is_not_utf8_costs_one_row(tmp_path: Path) -> None:
@@ -877,10 +873,10 @@ def test_a_text_that_is_not_utf8_costs_one_row(tmp_path: Path) -> None:
     pq.write_table(pq.read_table(path), path, compression="none", use_dictionary=False)
     data = path.read_bytes()
     path.write_bytes(data.replace(said(7).encode(), said(7).encode().replace(b"pink", b"p\xffnk")))
-    account = Account()
-    found = read(tmp_path, account)
+    log = SourceLog()
+    found = read(tmp_path, log)
     assert sorted(map(number_of, found.values())) == [*range(7), *range(8, COUNT)]
-    ((what, why),) = account.refused
+    ((what, why),) = log.refused
     assert what == "0.parquet row 8"
     assert why.startswith("cannot be read: 'utf-8' codec can't decode")
 
@@ -888,10 +884,10 @@ def test_a_text_that_is_not_utf8_costs_one_row(tmp_path: Path) -> None:
 def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
     hub(tmp_path / "a.parquet", range(COUNT), text=said)
     put(tmp_path / "b.parquet", b"PAR1")
-    account = Account()
-    check(read(tmp_path, account))
-    assert account.refused[0][0] == "b.parquet"
-    assert account.refused[0][1].startswith("cannot be read: ")
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused[0][0] == "b.parquet"
+    assert log.refused[0][1].startswith("cannot be read: ")
 
 
 def test_what_download_writes_is_a_source(whole: Path) -> None:
@@ -909,13 +905,13 @@ def test_what_download_writes_is_a_source(whole: Path) -> None:
 
 
 def test_what_synthesize_writes_is_a_source_without_what_it_refused(whole: Path) -> None:
-    account = Account()
-    found = read(whole / "synthetic", account)
+    log = SourceLog()
+    found = read(whole / "synthetic", log)
     table = pq.read_table(next((whole / "synthetic/data").glob("train-*.parquet")))
     assert set(found) == set(table["pair_id"].to_pylist())
     refused = next((whole / "synthetic/refused").glob("*.parquet"))
     name = refused.relative_to(whole / "synthetic").as_posix()
-    assert (name, "passed over: pairs that synthesize refused") in account.refused
+    assert (name, "passed over: pairs that synthesize refused") in log.refused
 
 
 # ---------------------------------------------------------------- names as people write them
@@ -946,19 +942,19 @@ def rows_of(name: str, text: str = "{}") -> list[str]:
 def test_tables_as_people_write_them(tmp_path: Path, head: str, name: str, table: str) -> None:
     images(tmp_path, "set/{}.jpg")
     put(tmp_path / table, "\n".join([head, *rows_of(name)]))
-    account = Account()
-    check(read(tmp_path, account))
-    assert account.refused == []
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused == []
 
 
 def test_an_ending_left_out_may_not_be_guessed(tmp_path: Path) -> None:
     images(tmp_path, "set/{}.jpg")
     put(tmp_path / "set/3.png", png(23))
     put(tmp_path / "metadata.csv", "\n".join(["image,caption", *rows_of("{}")]))
-    account = Account()
-    assert 3 not in map(number_of, read(tmp_path, account).values())
+    log = SourceLog()
+    assert 3 not in map(number_of, read(tmp_path, log).values())
     assert ("metadata.csv line 5", "names '3', which is no image under this folder") in (
-        account.refused
+        log.refused
     )
 
 
@@ -967,9 +963,9 @@ def test_a_column_without_a_name_tells_nothing(tmp_path: Path) -> None:
     images(tmp_path, "{}.jpg")
     rows = [f'{i},{i}.jpg,"{said(i)}"' for i in range(COUNT)]
     put(tmp_path / "metadata.csv", "\n".join([",image,caption", *rows]))
-    account = Account()
-    check(read(tmp_path, account))
-    assert account.refused == []
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused == []
 
 
 def test_two_columns_that_may_be_captions_are_not_guessed_between(tmp_path: Path) -> None:
@@ -986,18 +982,18 @@ def test_remarks_before_a_table_keep_the_numbers_of_its_lines(tmp_path: Path) ->
     rows = rows_of("{}.jpg")
     rows[2] = "no.jpg,x"
     put(tmp_path / "metadata.csv", "\n".join(["# mine", "image,caption", *rows]))
-    account = Account()
-    check(read(tmp_path, account), [*range(2), *range(3, COUNT)])
-    assert account.refused[0][0] == "metadata.csv line 5"
+    log = SourceLog()
+    check(read(tmp_path, log), [*range(2), *range(3, COUNT)])
+    assert log.refused[0][0] == "metadata.csv line 5"
 
 
 def test_empty_lines_of_json_lines_are_nothing(tmp_path: Path) -> None:
     images(tmp_path, "{}.jpg")
     lines = [json.dumps({"file_name": f"{i}.jpg", "text": said(i)}) for i in range(COUNT)]
     put(tmp_path / "metadata.jsonl", "\n\n".join(lines))
-    account = Account()
-    check(read(tmp_path, account))
-    assert account.refused == []
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused == []
 
 
 @pytest.mark.parametrize("absolute", [True, False])

@@ -9,7 +9,7 @@ import pytest
 from pairsynth import lexicon
 from pairsynth.errors import InputError
 from pairsynth.lexicon import Lexicon, own_words
-from pairsynth.metrics.captions import Agreement, word_agreement
+from pairsynth.metrics.captions import WordAgreement, word_agreement
 from pairsynth.sources.acquisition import LEXICONS, SOURCES
 from pairsynth.sources.flower_words import FLOWERS
 from pairsynth.sources.garden_captions import WORDS
@@ -35,10 +35,10 @@ def test_agreement_by_hand() -> None:
     captions = ["red and white petals"]
     references = [["red petals", "a red flower", "pink petals with a yellow center"]]
     found = word_agreement(captions, references, FLOWERS)
-    assert found["colours"] == Agreement(1 / 2, 1 / 1)
-    assert found["parts"] == Agreement(1, 1)
+    assert found["colours"] == WordAgreement(precision=1 / 2, recall=1 / 1)
+    assert found["parts"] == WordAgreement(precision=1, recall=1)
     assert found["colours"].f1 == pytest.approx(2 / 3)
-    assert found["counts"] == Agreement(None, None)
+    assert found["counts"] == WordAgreement(precision=None, recall=None)
     assert found["counts"].f1 is None
 
 

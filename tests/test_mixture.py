@@ -59,7 +59,14 @@ def by_hand(covariance: str = "full") -> tuple[Mixture, PCA, GaussianMixture]:
         if covariance == "full"
         else np.stack([np.diag(np.sqrt(row)) for row in model.covariances_])
     )
-    own = Mixture(pca.mean_, pca.components_, np.ones(1), model.weights_, model.means_, factors)
+    own = Mixture(
+        mean=pca.mean_,
+        basis=pca.components_,
+        explained=np.ones(1),
+        weights=model.weights_,
+        means=model.means_,
+        factors=factors,
+    )
     return own, pca, model
 
 

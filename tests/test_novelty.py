@@ -184,7 +184,14 @@ def test_the_alarm_is_as_rare_as_it_claims() -> None:
     def noise(count: int) -> Examples:
         pixels = torch.randint(256, (count, 3, 32, 32), generator=rng).to(torch.uint8)
         ids = [str(i) for i in range(count)]
-        return Examples(ids, torch.zeros(count).long(), ids, pixels, [["a"]] * count, None)
+        return Examples(
+            ids=ids,
+            class_ids=torch.zeros(count).long(),
+            class_names=ids,
+            pixels=pixels,
+            captions=[["a"]] * count,
+            attributes=None,
+        )
 
     train, held_out = noise(50), noise(1000)
     index = NoveltyIndex(train, torch.eye(50), held_out, 32)

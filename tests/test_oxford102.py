@@ -6,6 +6,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,15 +23,18 @@ from pairsynth.errors import InputError
 from pairsynth.image_files import encode
 from pairsynth.sources import fetching
 from pairsynth.sources import oxford102 as module
-from pairsynth.sources.contract import Account, DownloadConfig, Example
+from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
 from pairsynth.sources.oxford102 import oxford102
+from tests.options import DOWNLOAD
 
 LABELS = [3, 3, 1, 1, 2, 2]  # of image_00001 to image_00006
 LISTS = {"train": [3], "val": [2], "test": [1]}
 
 
 def config(mirror: Path | str, split: str = "class", broken: str = "skip") -> DownloadConfig:
-    return DownloadConfig("oxford102", 64, split, broken, 6, 1, str(mirror), "")
+    return replace(
+        DOWNLOAD, source="oxford102", image_size=64, split=split, broken=broken, mirror=str(mirror)
+    )
 
 
 def image(number: int) -> bytes:
@@ -121,9 +125,9 @@ def url(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def read(
-    tmp_path: Path, mirror: Path | str, account: Account | None = None, **options: str
+    tmp_path: Path, mirror: Path | str, log: SourceLog | None = None, **options: str
 ) -> list[Example]:
-    return list(oxford102(config(mirror, **options), 0, tmp_path / "cache", account or Account()))
+    return list(oxford102(config(mirror, **options), 0, tmp_path / "cache", log or SourceLog()))
 
 
 def test_images_captions_labels_and_names(mirror: Mirror, tmp_path: Path) -> None:
@@ -146,7 +150,7 @@ def test_split_by_class_and_by_image(mirror: Mirror, tmp_path: Path) -> None:
 
 def test_a_consumer_may_stop_early(mirror: Mirror, tmp_path: Path) -> None:
     mirror.images["jpg/image_00002.jpg"] = b"broken, and never looked at"
-    source = oxford102(config(mirror.write().folder, broken="refuse"), 0, tmp_path, Account())
+    source = oxford102(config(mirror.write().folder, broken="refuse"), 0, tmp_path, SourceLog())
     assert next(source).image_id == "image_00001"
 
 
@@ -154,11 +158,11 @@ def test_captions_without_a_word_are_named_whatever_the_policy(
     mirror: Mirror, tmp_path: Path
 ) -> None:
     mirror.texts["text_c10/class_00003/image_00001.txt"] = b"{}\na flower\n"
-    account = Account()
-    examples = read(tmp_path, mirror.write().folder, account, broken="refuse")
+    log = SourceLog()
+    examples = read(tmp_path, mirror.write().folder, log, broken="refuse")
     assert examples[0].captions == ("a flower",)
     where = "cvpr2016_flowers.tar.gz/image_00001.txt line 1"
-    assert account.refused == [(where, "no word in '{}'")]
+    assert log.refused == [(where, "no word in '{}'")]
 
 
 def spoil_image(mirror: Mirror) -> None:
@@ -190,11 +194,11 @@ def test_unusable_items_are_listed_or_refused(
     mirror: Mirror, tmp_path: Path, spoil: Callable[[Mirror], None], what: str, why: str
 ) -> None:
     spoil(mirror)
-    account = Account()
-    examples = read(tmp_path, mirror.write().folder, account)
+    log = SourceLog()
+    examples = read(tmp_path, mirror.write().folder, log)
     assert [example.image_id[-1] for example in examples] == list("13456")
-    assert account.refused[-1][0] == what
-    assert account.refused[-1][1].startswith(why)
+    assert log.refused[-1][0] == what
+    assert log.refused[-1][1].startswith(why)
     with pytest.raises(InputError, match=f"{what}: {why}.*or set download.broken=skip"):
         read(tmp_path, mirror.folder, broken="refuse")
 

@@ -28,32 +28,32 @@ def test_the_columns_are_the_fields(checkout: Path) -> None:
     assert {1 <= int(row["judge_rank"]) <= 100 for row in table} == {True}
 
 
-def test_a_row_is_what_the_measures_say(scene: EvaluationContext, pairs: Pairs) -> None:
-    found = rows(scene, pairs)
-    train = scene.train.flat_captions
+def test_a_row_is_what_the_measures_say(context: EvaluationContext, pairs: Pairs) -> None:
+    found = rows(context, pairs)
+    train = context.train.flat_captions
     assert [row.pair_id for row in found] == pairs.ids
     assert [row.longest_copied for row in found] == longest_copied(pairs.captions, train)
     assert [row.closest_bleu for row in found] == closest_bleu(pairs.captions, train)[0]
-    seen = scene.judge.image_vectors(pairs.pixels)
-    read = scene.judge.caption_vectors(pairs.captions)
+    seen = context.judge.image_vectors(pairs.pixels)
+    read = context.judge.caption_vectors(pairs.captions)
     for i, row in enumerate(found):
         assert row.judge_similarity == pytest.approx(float(seen[i] @ read[i]), abs=1e-5)
         owner, place = row.nearest_caption_id.split("#")
-        own = scene.train.captions[scene.train.ids.index(owner)]
+        own = context.train.captions[context.train.ids.index(owner)]
         assert own[int(place)] == row.nearest_caption
-    assert [row.nearest_image_id for row in found[:6]] == scene.train.ids[:6]
+    assert [row.nearest_image_id for row in found[:6]] == context.train.ids[:6]
     assert [row.image_ratio for row in found[:6]] == pytest.approx([0] * 6, abs=1e-6)
 
 
 @settings(max_examples=10)
 @given(st.permutations(range(12)), st.integers(1, 12))
 def test_neither_order_nor_batch_changes_a_row(
-    scene: EvaluationContext, pairs: Pairs, order: list[int], batch: int
+    context: EvaluationContext, pairs: Pairs, order: list[int], batch: int
 ) -> None:
-    wanted = rows(scene, pairs)
+    wanted = rows(context, pairs)
     found = []
     for i in range(0, 12, batch):
-        found += rows(scene, pairs.take(order[i : i + batch]))
+        found += rows(context, pairs.take(order[i : i + batch]))
     for one, i in zip(found, order, strict=True):
         for field in fields(Row):
             value, same = getattr(one, field.name), getattr(wanted[i], field.name)

@@ -1,4 +1,4 @@
-"""Pupils learn from what they are shown, each for itself, with eyes that stay as they are."""
+"""Probes learn from what they are shown, each for itself, on features that stay as they are."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from pairsynth.contrastive import contrastive_loss
 from pairsynth.errors import InputError
 from pairsynth.evaluation import probes
-from pairsynth.evaluation.probes import CONTEXT, LENGTH, Lessons, Pupils, Share
+from pairsynth.evaluation.probes import CONTEXT, LENGTH, Portion, ProbeExamples, Probes
 from pairsynth.examples import Examples
 from pairsynth.metrics.feature_extractors import Features, random_features
 from pairsynth.sources.garden_captions import WORDS as FLOWERS
@@ -22,7 +22,7 @@ ALL = torch.arange(24)
 
 @pytest.fixture(scope="module")
 def features(examples: Examples) -> Features:
-    return probes.reader(probes.eyes(CPU), examples.pixels)
+    return probes.reader(probes.frozen_features(CPU), examples.pixels)
 
 
 @pytest.fixture(scope="module")
@@ -31,50 +31,54 @@ def vocabulary(examples: Examples) -> Vocabulary:
 
 
 @pytest.fixture(scope="module")
-def lessons(examples: Examples, features: Features, vocabulary: Vocabulary) -> Lessons:
+def known(examples: Examples, features: Features, vocabulary: Vocabulary) -> ProbeExamples:
     seen = features(examples.pixels)
     return probes.prepare(
         seen, examples.captions, examples.class_ids, vocabulary, [0, 1, 2, 3], FLOWERS
     )
 
 
-def taught(lessons: Lessons, vocabulary: Vocabulary, starts: list[int], steps: int = 4) -> Pupils:
-    pupils = Pupils(starts, vocabulary, lessons.features.shape[1], 4, len(WORDS))
-    probes.train(pupils, [[Share("real", lessons, [ALL] * len(starts))]], steps, starts)
-    return pupils
+def taught(
+    known: ProbeExamples, vocabulary: Vocabulary, starts: list[int], steps: int = 4
+) -> Probes:
+    heads = Probes(starts, vocabulary, known.features.shape[1], 4, len(WORDS))
+    probes.train(
+        heads, [[Portion(name="real", examples=known, rows=[ALL] * len(starts))]], steps, starts
+    )
+    return heads
 
 
 def test_they_learn_all_four_tasks(
-    lessons: Lessons, vocabulary: Vocabulary, features: Features, val: Examples
+    known: ProbeExamples, vocabulary: Vocabulary, features: Features, val: Examples
 ) -> None:
-    pupils = taught(lessons, vocabulary, [1, 2], 60)
+    heads = taught(known, vocabulary, [1, 2], 60)
     seen = features(val.pixels)[None]
-    right = (pupils.classes(seen).argmax(2) == val.class_ids).sum(1)
+    right = (heads.classes(seen).argmax(2) == val.class_ids).sum(1)
     assert min(right.tolist()) >= 10
     captions = [f"this flower is {name}" for name in ("red", "blue", "yellow", "white")]
-    read = pupils.read(vocabulary.encode(captions, LENGTH).expand(2, -1, -1))
-    for found in (pupils.see(seen) @ read.transpose(1, 2)).argmax(2).tolist():
+    read = heads.read(vocabulary.encode(captions, LENGTH).expand(2, -1, -1))
+    for found in (heads.see(seen) @ read.transpose(1, 2)).argmax(2).tolist():
         told = [captions[i] for i in found]
         assert sum(a in b for a, b in zip(val.class_names, told, strict=True)) >= 10
     columns = [WORDS.index(name) for name in ("red", "blue", "yellow", "white")]
-    named = pupils.names(seen)[:, :, columns].argmax(2)
+    named = heads.names(seen)[:, :, columns].argmax(2)
     assert min((named == val.class_ids).sum(1).tolist()) >= 10
     own = vocabulary.encode([one[0] for one in val.captions], LENGTH).expand(2, -1, -1)
-    chances, counts = pupils.write(seen, own)
-    moved, _ = pupils.write(seen.roll(3, 1), own)
+    chances, counts = heads.write(seen, own)
+    moved, _ = heads.write(seen.roll(3, 1), own)
     assert bool(((chances * counts).sum() > (moved * counts).sum()).all())
 
 
-def test_no_pupil_feels_another(lessons: Lessons, vocabulary: Vocabulary) -> None:
-    together, alone = taught(lessons, vocabulary, [5, 6, 7]), taught(lessons, vocabulary, [6])
+def test_no_probe_feels_another(known: ProbeExamples, vocabulary: Vocabulary) -> None:
+    together, alone = taught(known, vocabulary, [5, 6, 7]), taught(known, vocabulary, [6])
     for name, weights in alone.named_parameters():
         other = dict(together.named_parameters())[name]
         assert torch.allclose(weights[0], other[1], atol=1e-4), name
         assert not torch.allclose(other[0], other[1], atol=1e-4) or "tell_bias" in name
 
 
-def test_what_is_learned_beside_them_moves_no_batch(lessons: Lessons) -> None:
-    share = Share("real", lessons, [ALL])
+def test_what_is_learned_beside_them_moves_no_batch(known: ProbeExamples) -> None:
+    share = Portion(name="real", examples=known, rows=[ALL])
     rows, captions = probes._drawn(share, 9, [3], 0)
     assert rows.shape == captions.shape == (9, 1, probes.BATCH)
     again, _ = probes._drawn(replace(share, weight=0.5), 9, [3], 0)
@@ -84,38 +88,41 @@ def test_what_is_learned_beside_them_moves_no_batch(lessons: Lessons) -> None:
     flat = rows.flatten()
     for start in range(0, 9 * probes.BATCH - 24, 24):
         assert sorted(flat[start : start + 24].tolist()) == ALL.tolist()
-    first = lessons.first
+    first = known.first
     assert bool(((first[rows] <= captions) & (captions < first[rows + 1])).all())
 
 
 def test_a_weight_of_nought_is_as_if_it_were_not_there(
-    lessons: Lessons, vocabulary: Vocabulary
+    known: ProbeExamples, vocabulary: Vocabulary
 ) -> None:
-    beside = Pupils([6], vocabulary, lessons.features.shape[1], 4, len(WORDS))
-    shares = [Share("real", lessons, [ALL]), Share("synthetic", lessons, [ALL[:5]], 0.0)]
+    beside = Probes([6], vocabulary, known.features.shape[1], 4, len(WORDS))
+    shares = [
+        Portion(name="real", examples=known, rows=[ALL]),
+        Portion(name="synthetic", examples=known, rows=[ALL[:5]], weight=0.0),
+    ]
     probes.train(beside, [shares], 4, [6])
-    alone = taught(lessons, vocabulary, [6])
+    alone = taught(known, vocabulary, [6])
     for own, other in zip(beside.parameters(), alone.parameters(), strict=True):
         assert torch.allclose(own, other, atol=1e-4)
 
 
-def test_chances_of_words_by_hand(lessons: Lessons, vocabulary: Vocabulary) -> None:
+def test_chances_of_words_by_hand(known: ProbeExamples, vocabulary: Vocabulary) -> None:
     """A word by the three before it: the first from <start> alone."""
-    pupils = taught(lessons, vocabulary, [8, 9])
+    heads = taught(known, vocabulary, [8, 9])
     row = torch.tensor([START, *torch.arange(len(SPECIALS), len(SPECIALS) + 4), UNKNOWN, PAD])
-    tokens, features = row.expand(2, 1, -1), lessons.features[None, :1]
-    chances, counts = pupils.write(features, tokens)
+    tokens, features = row.expand(2, 1, -1), known.features[None, :1]
+    chances, counts = heads.write(features, tokens)
     assert counts[0, 0].tolist() == [True] * 4 + [False] * 2
     for k in range(2):
         for t in range(1, 6):
             last = [None] * CONTEXT + row[:t].tolist()
             words = [
-                torch.zeros(probes.WORD) if word is None else pupils.word[k, word]
+                torch.zeros(probes.WORD) if word is None else heads.word[k, word]
                 for word in last[-CONTEXT:]
             ]
-            hidden = torch.cat(words) @ pupils.before[k] + pupils.hidden_bias[k, 0]
-            hidden = (hidden + lessons.features[0] @ pupils.shown[k]).relu()
-            told = (hidden @ pupils.out[k] + pupils.out_bias[k, 0]).log_softmax(0)
+            hidden = torch.cat(words) @ heads.before[k] + heads.hidden_bias[k, 0]
+            hidden = (hidden + known.features[0] @ heads.shown[k]).relu()
+            told = (hidden @ heads.out[k] + heads.out_bias[k, 0]).log_softmax(0)
             assert chances[k, 0, t - 1].item() == pytest.approx(told[row[t]].item(), abs=1e-4)
 
 
@@ -137,11 +144,13 @@ def test_words_named_are_the_lexicons(examples: Examples) -> None:
         )
 
 
-def test_lessons_keep_features_captions_and_classes(examples: Examples, lessons: Lessons) -> None:
-    assert lessons.first.tolist() == examples.first_caption.tolist()
-    assert len(lessons.tokens) == len(lessons.named) == len(examples.flat_captions)
-    assert lessons.tokens.shape[1] == LENGTH
-    assert lessons.targets.tolist() == lessons.groups.tolist() == examples.class_ids.tolist()
+def test_examples_of_probes_keep_features_captions_and_classes(
+    examples: Examples, known: ProbeExamples
+) -> None:
+    assert known.first.tolist() == examples.first_caption.tolist()
+    assert len(known.tokens) == len(known.named) == len(examples.flat_captions)
+    assert known.tokens.shape[1] == LENGTH
+    assert known.targets.tolist() == known.groups.tolist() == examples.class_ids.tolist()
 
 
 def test_classes_that_are_not_asked_for_have_no_target(
@@ -173,7 +182,7 @@ def test_without_the_extra_eyes_have_learned_nothing_and_it_says_so(
     assert probes.features_name() == "EfficientNet-Lite0"
     monkeypatch.setattr(probes, "installed", lambda name: False)
     assert probes.features_name() == "a network that learned nothing"
-    seen = probes.eyes(CPU)(examples.pixels)
+    seen = probes.frozen_features(CPU)(examples.pixels)
     assert torch.equal(seen, random_features()(examples.pixels))
 
 
@@ -184,7 +193,7 @@ def test_pupils_know_the_most_frequent_words() -> None:
     assert set(probes.vocabulary_of(captions).tokens[len(SPECIALS) :]) == set(words[50:])
 
 
-def test_a_loss_that_is_no_number_ends_it(lessons: Lessons, vocabulary: Vocabulary) -> None:
-    broken = replace(lessons, named=lessons.named * torch.nan)
-    with pytest.raises(InputError, match="a pupil's loss is nan in step 1"):
+def test_a_loss_that_is_no_number_ends_it(known: ProbeExamples, vocabulary: Vocabulary) -> None:
+    broken = replace(known, named=known.named * torch.nan)
+    with pytest.raises(InputError, match="a probe's loss is nan in step 1"):
         taught(broken, vocabulary, [1])

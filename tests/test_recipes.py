@@ -115,7 +115,7 @@ def test_a_task_harmed_counts_against_one_helped() -> None:
     ],
 )
 def test_verdicts(low: float | None, high: float | None, level: float | None, verdict: str) -> None:
-    assert gains.verdict_of(gains.Mean(0.0, low, high, 3), level) == verdict
+    assert gains.verdict_of(gains.Mean(value=0.0, low=low, high=high, count=3), level) == verdict
     assert verdict in recipes.VERDICTS
 
 

@@ -17,7 +17,7 @@ from pairsynth.dataset import INPUTS, read_rows, read_told
 from pairsynth.errors import InputError
 from pairsynth.image_files import encode
 from pairsynth.images import to_image
-from pairsynth.replay import Workshop, compare, some
+from pairsynth.replay import Replayer, compare, some
 from pairsynth.whole_files import new_folder
 from stages import synthesize
 from tests.rows import write_pairs
@@ -44,8 +44,8 @@ def data(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def workshop(data: Path) -> Workshop:
-    found = Workshop(data / "synthetic", "cpu")
+def replayer(data: Path) -> Replayer:
+    found = Replayer(data / "synthetic", "cpu")
     torch.use_deterministic_algorithms(False)
     return found
 
@@ -75,16 +75,16 @@ def test_the_manifest_names_all_that_made_the_rows(data: Path) -> None:
     assert {"versions", "device", "precision", "seed"} <= set(told)
 
 
-def test_rows_come_out_the_same(data: Path, workshop: Workshop) -> None:
+def test_rows_come_out_the_same(data: Path, replayer: Replayer) -> None:
     """Of every strategy, of every block, of the first and the last of one."""
     stored = {row["pair_id"]: row for row in read_rows(data / "synthetic").to_pylist()}
     numbers = (0, 1, 2, 31, 49, 50, 63, 64, 69)
     ids = [pair for number in numbers if (pair := f"pair-{number:07}") in stored]
     assert len({stored[pair]["strategy"] for pair in ids}) >= 3
-    found = list(workshop.replays(ids))
+    found = list(replayer.replays(ids))
     assert [one.pair for one in found] == ids
     assert {tuple(one.odd) for one in found} == {()}
-    assert workshop.differences == []
+    assert replayer.differences == []
     assert str(found[0]) == (
         "pair-0000000: image and caption are the same bytes, and so is all of the row"
     )
@@ -145,16 +145,16 @@ def test_some_are_chosen_anew_each_time(data: Path) -> None:
     assert some(folder, 1000, np.random.default_rng(0)) == ids
 
 
-def test_a_pair_that_is_not_there_is_named(workshop: Workshop) -> None:
+def test_a_pair_that_is_not_there_is_named(replayer: Replayer) -> None:
     with pytest.raises(InputError, match=r"has no pair-0000070: .* \(the last is pair-0000069\)"):
-        list(workshop.replays(["pair-70"]))
+        list(replayer.replays(["pair-70"]))
     with pytest.raises(InputError, match=r"'70' is the name of no pair"):
-        list(workshop.replays(["70"]))
+        list(replayer.replays(["70"]))
 
 
 def test_what_was_not_made_by_the_stage_is_refused(whole: Path) -> None:
     with pytest.raises(InputError, match=r"its manifest does not tell what .*'inputs'.*remake it"):
-        Workshop(whole / "synthetic", "cpu")
+        Replayer(whole / "synthetic", "cpu")
 
 
 @pytest.mark.usefixtures("repeatable")
@@ -164,10 +164,10 @@ def test_other_inputs_are_refused(own: Path) -> None:
     with new_folder(own / "synthetic") as again:
         write_pairs(again, read_rows(own / "synthetic").to_pylist(), 70, facts)
     with pytest.raises(InputError, match=r"was made from another mixtures than .*gmm.npz; dvc che"):
-        Workshop(own / "synthetic", "cpu")
+        Replayer(own / "synthetic", "cpu")
     (own / "gmm.npz").unlink()
     with pytest.raises(InputError, match=r"gmm.npz is missing; run: dvc repro fit_gmm"):
-        Workshop(own / "synthetic", "cpu")
+        Replayer(own / "synthetic", "cpu")
 
 
 def test_rows_are_compared_whole(data: Path) -> None:

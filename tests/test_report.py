@@ -30,7 +30,7 @@ from pairsynth import config
 from pairsynth.dataset import Refusals, complete, read_manifest, read_rows
 from pairsynth.errors import InputError
 from pairsynth.report import benefit, charts, curves, drawn, gallery, headlines, page, results
-from pairsynth.report.results import Measured, Results
+from pairsynth.report.results import Results, Value
 from pairsynth.whole_files import new_folder
 from tests.browser import DARK, NEEDS_BROWSER, browse, screenshot, visit
 from tests.rows import write_pairs, write_pairs_shard
@@ -479,7 +479,7 @@ def claimed(rows: str) -> Results:
     blank: list[Mapping[str, str]] = [
         {k: "" if v == "-" else v for k, v in row.items()} for row in told
     ]
-    return Results({}, {"measures": blank}, {}, {})
+    return Results(told={}, curves={"measures": blank}, figures={}, sheets={})
 
 
 CLAIMS = """
@@ -536,10 +536,14 @@ def test_the_first_screen_answers_and_leads_with_what_is_worst() -> None:
 
 
 def test_figures_of_images_without_the_network_of_imagenet_are_not_to_be_trusted() -> None:
-    one = Measured(0.5, None, None, 9)
+    one = Value(value=0.5, low=None, high=None, count=9)
     small = {("images_judge", "drawn_and_test", "kid"): one}
-    assert headlines.blind(Results({}, {}, small, {}))
-    assert not headlines.blind(Results({}, {}, small | {("images_imagenet", "a", "kid"): one}, {}))
+    assert headlines.blind(Results(told={}, curves={}, figures=small, sheets={}))
+    assert not headlines.blind(
+        Results(
+            told={}, curves={}, figures=small | {("images_imagenet", "a", "kid"): one}, sheets={}
+        )
+    )
 
 
 def test_the_claims_of_a_run_are_shown(checkout: Path, html: str) -> None:
@@ -640,7 +644,7 @@ def test_a_word_where_a_number_should_stand_is_told() -> None:
 
 def test_nothing_measured_is_nothing_shown(tmp_path: Path) -> None:
     found = results.read(tmp_path)
-    assert found == Results({}, {}, {}, {})
+    assert found == Results(told={}, curves={}, figures={}, sheets={})
     assert page.charts(found) == []
     assert headlines.answers(found) == headlines.worst(found) == []
 
@@ -665,9 +669,11 @@ def test_an_image_comes_back_from_its_address() -> None:
 
 
 def chart(name: str = "a") -> charts.Chart:
-    series = [charts.Series("<b>", [1, 2, 3], [0.1, 0.4, 0.2], 0, errors=[0.1] * 3)]
-    series.append(charts.Series("by chance", [1, 3], [0.1, 0.1], 1, control=True))
-    return charts.lines(name, "A chart", "It rises.", series, "epoch", "loss", unit=True)
+    series = [
+        charts.Series(name="<b>", xs=[1, 2, 3], ys=[0.1, 0.4, 0.2], colour=0, errors=[0.1] * 3)
+    ]
+    series.append(charts.Series(name="by chance", xs=[1, 3], ys=[0.1, 0.1], colour=1, control=True))
+    return charts.lines(name, "A chart", "It rises.", series, x="epoch", y="loss", unit=True)
 
 
 def test_a_chart_takes_the_colours_of_the_page() -> None:
@@ -692,7 +698,7 @@ def test_what_could_not_be_measured_leaves_a_gap() -> None:
         {"start": "text", "turn": t, "measure": "colours_f1", "value": v, "shuffled": ""}
         for t, v in (("1", ""), ("2", "0.5"), ("3", "0.4"))
     ]
-    (drawn_,) = curves.cycles(Results({}, {"cycles": rows}, {}, {}))
+    (drawn_,) = curves.cycles(Results(told={}, curves={"cycles": rows}, figures={}, sheets={}))
     assert drawn_.title == "From captions: share kept"
     assert drawn_.svg
     assert "nan" not in drawn_.says
@@ -701,8 +707,8 @@ def test_what_could_not_be_measured_leaves_a_gap() -> None:
 @pytest.mark.parametrize("look", [{}, {"unit": True}, {"lowest": 0.0}])
 @pytest.mark.parametrize("ys", [[], [nan], [nan, -5.0], [-5.0, nan, 0.4]])
 def test_a_chart_of_few_values_or_none_is_drawn(ys: list[float], look: dict[str, Any]) -> None:
-    series = [charts.Series("a", range(len(ys)), ys, 0)]
-    assert charts.lines("a", "A chart", "It rises.", series, "epoch", "loss", **look).svg
+    series = [charts.Series(name="a", xs=range(len(ys)), ys=ys, colour=0)]
+    assert charts.lines("a", "A chart", "It rises.", series, x="epoch", y="loss", **look).svg
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -719,7 +725,7 @@ def test_use_is_drawn_for_each_task_with_the_intervals_of_gains() -> None:
         for a, low, high in (("real", "", ""), ("both", "-0.1", "0.3"), ("other", "", ""))
         for s, v in (("0.2", "0.5"), ("1", "0.8"), ("0.05", ""))
     ]
-    found = Results({}, {"use": rows}, {}, {})
+    found = Results(told={}, curves={"use": rows}, figures={}, sheets={})
     told = {(o.task, o.arm, o.share): (o.mean, o.half, o.seeds) for o in curves.arms(found)}
     assert told["captioning", "both", 0.2] == pytest.approx((0.5, 0.2, 3))
     assert told["captioning", "real", 1.0] == (0.8, 0.0, 3)

@@ -26,8 +26,8 @@ from pairsynth.engines import Worker
 from pairsynth.errors import InputError
 from pairsynth.filters import NONE, Thresholds
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs
-from pairsynth.mappings import Mappings
-from pairsynth.shard_making import Recipe, Span, told_of
+from pairsynth.mappings import Mappings, load_mappings
+from pairsynth.shard_making import Recipe, Span, stored_facts
 from stages import synthesize as stage
 from tests.options import SYNTHESIS
 from tests.workspace import ROOT, smoke_params
@@ -90,9 +90,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Span]:
     """The shards that are made from now on, in order."""
     make, found = shard_making.make, []
 
-    def counted(world: SynthesisInputs, span: Span, digest: str) -> Iterator[Any]:
+    def counted(inputs: SynthesisInputs, span: Span, digest: str) -> Iterator[Any]:
         found.append(span)
-        return make(world, span, digest)
+        return make(inputs, span, digest)
 
     monkeypatch.setattr(shard_making, "make", counted)
     return found
@@ -133,7 +133,7 @@ def test_what_the_encoder_looked_through_is_named(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it is of an encoder that looks through ImageNet's eyes; that of `whole` does not."""
-    load = shard_making.load_mappings
+    load = load_mappings
 
     def looking(*words: Any) -> Mappings:
         found = load(*words)
@@ -225,8 +225,8 @@ def test_jobs_leave_all_that_is_there_alone_and_the_last_run_only_joins(
 
 def test_the_set_is_what_one_run_over_all_numbers_would_be(run: Run) -> None:
     run(pairs=250)
-    world = recipe(Path(run.words[0]).parent, seed=1712)
-    inputs = replace(world, config=shard_making_config(run)).inputs()
+    one = recipe(Path(run.words[0]).parent, seed=1712)
+    inputs = replace(one, config=shard_making_config(run)).inputs()
     refusals = Refusals()
     made = [
         pair
@@ -410,12 +410,12 @@ def test_two_runs_at_once_are_told_and_two_jobs_are_not(run: Run, tmp_path: Path
 
 def test_a_shard_says_what_it_was_made_of(run: Run) -> None:
     run(pairs=250)
-    told = [told_of(path) for path in pair_shards(run.synthetic)]
+    told = [stored_facts(path) for path in pair_shards(run.synthetic)]
     assert [one["span"] for one in told] == [
         {"first": first, "count": count} for first, count in ((0, 100), (100, 100), (200, 50))
     ]
     assert len({one["digest"] for one in told}) == 1
     assert [json.dumps(one["facts"]) for one in told[1:]] == [json.dumps(told[0]["facts"])] * 2
-    assert told_of(next((run.synthetic / "refused").iterdir())) == {}
+    assert stored_facts(next((run.synthetic / "refused").iterdir())) == {}
     steps = list(itertools.pairwise(one["span"]["first"] for one in told))
     assert steps == [(0, 100), (100, 200)]

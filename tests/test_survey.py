@@ -20,11 +20,21 @@ def scene(seed: int, side: int = 96) -> Image.Image:
 def surveyed(
     images: Sequence[Image.Image], splits: Sequence[str] = (), captions: Sequence[str] = ()
 ) -> dict[str, tuple[int, list[tuple[str, str]]]]:
-    survey = Survey(64)
+    survey = Survey(size=64)
     for i, image in enumerate(images):
         split = splits[i] if splits else "train"
         caption = captions[i] if captions else f"image {i}"
-        survey.note(Example(str(i), 0, "", split, image, (caption,)), image)
+        survey.note(
+            Example(
+                image_id=str(i),
+                class_id=0,
+                class_name="",
+                split=split,
+                image=image,
+                captions=(caption,),
+            ),
+            image,
+        )
     return {one.kind: (one.count, one.examples) for one in survey.findings()}
 
 
@@ -46,9 +56,19 @@ def test_twins_in_other_splits_are_said_apart() -> None:
 
 
 def test_the_same_pixels_in_another_split_are_named_and_not_taken_in() -> None:
-    survey = Survey(64)
+    survey = Survey(size=64)
     told = [
-        survey.note(Example(name, 0, "", split, scene(0), ("a flower",)), scene(0))
+        survey.note(
+            Example(
+                image_id=name,
+                class_id=0,
+                class_name="",
+                split=split,
+                image=scene(0),
+                captions=("a flower",),
+            ),
+            scene(0),
+        )
         for name, split in (("a", "train"), ("b", "train"), ("c", "test"))
     ]
     assert told == [None, None, "a"]

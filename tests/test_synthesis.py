@@ -37,14 +37,14 @@ from pairsynth.synthesis import BLOCK, DUPLICATE, Pair, synthesize
 from tests.rows import write_pairs_shard
 
 
-def only(world: SynthesisInputs, strategy: str, **changes: object) -> SynthesisInputs:
+def only(inputs: SynthesisInputs, strategy: str, **changes: object) -> SynthesisInputs:
     shares = {name: float(name == strategy) for name in STRATEGIES}
-    return replace(world, config=replace(world.config, **{**shares, **changes}))  # type: ignore
+    return replace(inputs, config=replace(inputs.config, **{**shares, **changes}))  # type: ignore
 
 
-def drawn(world: SynthesisInputs, strategy: str, rng: np.random.Generator) -> Latent:
+def drawn(inputs: SynthesisInputs, strategy: str, rng: np.random.Generator) -> Latent:
     """A latent with its vector."""
-    return latents.settle(world, [STRATEGIES[strategy](world, rng)])[0]
+    return latents.settle(inputs, [STRATEGIES[strategy](inputs, rng)])[0]
 
 
 def told(pair: Pair) -> tuple[object, ...]:
@@ -58,10 +58,10 @@ def told(pair: Pair) -> tuple[object, ...]:
 
 
 @pytest.fixture(scope="module")
-def seventy(world: SynthesisInputs) -> list[Pair]:
+def seventy(inputs: SynthesisInputs) -> list[Pair]:
     """Seventy pairs of all strategies: more than one block."""
     assert BLOCK < 70
-    return list(synthesize(world))
+    return list(synthesize(inputs))
 
 
 # ---------------------------------------------------------------- latents
@@ -69,11 +69,11 @@ def seventy(world: SynthesisInputs) -> list[Pair]:
 
 @pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_latents_are_well_formed(world: SynthesisInputs, strategy: str, classes: str) -> None:
-    world = only(world, strategy, classes=classes)
-    channels = world.mappings.gan.discriminator.phi_channels
+def test_latents_are_well_formed(inputs: SynthesisInputs, strategy: str, classes: str) -> None:
+    inputs = only(inputs, strategy, classes=classes)
+    channels = inputs.mappings.gan.discriminator.phi_channels
     for number in range(12):
-        latent = drawn(world, strategy, seeds.stream(1, number))
+        latent = drawn(inputs, strategy, seeds.stream(1, number))
         assert latent.vector.dtype == torch.float32
         assert bool(latent.vector.isfinite().all())
         if strategy.startswith("text"):
@@ -91,23 +91,23 @@ def test_latents_are_well_formed(world: SynthesisInputs, strategy: str, classes:
             assert latent.share is None
             assert latent.class_id is None
             over = "psi" if strategy.startswith("text") else "phi"
-            assert latent.component in range(len(world.mixtures[over].weights))
+            assert latent.component in range(len(inputs.mixtures[over].weights))
 
 
-def rows_of(world: SynthesisInputs, latent: Latent) -> list[int]:
-    return [world.examples.ids.index(source.split("#")[0]) for source in latent.sources]
+def rows_of(inputs: SynthesisInputs, latent: Latent) -> list[int]:
+    return [inputs.examples.ids.index(source.split("#")[0]) for source in latent.sources]
 
 
 @pytest.mark.parametrize("strategy", ["text_prototype", "image_prototype"])
-def test_classes_of_prototypes(world: SynthesisInputs, strategy: str) -> None:
-    class_ids = world.examples.class_ids
+def test_classes_of_prototypes(inputs: SynthesisInputs, strategy: str) -> None:
+    class_ids = inputs.examples.class_ids
     seen = {}
     for classes in CLASSES:
-        chosen = only(world, strategy, classes=classes)
+        chosen = only(inputs, strategy, classes=classes)
         same = []
         for number in range(60):
             latent = STRATEGIES[strategy](chosen, seeds.stream(2, number))
-            left, right = rows_of(world, latent)
+            left, right = rows_of(inputs, latent)
             assert left != right
             same.append(bool(class_ids[left] == class_ids[right]))
             assert latent.class_id == (int(class_ids[left]) if same[-1] else None)
@@ -117,8 +117,8 @@ def test_classes_of_prototypes(world: SynthesisInputs, strategy: str) -> None:
     assert 0 < seen["any"] < 40
 
 
-def test_partners_of_the_same_class_are_drawn_evenly(world: SynthesisInputs) -> None:
-    chosen = only(world, "image_prototype", classes="same")
+def test_partners_of_the_same_class_are_drawn_evenly(inputs: SynthesisInputs) -> None:
+    chosen = only(inputs, "image_prototype", classes="same")
     pairs = Counter(
         tuple(latents._two_images(chosen, seeds.stream(3, number))) for number in range(6000)
     )
@@ -129,15 +129,15 @@ def test_partners_of_the_same_class_are_drawn_evenly(world: SynthesisInputs) -> 
 @pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("kind", ["one class", "unknown", "all alone"])
 def test_classes_fall_back_where_they_cannot_be_had(
-    world: SynthesisInputs, classes: str, kind: str
+    inputs: SynthesisInputs, classes: str, kind: str
 ) -> None:
     ids = {
         "one class": torch.zeros(24, dtype=torch.long),
         "unknown": torch.full((24,), -1),
         "all alone": torch.arange(24),
     }
-    chosen = only(world, "text_prototype", classes=classes)
-    chosen = replace(chosen, examples=replace(world.examples, class_ids=ids[kind]))
+    chosen = only(inputs, "text_prototype", classes=classes)
+    chosen = replace(chosen, examples=replace(inputs.examples, class_ids=ids[kind]))
     for number in range(10):
         latent = STRATEGIES["text_prototype"](chosen, seeds.stream(1, number))
         left, right = rows_of(chosen, latent)
@@ -145,39 +145,39 @@ def test_classes_fall_back_where_they_cannot_be_had(
         assert latent.class_id == (0 if kind == "one class" else None)
 
 
-def test_a_text_prototype_lies_where_its_sources_say(world: SynthesisInputs) -> None:
-    first = world.examples.first_caption
+def test_a_text_prototype_lies_where_its_sources_say(inputs: SynthesisInputs) -> None:
+    first = inputs.examples.first_caption
     for number in range(20):
-        latent = STRATEGIES["text_prototype"](world, seeds.stream(5, number))
+        latent = STRATEGIES["text_prototype"](inputs, seeds.stream(5, number))
         places = []
         for source in latent.sources:
             image_id, caption = source.split("#")
-            row = world.examples.ids.index(image_id)
-            assert int(caption) < len(world.examples.captions[row])
+            row = inputs.examples.ids.index(image_id)
+            assert int(caption) < len(inputs.examples.captions[row])
             places.append(int(first[row]) + int(caption))
-        left, right = world.embeddings.psi[places]
+        left, right = inputs.embeddings.psi[places]
         assert latent.share is not None
         wanted = F.normalize(latent.share * left + (1 - latent.share) * right, dim=0)
         assert torch.allclose(latent.vector, wanted, atol=1e-5)
 
 
-def test_an_image_prototype_lies_where_its_sources_say(world: SynthesisInputs) -> None:
+def test_an_image_prototype_lies_where_its_sources_say(inputs: SynthesisInputs) -> None:
     for number in range(10):
-        latent = drawn(world, "image_prototype", seeds.stream(5, number))
-        pixels = world.examples.pixels[rows_of(world, latent)]
-        left, right = world.mappings.gan.discriminator.phi(to_network(pixels))
+        latent = drawn(inputs, "image_prototype", seeds.stream(5, number))
+        pixels = inputs.examples.pixels[rows_of(inputs, latent)]
+        left, right = inputs.mappings.gan.discriminator.phi(to_network(pixels))
         assert latent.share is not None
         wanted = latent.share * left + (1 - latent.share) * right
         assert torch.allclose(latent.vector, wanted, atol=1e-5)
 
 
-def test_many_image_prototypes_are_settled_at_once_as_one_by_one(world: SynthesisInputs) -> None:
+def test_many_image_prototypes_are_settled_at_once_as_one_by_one(inputs: SynthesisInputs) -> None:
     rngs = [seeds.stream(5, number) for number in range(12)]
     some = [list(STRATEGIES)[i % 4] for i in range(12)]
-    begun = [STRATEGIES[name](world, rng) for name, rng in zip(some, rngs, strict=True)]
-    together = latents.settle(world, begun)
+    begun = [STRATEGIES[name](inputs, rng) for name, rng in zip(some, rngs, strict=True)]
+    together = latents.settle(inputs, begun)
     for one, alone in zip(together, begun, strict=True):
-        [wanted] = latents.settle(world, [alone])
+        [wanted] = latents.settle(inputs, [alone])
         assert one.sources == alone.sources
         assert torch.allclose(one.vector, wanted.vector, atol=1e-5)
 
@@ -186,10 +186,10 @@ def test_many_image_prototypes_are_settled_at_once_as_one_by_one(world: Synthesi
 
 
 @pytest.fixture(scope="module")
-def uneven(world: SynthesisInputs) -> SynthesisInputs:
+def uneven(inputs: SynthesisInputs) -> SynthesisInputs:
     """Classes of 17, 4, 2 and 1 images."""
     class_ids = torch.tensor([0] * 17 + [1] * 4 + [2] * 2 + [3])
-    return replace(world, examples=replace(world.examples, class_ids=class_ids))
+    return replace(inputs, examples=replace(inputs.examples, class_ids=class_ids))
 
 
 @pytest.mark.parametrize(("balance", "first"), [(0.0, 1 / 24), (0.5, 0.1171), (1.0, 0.25)])
@@ -218,10 +218,10 @@ def test_pairs_that_fill_classes_are_of_two_images_of_the_class(uneven: Synthesi
         assert len(set(rows_of(uneven, one.latent))) == 2
 
 
-def test_the_margin_bounds_lambda(world: SynthesisInputs) -> None:
-    half = only(world, "text_prototype", margin=0.5)
+def test_the_margin_bounds_lambda(inputs: SynthesisInputs) -> None:
+    half = only(inputs, "text_prototype", margin=0.5)
     assert STRATEGIES["text_prototype"](half, seeds.stream(0, 1)).share == 0.5
-    wide = only(world, "text_prototype", margin=0.0)
+    wide = only(inputs, "text_prototype", margin=0.0)
     shares = [STRATEGIES["text_prototype"](wide, seeds.stream(0, i)).share for i in range(200)]
     assert min(s for s in shares if s is not None) < 0.05
     assert max(s for s in shares if s is not None) > 0.95
@@ -231,23 +231,23 @@ def test_the_margin_bounds_lambda(world: SynthesisInputs) -> None:
 
 
 def test_pair_i_is_pair_i_however_many_are_asked_for(
-    world: SynthesisInputs, seventy: list[Pair]
+    inputs: SynthesisInputs, seventy: list[Pair]
 ) -> None:
     assert [pair.number for pair in seventy] == list(range(70))
-    three = list(synthesize(world, numbers=range(3)))
+    three = list(synthesize(inputs, numbers=range(3)))
     assert [told(pair) for pair in three] == [told(pair) for pair in seventy[:3]]
-    more = list(synthesize(replace(world, config=replace(world.config, pairs=65))))
+    more = list(synthesize(replace(inputs, config=replace(inputs.config, pairs=65))))
     assert [told(pair) for pair in more] == [told(pair) for pair in seventy[:65]]
-    second = list(synthesize(world, numbers=range(BLOCK, 70)))
+    second = list(synthesize(inputs, numbers=range(BLOCK, 70)))
     assert [told(pair) for pair in second] == [told(pair) for pair in seventy[BLOCK:]]
 
 
-def test_another_seed_makes_other_pairs(world: SynthesisInputs, seventy: list[Pair]) -> None:
-    other = list(synthesize(replace(world, seed=8, config=replace(world.config, pairs=64))))
+def test_another_seed_makes_other_pairs(inputs: SynthesisInputs, seventy: list[Pair]) -> None:
+    other = list(synthesize(replace(inputs, seed=8, config=replace(inputs.config, pairs=64))))
     assert not any(told(a) == told(b) for a, b in zip(other, seventy, strict=False))
 
 
-def test_pairs_are_well_formed(world: SynthesisInputs, seventy: list[Pair]) -> None:
+def test_pairs_are_well_formed(inputs: SynthesisInputs, seventy: list[Pair]) -> None:
     for pair in seventy:
         assert pair.pixels.shape == (3, 32, 32)
         assert pair.pixels.dtype == torch.uint8
@@ -258,9 +258,9 @@ def test_pairs_are_well_formed(world: SynthesisInputs, seventy: list[Pair]) -> N
 
 
 def test_consistency_is_that_of_the_finished_pair(
-    world: SynthesisInputs, seventy: list[Pair]
+    inputs: SynthesisInputs, seventy: list[Pair]
 ) -> None:
-    encoder = world.mappings.encoder
+    encoder = inputs.mappings.encoder
     psi = encoder.embed_captions([pair.caption for pair in seventy])
     joint = encoder.embed_images(torch.stack([pair.pixels for pair in seventy]))
     stated = torch.tensor([pair.consistency for pair in seventy])
@@ -268,27 +268,27 @@ def test_consistency_is_that_of_the_finished_pair(
 
 
 def test_images_of_the_image_strategies_are_drawn_from_their_caption(
-    world: SynthesisInputs, seventy: list[Pair]
+    inputs: SynthesisInputs, seventy: list[Pair]
 ) -> None:
     for pair in [pair for pair in seventy if pair.strategy.startswith("image")][:5]:
-        noise = synthesis.draft(world, pair.number).noise
-        psi = world.mappings.psi([pair.caption]).expand(len(noise), -1)
-        drawn = world.mappings.draw(psi, noise).int()
+        noise = synthesis.draft(inputs, pair.number).noise
+        psi = inputs.mappings.psi([pair.caption]).expand(len(noise), -1)
+        drawn = inputs.mappings.draw(psi, noise).int()
         assert int((drawn - pair.pixels.int()).abs().amax((1, 2, 3)).min()) <= 1
 
 
-def asking(world: SynthesisInputs, consistency: float) -> SynthesisInputs:
-    """A world in which so consistent a pair agrees as well as real ones do."""
-    return replace(world, standard=replace(world.standard, consistency=consistency))
+def asking(inputs: SynthesisInputs, consistency: float) -> SynthesisInputs:
+    """Inputs by which so consistent a pair agrees as well as real ones do."""
+    return replace(inputs, standard=replace(inputs.standard, consistency=consistency))
 
 
-def captions_and_scores(world: SynthesisInputs, number: int) -> tuple[list[str], list[float]]:
+def captions_and_scores(inputs: SynthesisInputs, number: int) -> tuple[list[str], list[float]]:
     """The slow way: every candidate of one pair by itself, its own noise and its own draws."""
-    mappings: Mappings = world.mappings
-    one = synthesis.draft(world, number)
+    mappings: Mappings = inputs.mappings
+    one = synthesis.draft(inputs, number)
     assert one.noise.shape == (5, 6)
     assert one.draws.shape == (5, MAX_WORDS)
-    [latent] = latents.settle(world, [one.latent])
+    [latent] = latents.settle(inputs, [one.latent])
     captions, scores = [], []
     for noise, draws in zip(one.noise.split(1), one.draws.split(1), strict=True):
         if one.strategy.startswith("text"):
@@ -304,73 +304,73 @@ def captions_and_scores(world: SynthesisInputs, number: int) -> tuple[list[str],
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_most_consistent_is_kept_where_none_agrees_as_real_pairs_do(
-    world: SynthesisInputs, strategy: str
+    inputs: SynthesisInputs, strategy: str
 ) -> None:
-    world = asking(only(world, strategy, pairs=3, candidates=5), 2.0)
-    for pair in synthesize(world):
-        _, scores = captions_and_scores(world, pair.number)
+    inputs = asking(only(inputs, strategy, pairs=3, candidates=5), 2.0)
+    for pair in synthesize(inputs):
+        _, scores = captions_and_scores(inputs, pair.number)
         assert pair.consistency == pytest.approx(max(scores), abs=1e-3)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_of_those_that_agree_the_words_as_rare_as_a_persons_are_kept(
-    world: SynthesisInputs, strategy: str
+    inputs: SynthesisInputs, strategy: str
 ) -> None:
-    world = asking(only(world, strategy, pairs=3, candidates=5), -2.0)
-    for pair in synthesize(world):
-        captions, _ = captions_and_scores(world, pair.number)
-        wanted = synthesis.draft(world, pair.number).surprise
-        off = [abs(world.standard.surprise(caption) - wanted) for caption in captions]
-        assert abs(world.standard.surprise(pair.caption) - wanted) == pytest.approx(min(off))
+    inputs = asking(only(inputs, strategy, pairs=3, candidates=5), -2.0)
+    for pair in synthesize(inputs):
+        captions, _ = captions_and_scores(inputs, pair.number)
+        wanted = synthesis.draft(inputs, pair.number).surprise
+        off = [abs(inputs.standard.surprise(caption) - wanted) for caption in captions]
+        assert abs(inputs.standard.surprise(pair.caption) - wanted) == pytest.approx(min(off))
 
 
-def test_more_candidates_agree_better(world: SynthesisInputs) -> None:
-    world = asking(only(world, "text_density", pairs=64), 2.0)
+def test_more_candidates_agree_better(inputs: SynthesisInputs) -> None:
+    inputs = asking(only(inputs, "text_density", pairs=64), 2.0)
     one, many = (
-        [p.consistency for p in synthesize(only(world, "text_density", pairs=64, candidates=n))]
+        [p.consistency for p in synthesize(only(inputs, "text_density", pairs=64, candidates=n))]
         for n in (1, 6)
     )
     assert np.mean(many) > np.mean(one)
 
 
-def test_words_are_asked_to_be_as_rare_as_those_of_real_captions(world: SynthesisInputs) -> None:
-    wanted = [synthesis.draft(world, number).surprise for number in range(300)]
-    assert set(wanted) == set(world.standard.surprises)
+def test_words_are_asked_to_be_as_rare_as_those_of_real_captions(inputs: SynthesisInputs) -> None:
+    wanted = [synthesis.draft(inputs, number).surprise for number in range(300)]
+    assert set(wanted) == set(inputs.standard.surprises)
     assert len(set(wanted)) > 2
 
 
-def test_shares_of_strategies_are_respected(world: SynthesisInputs) -> None:
+def test_shares_of_strategies_are_respected(inputs: SynthesisInputs) -> None:
     config = replace(
-        world.config, text_prototype=3.0, text_density=1.0, image_prototype=0.0, image_density=0.0
+        inputs.config, text_prototype=3.0, text_density=1.0, image_prototype=0.0, image_density=0.0
     )
-    uneven = replace(world, config=config)
+    uneven = replace(inputs, config=config)
     counts = Counter(synthesis.draft(uneven, number).strategy for number in range(400))
     assert set(counts) == {"text_prototype", "text_density"}
     assert 260 < counts["text_prototype"] < 340
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_one_strategy_alone_makes_a_whole_dataset(world: SynthesisInputs, strategy: str) -> None:
-    pairs = list(synthesize(only(world, strategy, pairs=5)))
+def test_one_strategy_alone_makes_a_whole_dataset(inputs: SynthesisInputs, strategy: str) -> None:
+    pairs = list(synthesize(only(inputs, strategy, pairs=5)))
     assert [pair.strategy for pair in pairs] == [strategy] * 5
 
 
-def test_no_pairs_are_no_pairs(world: SynthesisInputs) -> None:
-    assert list(synthesize(replace(world, config=replace(world.config, pairs=0)))) == []
+def test_no_pairs_are_no_pairs(inputs: SynthesisInputs) -> None:
+    assert list(synthesize(replace(inputs, config=replace(inputs.config, pairs=0)))) == []
 
 
-def test_nothing_lies_between_one_image(world: SynthesisInputs) -> None:
-    examples = world.examples
+def test_nothing_lies_between_one_image(inputs: SynthesisInputs) -> None:
+    examples = inputs.examples
     alone = Examples(
-        examples.ids[:1],
-        examples.class_ids[:1],
-        examples.class_names[:1],
-        examples.pixels[:1],
-        examples.captions[:1],
-        None,
+        ids=examples.ids[:1],
+        class_ids=examples.class_ids[:1],
+        class_names=examples.class_names[:1],
+        pixels=examples.pixels[:1],
+        captions=examples.captions[:1],
+        attributes=None,
     )
     with pytest.raises(InputError, match="fewer than two train images"):
-        replace(world, examples=alone)
+        replace(inputs, examples=alone)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -450,22 +450,22 @@ def test_a_refusal_says_why(seventy: list[Pair]) -> None:
     ]
 
 
-def test_every_candidate_is_kept_or_refused(world: SynthesisInputs, seventy: list[Pair]) -> None:
+def test_every_candidate_is_kept_or_refused(inputs: SynthesisInputs, seventy: list[Pair]) -> None:
     refusals = Refusals()
-    again = list(synthesize(world, refusals))
+    again = list(synthesize(inputs, refusals))
     assert [told(pair) for pair in again] == [told(pair) for pair in seventy]
     assert len(again) + refusals.left_out == 70
-    assert len(again) + refusals.counts.total() == 70 * world.config.candidates
+    assert len(again) + refusals.counts.total() == 70 * inputs.config.candidates
     assert len(refusals.rows) == sum(min(n, SHOWN_OF_EACH) for n in refusals.counts.values())
     assert all(list(row) == REFUSED.names for row in refusals.rows)
     pa.Table.from_pylist(refusals.rows, schema=REFUSED)
 
 
 def test_a_pair_that_is_only_copies_is_left_out(
-    world: SynthesisInputs, monkeypatch: pytest.MonkeyPatch
+    inputs: SynthesisInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some images are called copies: the other pairs stay as they were, each by its number."""
-    judge = world.novelty.judge
+    judge = inputs.novelty.judge
 
     def odd(pixels: torch.Tensor) -> bool:
         return bool(pixels.int().sum() % 2)
@@ -477,9 +477,9 @@ def test_a_pair_that_is_only_copies_is_left_out(
             for new, image in zip(found, pixels, strict=True)
         ]
 
-    one = replace(world, config=replace(world.config, candidates=1))
+    one = replace(inputs, config=replace(inputs.config, candidates=1))
     before, refusals = list(synthesize(one)), Refusals()
-    monkeypatch.setattr(world.novelty, "judge", harsh)
+    monkeypatch.setattr(inputs.novelty, "judge", harsh)
     wanted = [pair.number for pair in before if not odd(pair.pixels)]
     assert 10 < len(wanted) < 60
     assert [pair.number for pair in synthesize(one, refusals)] == wanted
@@ -499,15 +499,15 @@ def test_a_candidate_that_a_filter_refuses_is_not_chosen(seventy: list[Pair]) ->
     assert [reason for _, reason, _ in none.reasons()] == ["flat image"] * 2
 
 
-def test_filters_look_at_the_finished_pairs(world: SynthesisInputs, seventy: list[Pair]) -> None:
+def test_filters_look_at_the_finished_pairs(inputs: SynthesisInputs, seventy: list[Pair]) -> None:
     middle = float(np.median([pair.consistency for pair in seventy]))
-    values = {**world.thresholds.values, "inconsistent": middle}
-    strict = replace(world, thresholds=Thresholds(values=values))
+    values = {**inputs.thresholds.values, "inconsistent": middle}
+    strict = replace(inputs, thresholds=Thresholds(values=values))
     refusals = Refusals()
     kept = list(synthesize(strict, refusals))
     assert 20 < len(kept) < 70
     assert all(pair.consistency >= middle for pair in kept)
-    assert len(kept) + refusals.counts.total() == 70 * world.config.candidates
+    assert len(kept) + refusals.counts.total() == 70 * inputs.config.candidates
     shown = [row for row in refusals.rows if row["reason"] == "inconsistent"]
     assert shown
     assert all(row["consistency"] < middle for row in shown)
@@ -515,13 +515,13 @@ def test_filters_look_at_the_finished_pairs(world: SynthesisInputs, seventy: lis
 
 
 def test_a_pair_that_is_there_already_is_refused(
-    world: SynthesisInputs, seventy: list[Pair], monkeypatch: pytest.MonkeyPatch
+    inputs: SynthesisInputs, seventy: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pair 7 comes again as 60, its caption written otherwise, and nearly its image."""
     close = synthesis.close
 
-    def repeated(world: SynthesisInputs, drafts: list[synthesis.Draft]) -> list[synthesis.Choice]:
-        found = close(world, drafts)
+    def repeated(inputs: SynthesisInputs, drafts: list[synthesis.Draft]) -> list[synthesis.Choice]:
+        found = close(inputs, drafts)
         for i, choice in enumerate(found):
             if choice.kept is not None and choice.kept.number == 60:
                 caption = f"{seventy[7].caption.upper()}."
@@ -534,15 +534,15 @@ def test_a_pair_that_is_there_already_is_refused(
         return found
 
     monkeypatch.setattr(synthesis, "close", repeated)
-    monkeypatch.setattr(world.novelty, "is_twin", lambda apart: apart < 0.1)
+    monkeypatch.setattr(inputs.novelty, "is_twin", lambda apart: apart < 0.1)
     refusals = Refusals()
-    numbers = [pair.number for pair in synthesize(world, refusals)]
+    numbers = [pair.number for pair in synthesize(inputs, refusals)]
     assert numbers == [i for i in range(70) if i != 60]
     assert refusals.counts[DUPLICATE] == 1
     assert refusals.left_out == 1
     [row] = [row for row in refusals.rows if row["reason"] == DUPLICATE]
     assert (row["pair_id"], row["why"]) == ("pair-0000060", "the same as pair-0000007")
-    assert 60 in [pair.number for pair in synthesize(world, numbers=range(BLOCK, 70))]
+    assert 60 in [pair.number for pair in synthesize(inputs, numbers=range(BLOCK, 70))]
 
 
 def test_the_sample_of_refusals_is_bounded() -> None:
@@ -561,13 +561,13 @@ def test_the_sample_of_refusals_is_bounded() -> None:
 # ---------------------------------------------------------------- the dataset
 
 
-def test_rows_are_those_of_the_schema(world: SynthesisInputs, seventy: list[Pair]) -> None:
-    found = list(synthesis.rows(world, seventy))
+def test_rows_are_those_of_the_schema(inputs: SynthesisInputs, seventy: list[Pair]) -> None:
+    found = list(synthesis.rows(inputs, seventy))
     assert all(list(row) == PAIRS.names for row in found)
     table = pa.Table.from_pylist(found, schema=PAIRS)
     assert table.num_rows == 70
     assert table["pair_id"].to_pylist()[:2] == ["pair-0000000", "pair-0000001"]
-    names = dict(zip(world.examples.class_ids.tolist(), world.examples.class_names, strict=True))
+    names = dict(zip(inputs.examples.class_ids.tolist(), inputs.examples.class_names, strict=True))
     for row, pair in zip(found, seventy, strict=True):
         assert torch.equal(to_tensor(decode(row["image"]["bytes"])), pair.pixels)
         assert row["image"]["path"] == f"{row['pair_id']}.png"
@@ -575,14 +575,14 @@ def test_rows_are_those_of_the_schema(world: SynthesisInputs, seventy: list[Pair
         assert row["class_name"] == (None if row["class_id"] is None else names[row["class_id"]])
         assert (row["blend_weight"] is None) == row["strategy"].endswith("density")
         assert (row["component"] is None) == row["strategy"].endswith("prototype")
-        assert row["nearest_image_id"] in world.examples.ids
-        assert row["nearest_caption"] in world.examples.flat_captions
+        assert row["nearest_image_id"] in inputs.examples.ids
+        assert row["nearest_caption"] in inputs.examples.flat_captions
 
 
 def test_figures_count_what_the_shards_hold(
-    tmp_path: Path, world: SynthesisInputs, seventy: list[Pair]
+    tmp_path: Path, inputs: SynthesisInputs, seventy: list[Pair]
 ) -> None:
-    write_pairs_shard(tmp_path, 0, 1, synthesis.rows(world, seventy))
+    write_pairs_shard(tmp_path, 0, 1, synthesis.rows(inputs, seventy))
     refusals = Refusals()
     refusals.counts[COPY], refusals.left_out = 5, 2
     figures = synthesis.figures(tmp_path, refusals)
@@ -609,9 +609,9 @@ def test_figures_count_what_the_shards_hold(
     json.dumps(figures, allow_nan=False)
 
 
-def test_facts_tell_where_the_pairs_come_from(world: SynthesisInputs) -> None:
-    facts = synthesis.facts(world)
+def test_facts_tell_where_the_pairs_come_from(inputs: SynthesisInputs) -> None:
+    facts = synthesis.facts(inputs)
     assert facts["source_images"] == 24
-    assert facts["made_from"] == {"pictures": world.examples.digest}
+    assert facts["made_from"] == {"pictures": inputs.examples.digest}
     assert (facts["seed"], facts["size"]) == (7, 32)
-    assert facts["distance"] == world.novelty.threshold
+    assert facts["distance"] == inputs.novelty.threshold

@@ -43,7 +43,9 @@ def measure(name: str, better: str, headline: str = "") -> Measure:
 
 
 def figure(subject: str, name: str, value: float | None) -> Figure:
-    return Figure("sets", subject, name, value, None, None, 9)
+    return Figure(
+        group="sets", subject=subject, measure=name, value=value, low=None, high=None, count=9
+    )
 
 
 def test_a_figure_is_of_the_first_entry_that_covers_it() -> None:
@@ -56,7 +58,7 @@ def test_a_figure_is_of_the_first_entry_that_covers_it() -> None:
 
 
 def test_claims_stand_beside_floors_and_ceilings_that_were_measured() -> None:
-    found = table.told(
+    found = table.claim_rows(
         [measure("f1_of_*", MORE)],
         [
             figure("ours", "f1_of_red", 0.5),
@@ -78,7 +80,7 @@ def test_the_headline_says_which_way_is_better() -> None:
     every += [measure("d", MORE), measure("e", NEAR, "e")]
     figures = [figure("ours", name, 0.25) for name in "abcde"]
     figures += [figure("real", name, 0.5) for name in "abcd"]
-    assert table.headline(table.told(every, figures)) == {
+    assert table.headline(table.claim_rows(every, figures)) == {
         "up": {"a": 0.25},
         "down": {"b": 0.25},
         "to_1": {"c": 0.5},
@@ -88,7 +90,16 @@ def test_the_headline_says_which_way_is_better() -> None:
 def test_clear_gains_are_counted_each_way() -> None:
     gains = {"retrieval": (0.1, 0.3), "captioning": (-0.1, 0.1), "classes": (-0.3, -0.1)}
     figures = [
-        Figure("use", "gain_5", task, sum(ends) / 2, *ends, 3) for task, ends in gains.items()
+        Figure(
+            group="use",
+            subject="gain_5",
+            measure=task,
+            value=(low + high) / 2,
+            low=low,
+            high=high,
+            count=3,
+        )
+        for task, (low, high) in gains.items()
     ]
     figures.append(share_figure("use", "real_5", "retrieval", Share(9, 10)))
     assert measuring.headline([], figures) == {"up": {"helps": 1}, "down": {"harms": 1}}

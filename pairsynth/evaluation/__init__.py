@@ -1,1 +1,1 @@
-"""What is measured of captions, images, pairs, cycles and use, and by whom."""
+"""Evaluation of captions, images, pairs, cycles and use; the judge that measures them."""

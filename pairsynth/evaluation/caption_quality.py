@@ -1,13 +1,13 @@
-"""What captions are worth: against references, as sentences, and in how much they vary."""
+"""The quality of captions: against references, as sentences, and how varied they are."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 from pairsynth.evaluation.context import (
     EvaluationContext,
     Figure,
+    evenly_spaced,
     plain_figures,
     share_figure,
-    spread,
 )
 from pairsynth.evaluation.made import Made
 from pairsynth.evaluation.table import (
@@ -29,8 +29,8 @@ from pairsynth.metrics.captions import (
     meteor_stems,
     most_frequent,
     nearest_caption,
+    rotated,
     rouge_l,
-    shifted,
     word_agreement,
 )
 from pairsynth.metrics.cider import CiderD
@@ -42,18 +42,19 @@ READ = 5000  # captions of people, at most, that the language model and the numb
 
 
 def by_batch(work: Callable[[list[int]], list[str]], count: int, batch: int = 128) -> list[str]:
-    """The answers of `work` to rows 0 to count - 1, a batch at a time."""
+    """The results of `work` for rows 0 to count - 1, a batch at a time."""
     rows = list(range(count))
     return [one for i in range(0, count, batch) for one in work(rows[i : i + batch])]
 
 
 def captioned(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """BLEU of captions of test images, against nine references each, beside the baselines.
+    """Scores of captions of test images against references, beside baselines.
 
-    A person's caption is one of an image's own, so all are measured against the others; the
-    captioner against all of them besides. On the garden also how often a caption names the truth.
+    The first caption of an image counts as a person's, so everything is scored against the others;
+    the captioner also against all. Where attributes are known: how often a caption names the true
+    one.
     """
-    rows = spread(len(context.test), context.config.captioned)
+    rows = evenly_spaced(len(context.test), context.config.captioned)
     references = [context.test.captions[row] for row in rows]
     phi = context.mappings.phi(context.test.pixels[rows])
     written = by_batch(lambda part: context.mappings.describe(phi[part]), len(rows))
@@ -68,8 +69,8 @@ def captioned(context: EvaluationContext, made: Made) -> Iterator[Figure]:
         "person": people,
         "nearest_neighbour": neighbours,
         "most_frequent": [most_frequent(context.train.flat_captions)] * len(rows),
-        "shuffled_person": shifted(people),
-        "shifted_person": shifted(people, 1),
+        "shuffled_person": rotated(people),
+        "shifted_person": rotated(people, 1),
     }
     others = [own[1:] or own for own in references]
     cider = CiderD(context.train.captions)
@@ -87,7 +88,7 @@ def scores(
     cider: CiderD,
     lexicon: Lexicon,
 ) -> dict[str, float | None]:
-    """All that is measured of captions against references of their images."""
+    """All scores of captions against the references of their images."""
     words = word_agreement(captions, references, lexicon)
     return {
         **bleu(captions, references),
@@ -101,7 +102,7 @@ def scores(
 def _named(
     context: EvaluationContext, subject: str, captions: Sequence[str], rows: Sequence[int]
 ) -> Iterator[Figure]:
-    """Of the captions that name an attribute, the share right; of all, for the first attribute."""
+    """The share of captions naming an attribute that are right; of all, for the first attribute."""
     if context.test.attributes is None:
         return
     truth, named = [context.test.attributes[row] for row in rows], context.lexicon.named
@@ -114,18 +115,18 @@ def _named(
 
 
 def sentences(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Whether captions of pairs are sentences, beside people's, and beside these in disorder.
+    """Whether captions of pairs are sentences, beside people's, and these with shuffled words.
 
-    What people say is learned from val captions, which the captioner never saw.
+    The language model learns from val captions, which the captioner never saw.
     """
     heard = context.examples["val"].flat_captions
-    heard = [heard[i] for i in spread(len(heard), READ)]
+    heard = [heard[i] for i in evenly_spaced(len(heard), READ)]
     model, known = LanguageModel(heard), numbers(heard)
     size = min(len(made.pairs), len(context.test))
-    people = [context.test.captions[i][0] for i in spread(len(context.test), size)]
+    people = [context.test.captions[i][0] for i in evenly_spaced(len(context.test), size)]
     rng = stream(context.seed, "evaluate", "sentences")
     subjects = {
-        "pairs": [made.pairs.captions[i] for i in spread(len(made.pairs), size)],
+        "pairs": [made.pairs.captions[i] for i in evenly_spaced(len(made.pairs), size)],
         "people": people,
         "disorder": [" ".join(rng.permutation(caption.split())) for caption in people],
     }
@@ -137,7 +138,7 @@ def sentences(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 
 
 def varied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """How varied the captions of the pairs are, beside as many of train and of test."""
+    """How varied the captions of the pairs are, beside equal numbers from train and test."""
     size = min(len(made.pairs), len(context.train), len(context.test))
     subjects = {
         "pairs": made.pairs.captions,
@@ -145,7 +146,7 @@ def varied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
         "test": [own[0] for own in context.test.captions],
     }
     for subject, captions in subjects.items():
-        some = [captions[i] for i in spread(len(captions), size)]
+        some = [captions[i] for i in evenly_spaced(len(captions), size)]
         values = {
             "distinct_1": distinct(some, 1),
             "distinct_2": distinct(some, 2),
@@ -192,6 +193,7 @@ def _of_wording(
     name: str,
     unit: str,
     better: str,
+    *,
     says: str = "",
     headline: str = "",
 ) -> Measure:
@@ -229,37 +231,42 @@ MEASURES = [
         "perplexity",
         WORDS,
         NEAR,
-        "Words that could come next, as people write (perplexity)",
-        "perplexity",
+        says="Words that could come next, as people write (perplexity)",
+        headline="perplexity",
     ),
     _of_wording(
         "sentences",
         "numbers",
         SHARE,
         MORE,
-        "Nouns agree in number with article and verb",
-        "numbers",
+        says="Nouns agree in number with article and verb",
+        headline="numbers",
     ),
     _of_wording(
-        "sentences", "repeating", SHARE, LESS, "Captions that say the same words twice", "repeating"
+        "sentences",
+        "repeating",
+        SHARE,
+        LESS,
+        says="Captions that say the same words twice",
+        headline="repeating",
     ),
     _of_wording(
         "variety",
         "distinct_2",
         SCORE,
         NEAR,
-        "Distinct pairs of words among all (distinct-2)",
-        "distinct_2",
+        says="Distinct pairs of words among all (distinct-2)",
+        headline="distinct_2",
     ),
-    _of_wording("variety", "self_bleu", SCORE, NEAR, "How alike the captions are (self-BLEU)"),
+    _of_wording("variety", "self_bleu", SCORE, NEAR, says="How alike the captions are (self-BLEU)"),
     _of_wording(
         "variety",
         "vocabulary_coverage",
         SHARE,
         NEAR,
-        "Share of the train words in use",
-        "vocabulary",
+        says="Share of the train words in use",
+        headline="vocabulary",
     ),
-    _of_wording("variety", "mean_words", WORDS, NEAR, "Words in a caption"),
+    _of_wording("variety", "mean_words", WORDS, NEAR, says="Words in a caption"),
     _of_wording("variety", "*", SCORE, NEAR),
 ]

@@ -1,4 +1,4 @@
-"""What is measured, with what: test images, pairs, the judge, and how a figure is told."""
+"""What evaluation works with: splits, pairs, networks, the judge; and figures, its results."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ from pairsynth.minimums import need_images
 from pairsynth.seeds import torch_stream
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """Section `evaluate` of params.yaml.
 
@@ -40,11 +40,11 @@ class EvaluationConfig:
     cycled: test images, and test captions, that go through cycles at most.
     turns: turns of each cycle.
     judge_epochs: passes of the judge over the val images.
-    judge_weights: what the user has of pretrained weights, for one more view of images: a
-        torchvision state dict, named like resnet18-f37072fd.pth, or the folder of a CLIP, which
-        then judges pairs as well; empty: none.
-    use_steps: training steps of each pupil that tells whether pairs are of use; 0: not measured.
-    use_seeds: pupils in each trial, 3 or more, for the interval.
+    judge_weights: the user's pretrained weights for a further view of images: a torchvision state
+        dict, named like resnet18-f37072fd.pth, or the folder of a CLIP, which then judges pairs as
+        well; empty: none.
+    use_steps: training steps of each probe of downstream use; 0: use is not measured.
+    use_seeds: probes in each trial, 3 or more, for the interval.
     """
 
     captioned: int
@@ -64,9 +64,9 @@ class EvaluationConfig:
         check_between(self, 3, 100, "use_seeds")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One number: `measure` of `subject` in `group`, its 95 % interval, over `count` cases."""
+    """One result: `measure` of `subject` in `group`, its 95 % interval, over `count` cases."""
 
     group: str
     subject: str
@@ -82,9 +82,9 @@ class Figure:
         return f"{self.group}_{self.subject}_{self.measure}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationContext:
-    """What is measured, by whom, in which words; images are cut to the size of the networks."""
+    """Everything evaluation reads; images are cropped to the size of the networks."""
 
     mappings: Mappings
     judge: Judge
@@ -97,17 +97,17 @@ class EvaluationContext:
 
     @property
     def train(self) -> Examples:
-        """What the networks learned from."""
+        """The split that the networks learned from."""
         return self.examples["train"]
 
     @property
     def test(self) -> Examples:
-        """What no network saw."""
+        """The split that no network saw."""
         return self.examples["test"]
 
     @cached_property
     def rivals(self) -> Rivals:
-        """The first captions of the test images, as the judge reads them."""
+        """The first captions of the test images as rivals, with the judge's vectors."""
         captions = [own[0] for own in self.test.captions]
         return Rivals(captions, self.judge.caption_vectors(captions))
 
@@ -119,26 +119,26 @@ class EvaluationContext:
         return load_clip(folder, self.mappings.device) if weights and folder.is_dir() else None
 
     def noise(self, count: int, name: str) -> Tensor:
-        """Noise (count, Z) of its own for `name`."""
+        """Noise (count, Z) from the random stream `name`."""
         return torch.randn(
             count, self.mappings.gan.noise, generator=torch_stream(self.seed, "evaluate", name)
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """Test images by row, the caption each was drawn anew from, uint8 (N, 3, S, S)."""
+    """Images drawn from captions of test images: rows of test, captions, uint8 (N, 3, S, S)."""
 
     rows: list[int]
     captions: list[str]
     pixels: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pairs:
     """Synthetic pairs: ids, captions, uint8 images (N, 3, S, S), strategies, consistency.
 
-    class_ids: int64 (N), -1 where a pair is of no one class.
+    class_ids: int64 (N), -1 where a pair has no class.
     """
 
     ids: list[str]
@@ -152,67 +152,80 @@ class Pairs:
         return len(self.ids)
 
     def take(self, rows: Sequence[int]) -> "Pairs":
-        """Those of `rows`."""
+        """The pairs of `rows`."""
         return Pairs(
-            [self.ids[i] for i in rows],
-            [self.captions[i] for i in rows],
-            self.pixels[list(rows)],
-            [self.strategies[i] for i in rows],
-            [self.consistency[i] for i in rows],
-            self.class_ids[list(rows)],
+            ids=[self.ids[i] for i in rows],
+            captions=[self.captions[i] for i in rows],
+            pixels=self.pixels[list(rows)],
+            strategies=[self.strategies[i] for i in rows],
+            consistency=[self.consistency[i] for i in rows],
+            class_ids=self.class_ids[list(rows)],
         )
 
     def of(self, strategy: str) -> "Pairs":
-        """Those of one strategy."""
+        """The pairs of one strategy."""
         return self.take([i for i, one in enumerate(self.strategies) if one == strategy])
 
 
 def read_pairs(folder: Path, most: int, **wanted: str) -> tuple[Pairs, str]:
-    """At most `most` pairs of the dataset in `folder`, evenly spread by their ids; its digest.
+    """Up to `most` pairs of the dataset in `folder`, evenly spaced by id; and its digest.
 
     wanted: digests, by name, of what they must have been made from.
 
     Raises:
-        InputError: where the dataset is missing or damaged, is not what its manifest tells of, was
-            made from something else, or has fewer than two pairs.
+        InputError: where the dataset is missing or damaged, differs from its manifest, was made
+            from other inputs, or has fewer than two pairs.
     """
     manifest = read_manifest(folder, **wanted)
     columns = ["pair_id", "image", "caption", "strategy", "consistency", "class_id"]
     table = read_rows(folder, columns).sort_by("pair_id")
     if len(table) < 2:
         raise InputError(f"{folder} has {len(table)} pairs; set synthesize.pairs to 2 or more")
-    found = table.take(spread(len(table), most)).to_pydict()
+    found = table.take(evenly_spaced(len(table), most)).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])
     class_ids = torch.tensor([-1 if one is None else one for one in found["class_id"]])
     names = ("pair_id", "caption", "strategy", "consistency")
     ids, captions, strategies, consistency = (found[name] for name in names)
-    return Pairs(ids, captions, pixels, strategies, consistency, class_ids), _digest(manifest)
+    return Pairs(
+        ids=ids,
+        captions=captions,
+        pixels=pixels,
+        strategies=strategies,
+        consistency=consistency,
+        class_ids=class_ids,
+    ), _digest(manifest)
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
-    """A fingerprint of a dataset: of the fingerprints of its shards."""
+    """A digest of a dataset, from the digests of its files."""
     told = json.dumps(manifest["sha256"], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def draw_again(context: EvaluationContext) -> Drawn:
-    """Test images drawn from a caption each, at most `config.captioned`, evenly spread."""
-    rows = spread(len(context.test), context.config.captioned)
+    """Draw an image from one caption of each of up to `config.captioned` test images."""
+    rows = evenly_spaced(len(context.test), context.config.captioned)
     captions = [context.test.captions[row][-1] for row in rows]
     psi, noise = context.mappings.psi(captions), context.noise(len(rows), "drawn")
     parts = zip(psi.split(128), noise.split(128), strict=True)
-    return Drawn(rows, captions, torch.cat([context.mappings.draw(p, n) for p, n in parts]))
+    return Drawn(
+        rows=rows,
+        captions=captions,
+        pixels=torch.cat([context.mappings.draw(p, n) for p, n in parts]),
+    )
 
 
-def spread(total: int, most: int) -> list[int]:
-    """At most `most` of `total` rows, evenly spread."""
+def evenly_spaced(total: int, most: int) -> list[int]:
+    """Up to `most` of `total` rows, evenly spaced from the first to the last."""
     return torch.linspace(0, total - 1, min(total, most)).round().long().tolist()
 
 
 def read_splits(
     examples: Path, embeddings: Path, encoder: str
 ) -> tuple[dict[str, Examples], dict[str, Embeddings]]:
-    """All splits, cut to the size of the networks, and their embeddings by `encoder`, a digest.
+    """All splits, cropped to the size of the networks, and their embeddings.
+
+    encoder: digest of the encoder that must have made the embeddings.
 
     Raises:
         InputError: where one is missing, damaged or too small.
@@ -224,7 +237,7 @@ def read_splits(
     return {split: one.cut(size) for split, one in found.items()}, vectors
 
 
-def scene(
+def build(
     examples: Path,
     splits: Mapping[str, Examples],
     vectors: Mapping[str, Embeddings],
@@ -232,21 +245,21 @@ def scene(
     config: EvaluationConfig,
     seed: int,
 ) -> EvaluationContext:
-    """What is measured, with a judge that is yet to learn, and the words of the set in `images`.
+    """The context of an evaluation, with an untrained judge, and the lexicon in `examples`.
 
     Raises:
         InputError: where the lexicon of the set is missing or damaged.
     """
     size, train, val = mappings.gan.size, splits["train"], splits["val"]
     return EvaluationContext(
-        mappings,
-        judges.build(val, size).to(mappings.device),
-        splits,
-        vectors,
-        NoveltyIndex(train, vectors["train"].psi, val, size),
-        config,
-        seed,
-        lexicon.read(examples),
+        mappings=mappings,
+        judge=judges.build(val, size).to(mappings.device),
+        examples=splits,
+        embeddings=vectors,
+        novelty=NoveltyIndex(train, vectors["train"].psi, val, size),
+        config=config,
+        seed=seed,
+        lexicon=lexicon.read(examples),
     )
 
 
@@ -275,7 +288,16 @@ def _digest_of_all(path: Path) -> str:
 
 def share_figure(group: str, subject: str, measure: str, share: Share) -> Figure:
     """A figure that is a share, with its interval."""
-    return Figure(group, subject, measure, share.value, *share.interval, share.count)
+    low, high = share.interval
+    return Figure(
+        group=group,
+        subject=subject,
+        measure=measure,
+        value=share.value,
+        low=low,
+        high=high,
+        count=share.count,
+    )
 
 
 def plain_figures(
@@ -283,7 +305,15 @@ def plain_figures(
 ) -> Iterator[Figure]:
     """Figures without an interval, by measure."""
     for measure, value in values.items():
-        yield Figure(group, subject, measure, value, None, None, count)
+        yield Figure(
+            group=group,
+            subject=subject,
+            measure=measure,
+            value=value,
+            low=None,
+            high=None,
+            count=count,
+        )
 
 
 def gallery(pairs: Pairs, columns: int) -> tuple[Tensor, list[str], int, str]:

@@ -1,4 +1,4 @@
-"""Cycles between the domains: what of an image, of a caption, is left after k turns."""
+"""Cycles between images and captions: what is left of an image or a caption after k turns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairsynth.evaluation.context import EvaluationContext, spread
+from pairsynth.evaluation.context import EvaluationContext, evenly_spaced
 from pairsynth.lexicon import Lexicon
 from pairsynth.mappings import Turn
 from pairsynth.metrics.agreement import attribute_agreement
-from pairsynth.metrics.captions import bleu, shifted, word_agreement
+from pairsynth.metrics.captions import bleu, rotated, word_agreement
 from pairsynth.text import normalize
 
 CLAIM_NEAR = 0.95
 ROUNDING = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CyclePoint:
-    """One measure after one turn of a cycle, beside the same of pairs that do not belong."""
+    """One measure after one turn of a cycle. shuffled: the same for unrelated pairs."""
 
     start: str
     turn: int
@@ -29,9 +29,9 @@ class CyclePoint:
     shuffled: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Walk:
-    """One turn of all cycles of one kind, and what was measured after it."""
+    """One turn of all cycles from images or from texts, and the measures after it."""
 
     start: str
     turn: Turn
@@ -45,26 +45,27 @@ def walk(context: EvaluationContext) -> Iterator[Walk]:
 
 
 def image_cycle(context: EvaluationContext) -> Iterator[Walk]:
-    """v -> t -> v' ...: does phi survive better than pixels do?"""
-    rows = spread(len(context.test), context.config.cycled)
+    """v -> t -> v' ...: cosines of phi and of pixels to the start, and words of the first turn."""
+    rows = evenly_spaced(len(context.test), context.config.cycled)
     pixels = context.test.pixels[rows]
-    phi = context.mappings.phi(pixels).flatten(1).cpu()
+    phi = context.mappings.phi(pixels).flatten(1).cpu()  # (N, C, 4, 4) -> (N, 16 C)
     turns = context.mappings.image_cycle(pixels, context.noise(len(rows), "image_cycle"))
     first: list[str] = []
     for number, turn in zip(range(1, context.config.turns + 1), turns, strict=False):
         back = turn.phi.flatten(1).cpu()
         points = _cosines("image", number, "phi", phi, back)
+        # (N, 3, S, S) in [0, 255] -> (N, 3 S S) in [-1, 1]
         flat = [p.flatten(1).float() / 127.5 - 1 for p in (pixels, turn.pixels)]
         points += _cosines("image", number, "pixel", *flat)
         first = first or turn.captions
         if number > 1:
             points += _words_kept(context.lexicon, "image", number, first, turn.captions)
-        yield Walk("image", turn, points)
+        yield Walk(start="image", turn=turn, points=points)
 
 
 def text_cycle(context: EvaluationContext) -> Iterator[Walk]:
-    """t -> v -> t' ...: what of the caption is left?"""
-    rows = spread(len(context.test), context.config.cycled)
+    """t -> v -> t' ...: cosines of psi to the start, words kept, and the rank of the caption."""
+    rows = evenly_spaced(len(context.test), context.config.cycled)
     captions = [context.test.captions[row][0] for row in rows]
     psi = context.mappings.psi(captions)
     turns = context.mappings.text_cycle(captions, context.noise(len(rows), "text_cycle"))
@@ -72,8 +73,14 @@ def text_cycle(context: EvaluationContext) -> Iterator[Walk]:
         back = context.mappings.psi(turn.captions)
         points = _cosines("text", number, "psi", psi, back)
         points += _words_kept(context.lexicon, "text", number, captions, turn.captions)
-        ranks = [_median_rank(context, captions, psi, one) for one in (back, _shuffled(back))]
-        yield Walk("text", turn, [*points, CyclePoint("text", number, "own_median_rank", *ranks)])
+        rank = CyclePoint(
+            start="text",
+            turn=number,
+            measure="own_median_rank",
+            value=_median_rank(context, captions, psi, back),
+            shuffled=_median_rank(context, captions, psi, _shuffled(back)),
+        )
+        yield Walk(start="text", turn=turn, points=[*points, rank])
 
 
 def _median_rank(
@@ -81,9 +88,10 @@ def _median_rank(
 ) -> float:
     """Median rank of the first caption, by psi, among all test captions; ties count as misses.
 
-    Captions of the same words as the first are no rivals of it.
+    Captions with the same words as the first do not count as others.
     """
-    own = (back * psi).sum(1, keepdim=True)
+    own = (back * psi).sum(1, keepdim=True)  # (N, 1)
+    # (N, D) (D, M) -> (N, M): test captions at least as near as the own one
     ahead = (back @ context.embeddings["test"].psi.T) >= own - ROUNDING
     words = [normalize(caption) for caption in context.test.flat_captions]
     same = torch.tensor([[normalize(caption) == one for one in words] for caption in captions])
@@ -91,15 +99,21 @@ def _median_rank(
 
 
 def _shuffled(rows: Tensor) -> Tensor:
-    """Rows (N, ...) moved half way round."""
+    """Rows (N, ...) rotated by half their number."""
     return rows.roll(max(1, len(rows) // 2), 0)
 
 
 def _cosines(start: str, turn: int, name: str, before: Tensor, after: Tensor) -> list[CyclePoint]:
-    """Cosine raw and centred: features of one sign look alike even where they are unrelated."""
+    """Cosines raw and centred: nonnegative features have high cosines even if unrelated."""
     center = before.mean(0)
     return [
-        CyclePoint(start, turn, measure, _cosine(a, b), _cosine(a, _shuffled(b)))
+        CyclePoint(
+            start=start,
+            turn=turn,
+            measure=measure,
+            value=_cosine(a, b),
+            shuffled=_cosine(a, _shuffled(b)),
+        )
         for measure, a, b in (
             (f"{name}_cosine", before, after),
             (f"{name}_cosine_centred", before - center, after - center),
@@ -114,12 +128,12 @@ def _cosine(left: Tensor, right: Tensor) -> float:
 def _words_kept(
     lexicon: Lexicon, start: str, turn: int, before: list[str], after: list[str]
 ) -> list[CyclePoint]:
-    """How captions after a turn match the first ones: BLEU, and the words of the set's lexicon.
+    """How captions after a turn match the first ones: BLEU, and F1 of the lexicon's words.
 
-    Of the words of the lexicon's first kind (colours) that the first captions say, the share still
-    said; and of its first attribute (petal colour), where it has any.
+    Also the share of the first captions' words of the lexicon's first kind (colours) that are kept,
+    and the same for its first attribute (petal colour), where it has one.
     """
-    first, both = [[caption] for caption in before], (after, shifted(after))
+    first, both = [[caption] for caption in before], (after, rotated(after))
     agreed = [word_agreement(captions, first, lexicon) for captions in both]
     values = {"bleu_4": [bleu(captions, first)["bleu_4"] for captions in both]} | {
         f"{kind}_f1": [one[kind].f1 for one in agreed] for kind in lexicon.kinds
@@ -132,13 +146,13 @@ def _words_kept(
         if all(name in one for one in kept):
             values[f"{name}_kept"] = [share[name].value for share in kept]
     return [
-        CyclePoint(start, turn, measure, value, chance)
+        CyclePoint(start=start, turn=turn, measure=measure, value=value, shuffled=chance)
         for measure, (value, chance) in values.items()
     ]
 
 
 def figures(walks: list[Walk]) -> dict[str, float | None]:
-    """The points by flat keys, each beside its control."""
+    """All points by flat keys, each with its value for unrelated pairs; and half-lives."""
     told: dict[str, float | None] = {}
     for point in (point for one in walks for point in one.points):
         key = f"cycle_{point.start}_turn_{point.turn}_{point.measure}"
@@ -150,9 +164,9 @@ def figures(walks: list[Walk]) -> dict[str, float | None]:
 
 
 def half_life(walks: list[Walk], start: str, name: str) -> int | None:
-    """The turn at which what the centred cosine is above chance falls to half of turn 1's.
+    """The turn at which the centred cosine's excess over chance is half of that of turn 1.
 
-    None where it does not within the turns walked, or was not above chance to begin with.
+    None where that does not happen within the turns measured, or turn 1 is not above chance.
     """
     above = {
         point.turn: gap
@@ -176,11 +190,11 @@ def _gap(point: CyclePoint) -> float | None:
 
 
 def verdict(walks: list[Walk]) -> str:
-    """The paper's claim in the light of the last turn from images.
+    """Whether the paper's claim holds after the last turn from images, in words.
 
-    "cos(phi(v), phi(v')) is close to 1 while the cosine of pixels need not be": close is
-    `CLAIM_NEAR` or more; that meaning survives at all is a weaker claim, read from the centred
-    cosines above those of unrelated images.
+    "cos(phi(v), phi(v')) is close to 1 while the cosine of pixels need not be": close means
+    `CLAIM_NEAR` or more. The weaker claim that meaning survives at all is read from centred cosines
+    above those of unrelated images.
     """
     phi, pixel, phi_centred, pixel_centred = (
         _points(walks, "image", f"{name}_cosine{kind}")[-1]
@@ -214,7 +228,7 @@ def gallery(
     """
     images = [one.turn for one in walks if one.start == "image"]
     texts = [one.turn for one in walks if one.start == "text"]
-    chosen = spread(len(context.test), context.config.cycled)[:rows]
+    chosen = evenly_spaced(len(context.test), context.config.cycled)[:rows]
     start = context.test.pixels[chosen]
     empty = torch.full_like(start, 255)
     pixels = [[start, *(turn.pixels[:rows] for turn in images)]]
@@ -222,6 +236,7 @@ def gallery(
     captions = [[*(turn.captions[:rows] for turn in images), [""] * len(chosen)]]
     begun = [context.test.captions[row][0] for row in chosen]
     captions += [[begun, *(turn.captions[:rows] for turn in texts)]]
+    # turns + 1 of (rows, 3, S, S) -> (rows, turns + 1, 3, S, S) -> (cells, 3, S, S)
     cells = torch.cat([torch.stack(kind, 1).flatten(0, 1) for kind in pixels])
     told = [c for kind in captions for row in zip(*kind, strict=True) for c in row]
     return cells, told, len(images) + 1, "cycles: from images above, from captions below"

@@ -1,7 +1,7 @@
-"""Are drawn images like real ones, as sets: view by view, beside real and degraded ones.
+"""Fidelity: are sets of drawn images like real ones, in several views, with floor and ceiling.
 
-The view that leads is that of a network trained on ImageNet: small networks trained on small sets
-see colour and texture, not form, and praise smears.
+The leading view is a network trained on ImageNet: small networks trained on small sets see colour
+and texture, not shape, and give blurred images good scores.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from pairsynth.config import named
 from pairsynth.efficientnet import JUDGE, installed
-from pairsynth.evaluation.context import EvaluationContext, Figure, spread
+from pairsynth.evaluation.context import EvaluationContext, Figure, evenly_spaced
 from pairsynth.evaluation.made import Made
 from pairsynth.evaluation.table import LESS, MORE, NEAR, SCORE, SHARE, Claim, End, Measure, Part
 from pairsynth.metrics import distributions
@@ -37,9 +37,9 @@ CAPTIONS, DRAWS = 32, 6
 FRECHET_FEATURES, ROWS_FOR_FRECHET = 32, 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One set of images beside another that it should be like: uint8 (N, 3, S, S)."""
+    """A set of images and the real set that it should be like, both uint8 (N, 3, S, S)."""
 
     subject: str
     pixels: Tensor
@@ -49,8 +49,8 @@ class Comparison:
 def in_view(name: str, context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """Images drawn from test captions against test, those of pairs against train, in one view.
 
-    The ceiling is real against real, train against test: other flowers, other images. The floor
-    is test images that lost their detail, against train. None where the view cannot be had.
+    The ceiling compares real test images with train. The floor compares test images of lower
+    resolution with train. Nothing where the view is not available.
     """
     view = view_of(context, name)
     if view is None:
@@ -59,10 +59,10 @@ def in_view(name: str, context: EvaluationContext, made: Made) -> Iterator[Figur
     size = min(len(drawn), len(context.test), len(context.train), len(pairs))
     test, train = _some(context.test.pixels, size), _some(context.train.pixels, size)
     for one in (
-        Comparison("drawn_and_test", _some(drawn, size), test),
-        Comparison("pairs_and_train", _some(pairs, size), train),
-        Comparison("real_test_and_train", test, train),
-        Comparison("degraded_test_and_train", degrade(test), train),
+        Comparison(subject="drawn_and_test", pixels=_some(drawn, size), real=test),
+        Comparison(subject="pairs_and_train", pixels=_some(pairs, size), real=train),
+        Comparison(subject="real_test_and_train", pixels=test, real=train),
+        Comparison(subject="degraded_test_and_train", pixels=degrade(test), real=train),
     ):
         yield from compare(view, one, name, context.seed)
     if name == LEADING:
@@ -70,10 +70,10 @@ def in_view(name: str, context: EvaluationContext, made: Made) -> Iterator[Figur
 
 
 def view_of(context: EvaluationContext, name: str) -> Features | None:
-    """A view of images; None of weights that are not installed, or that the user has not given.
+    """A view of images; None where its weights are not installed or not given.
 
-    Each is standardised on train images, but for ImageNet's network, which sees the same in all
-    data sets. What it sees in a set is kept: some sets stand in several comparisons.
+    Each is standardised on train images, but for the ImageNet network, so that its figures compare
+    across data sets. Features are cached, since some sets are in several comparisons.
     """
     train, weights = context.train.pixels, named(context.config.judge_weights)
     view: Features
@@ -81,7 +81,7 @@ def view_of(context: EvaluationContext, name: str) -> Features | None:
         if not installed(JUDGE):
             return None
         plain = imagenet_features(context.mappings.device)
-        view = View(plain, torch.zeros(1), torch.ones(1))
+        view = View(features=plain, mean=torch.zeros(1), deviation=torch.ones(1))
     elif name == "pixels":
         view = fitted(pixel_features(train), train)
     elif name == "random":
@@ -99,23 +99,31 @@ def view_of(context: EvaluationContext, name: str) -> Features | None:
 
 def degrade(pixels: Tensor) -> Tensor:
     """uint8 images (N, 3, S, S) with a quarter of their resolution."""
-    small = F.avg_pool2d(pixels.float(), DEGRADED)
+    small = F.avg_pool2d(pixels.float(), DEGRADED)  # (N, 3, S / 4, S / 4)
     size = pixels.shape[-1]
     return F.interpolate(small, size=(size, size), mode="bilinear").round().to(torch.uint8)
 
 
 def _some(pixels: Tensor, count: int) -> Tensor:
-    return pixels[spread(len(pixels), count)]
+    return pixels[evenly_spaced(len(pixels), count)]
 
 
 def compare(view: Features, one: Comparison, name: str, seed: int) -> Iterator[Figure]:
-    """How alike the two sets are in one view, of group `images_NAME`."""
+    """All distances between the two sets in one view, as figures of group `images_NAME`."""
     real, drawn = view(one.real), view(one.pixels)
     rng = torch_stream(seed, "likeness", name, one.subject)
 
     def told(measure: str, value: float | None, *interval: float | None) -> Figure:
         low, high = interval or (None, None)
-        return Figure(f"images_{name}", one.subject, measure, value, low, high, len(drawn))
+        return Figure(
+            group=f"images_{name}",
+            subject=one.subject,
+            measure=measure,
+            value=value,
+            low=low,
+            high=high,
+            count=len(drawn),
+        )
 
     kernel = distributions.kid(real, drawn, rng)
     yield told("kid", kernel.value, kernel.low, kernel.high)
@@ -135,35 +143,51 @@ def compare(view: Features, one: Comparison, name: str, seed: int) -> Iterator[F
 def variety(context: EvaluationContext, view: Features) -> Iterator[Figure]:
     """How much images drawn from one caption differ in `view`, beside real ones of one class.
 
-    `apart` is the mean distance of two images of one caption (or class) over that of two of
-    different ones: strange images lie farther apart, whatever they show, and this takes it out.
-    `apart_share` is the one over the other. Classes of one image and unknown ones tell nothing.
+    `apart` is the mean distance between images of one caption (or class) divided by that between
+    different captions, which cancels that unrealistic images lie further apart in general.
+    `apart_share` is the value of drawn images divided by that of real ones. Classes of one image
+    and unknown classes are left out.
     """
-    test, rows = context.test, spread(len(context.test), CAPTIONS)
+    test, rows = context.test, evenly_spaced(len(context.test), CAPTIONS)
+    # (captions, D) -> (captions DRAWS, D)
     psi = context.mappings.psi([test.captions[row][0] for row in rows]).repeat_interleave(DRAWS, 0)
     drawn = view(context.mappings.draw(psi, context.noise(len(psi), "variety"))).split(DRAWS)
     known = test.class_ids[test.class_ids >= 0].unique()
     every = [(test.class_ids == one).nonzero()[:DRAWS, 0] for one in known]
     classes = [own for own in every if len(own) > 1]
-    classes = [classes[i] for i in spread(len(classes), CAPTIONS)]
+    classes = [classes[i] for i in evenly_spaced(len(classes), CAPTIONS)]
     real = [view(test.pixels[own]) for own in classes]
     apart = {"drawn_of_one_caption": relative(drawn), "real_of_one_class": relative(real)}
     for name, value in apart.items():
         count = len(drawn if name == "drawn_of_one_caption" else real)
-        yield Figure("images_imagenet", name, "apart", value, None, None, count)
+        yield Figure(
+            group="images_imagenet",
+            subject=name,
+            measure="apart",
+            value=value,
+            low=None,
+            high=None,
+            count=count,
+        )
     own, wanted = apart.values()
     share = own / wanted if own is not None and wanted else None
     yield Figure(
-        "images_imagenet", "drawn_of_one_caption", "apart_share", share, None, None, len(drawn)
+        group="images_imagenet",
+        subject="drawn_of_one_caption",
+        measure="apart_share",
+        value=share,
+        low=None,
+        high=None,
+        count=len(drawn),
     )
 
 
 def relative(sets: Sequence[Tensor]) -> float | None:
-    """Mean distance of two rows of one set (n, F) over that of rows of two sets; None for one."""
+    """Mean distance within sets (n, F) divided by that between sets; None for a single set."""
     if len(sets) < 2:
         return None
     within = torch.stack([torch.pdist(one.double()).mean() for one in sets]).mean()
-    firsts = torch.stack([one[0] for one in sets]).double()
+    firsts = torch.stack([one[0] for one in sets]).double()  # (sets, F), one row of each
     # Where all images are one, nothing differs, whatever it is measured by.
     return float(within / torch.pdist(firsts).mean()) if within else 0.0
 
@@ -174,10 +198,10 @@ REAL = [End(says="real against real", subject="real_test_and_train")]
 DRAWN, PAIRS = "drawn_and_test", "pairs_and_train"
 
 
-def _likeness(
+def _fidelity(
     view: str, name: str, unit: str, better: str, *claims: tuple[str, str, str]
 ) -> Measure:
-    """claims: subject, words, and the key in the headline; told in the views that people read."""
+    """claims: subject, words, headline key; reported only for the views with a name in words."""
     eyes = {LEADING: "a network of ImageNet", "judge": "the judge"}
     shown = claims if view in eyes else ()
     return Measure(
@@ -202,7 +226,7 @@ def _likeness(
 
 def _measures(view: str) -> list[Measure]:
     return [
-        _likeness(
+        _fidelity(
             view,
             "kid",
             SCORE,
@@ -210,31 +234,31 @@ def _measures(view: str) -> list[Measure]:
             (DRAWN, "KID of images drawn from test captions", "kid_drawn"),
             (PAIRS, "KID of images of pairs", "kid_pairs"),
         ),
-        _likeness(
+        _fidelity(
             view,
             "precision",
             SHARE,
             MORE,
             (DRAWN, "Drawn images that lie among real ones (precision)", "precision"),
         ),
-        _likeness(
+        _fidelity(
             view,
             "recall",
             SHARE,
             MORE,
             (DRAWN, "Real images that lie among drawn ones (recall)", "recall"),
         ),
-        _likeness(
+        _fidelity(
             view,
             "told_apart",
             SHARE,
             LESS,
             (DRAWN, "Drawn and real images told apart by a classifier", ""),
         ),
-        _likeness(view, "frechet_infinity", SCORE, LESS),
-        _likeness(view, "vendi*", SCORE, NEAR),
-        _likeness(view, "density", SCORE, MORE),
-        _likeness(view, "coverage", SHARE, MORE),
+        _fidelity(view, "frechet_infinity", SCORE, LESS),
+        _fidelity(view, "vendi*", SCORE, NEAR),
+        _fidelity(view, "density", SCORE, MORE),
+        _fidelity(view, "coverage", SHARE, MORE),
     ]
 
 

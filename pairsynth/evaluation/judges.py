@@ -1,8 +1,8 @@
-"""The judge: trained on real images that no generator saw, and asked about all others.
+"""The judge: a network trained on real images that no generator saw, which judges all others.
 
-It has another architecture, another seed and other images than the encoder that makes psi, so
-it never marks its own homework: one trunk reads an image's attributes where the truth is known
-and puts it into one space with its captions.
+Its architecture, seed and training images differ from those of the encoder that makes psi, so that
+no network is judged by itself. One trunk predicts an image's attributes, where they are known, and
+embeds it into one space with captions.
 
 Shapes: N batch, T words, D dimension, S side.
 """
@@ -27,20 +27,22 @@ DIMENSION = 64
 LENGTH = 48
 
 
-@dataclass(frozen=True)
-class Look:
-    """What the judge sees in images: unit vectors (N, D), on the CPU, and attributes (N)."""
+@dataclass(frozen=True, kw_only=True)
+class JudgedImages:
+    """The judge's output for images: unit vectors (N, D), on the CPU, and attributes (N)."""
 
     vectors: Tensor
-    shown: list[dict[str, str]]
+    attributes: list[dict[str, str]]
 
-    def take(self, rows: Sequence[int]) -> "Look":
-        """That of some of the images."""
-        return Look(self.vectors[list(rows)], [self.shown[row] for row in rows])
+    def take(self, rows: Sequence[int]) -> "JudgedImages":
+        """The output for some of the images."""
+        return JudgedImages(
+            vectors=self.vectors[list(rows)], attributes=[self.attributes[row] for row in rows]
+        )
 
 
 class Judge(nn.Module):
-    """3 x 3 convolutions and max pooling; a head an attribute; words as a weighted bag."""
+    """3 x 3 convolutions with max pooling, a linear head per attribute, a bag of words."""
 
     def __init__(
         self, vocabulary: Vocabulary, attributes: Mapping[str, Sequence[str]], size: int
@@ -64,7 +66,7 @@ class Judge(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [-1, 1] to features (N, F): mean and largest of each channel."""
-        maps = self.trunk(images)
+        maps = self.trunk(images)  # (N, C, S / 16, S / 16)
         return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1).float()
 
     def see(self, features: Tensor) -> Tensor:
@@ -73,7 +75,8 @@ class Judge(nn.Module):
 
     def read(self, tokens: Tensor) -> Tensor:
         """Token numbers (N, T) to unit vectors (N, D)."""
-        kept = (tokens != PAD).sum(1, keepdim=True)
+        kept = (tokens != PAD).sum(1, keepdim=True)  # (N, 1), words of each
+        # the sum of word vectors over the root of their number: (N, T, 128) -> (N, 128)
         return F.normalize(self.text_out(self.words(tokens).sum(1) / kept.sqrt()), dim=1)
 
     def image_features(self, pixels: Tensor, batch: int = 64) -> Tensor:
@@ -85,7 +88,7 @@ class Judge(nn.Module):
 
     def image_vectors(self, pixels: Tensor) -> Tensor:
         """Unit vectors (N, D), on the CPU, of uint8 images (N, 3, S, S)."""
-        return self.look(pixels).vectors
+        return self.assess(pixels).vectors
 
     def caption_vectors(self, captions: Sequence[str], batch: int = 1024) -> Tensor:
         """Unit vectors (N, D), on the CPU, of captions."""
@@ -94,20 +97,21 @@ class Judge(nn.Module):
         with inference(self):
             return torch.cat([self.read(part).cpu() for part in tokens.split(batch)])
 
-    def look(self, pixels: Tensor) -> Look:
-        """What is seen in uint8 images (N, 3, S, S)."""
+    def assess(self, pixels: Tensor) -> JudgedImages:
+        """The vectors and attributes of uint8 images (N, 3, S, S)."""
         features = self.image_features(pixels).to(self.image_out.weight.device)
         with inference(self):
             seen = self.see(features).cpu()
+            # (N, values) -> (N) of each attribute
             found = {name: head(features).argmax(1).tolist() for name, head in self.heads.items()}
         shown = [
             {name: self.attributes[name][found[name][i]] for name in self.attributes}
             for i in range(len(pixels))
         ]
-        return Look(seen, shown)
+        return JudgedImages(vectors=seen, attributes=shown)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JudgeReport:
     """One epoch: mean loss and images seen."""
 
@@ -117,7 +121,7 @@ class JudgeReport:
 
 
 def build(examples: Examples, size: int) -> Judge:
-    """An untrained judge for the attributes and words of `images`."""
+    """An untrained judge for the attributes and words of `examples`."""
     values: dict[str, set[str]] = {}
     for row in examples.attributes or []:
         for name, value in row.items():
@@ -151,6 +155,7 @@ def train(
                 judge.see(features),
                 judge.read(tokens[one_caption(rows, first, rng)]),
             )
+            # InfoNCE + the sum over attributes of -log p(value)
             loss = contrastive_loss(seen, read, class_ids[rows], scale)
             for i, head in enumerate(judge.heads.values()):
                 loss = loss + F.cross_entropy(head(features), targets[rows, i])
@@ -159,11 +164,11 @@ def train(
             optimizer.step()
             schedule.step()
             total += loss.detach()
-        yield JudgeReport(epoch, total.item() / steps, steps * batch)
+        yield JudgeReport(epoch=epoch, loss=total.item() / steps, images=steps * batch)
 
 
 def shake(pixels: Tensor, size: int, rng: torch.Generator) -> Tensor:
-    """Random windows and mirror images; images without a margin get one of an eighth first."""
+    """Random crops and mirror images; those without a margin are first padded by reflection."""
     if pixels.shape[-1] == size:
         pixels = F.pad(pixels.float(), (size // 16,) * 4, mode="reflect").to(torch.uint8)
     return random_crop_flip(pixels, size, rng)

@@ -1,4 +1,4 @@
-"""What the networks made, as evaluation looks at it."""
+"""What the networks made, which most measures are about."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pairsynth.evaluation.per_pair import Row, rows
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """Images drawn from test captions, the pairs, and what is known of each, in their order."""
+    """Images drawn from test captions; the pairs, and one row of measures for each pair."""
 
     drawn: Drawn
     pairs: Pairs
@@ -17,5 +17,5 @@ class Made:
 
 
 def look_at(context: EvaluationContext, pairs: Pairs) -> Made:
-    """Draw test images anew, and judge each pair by itself."""
+    """Draw images from test captions, and measure each pair."""
     return Made(drawn=draw_again(context), pairs=pairs, rows=rows(context, pairs))

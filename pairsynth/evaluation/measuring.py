@@ -1,4 +1,4 @@
-"""All that is measured, part by part, and the files in which it is told."""
+"""Run all measures, and write the files of metrics."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeVar
 from pairsynth.artifacts import write_image
 from pairsynth.evaluation import (
     caption_quality,
-    context,
     cycle_consistency,
     downstream,
     fidelity,
@@ -20,11 +19,11 @@ from pairsynth.evaluation import (
     recipes,
     table,
 )
-from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs
+from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs, gallery, provenance
 from pairsynth.evaluation.cycle_consistency import Walk
 from pairsynth.evaluation.per_pair import Row
 from pairsynth.evaluation.recipes import Trial
-from pairsynth.evaluation.table import LESS, MORE, SCORE, Measure, Told
+from pairsynth.evaluation.table import LESS, MORE, SCORE, ClaimRow, Measure
 from pairsynth.figures import gallery as draw_sheet
 from pairsynth.metrics import captions
 from pairsynth.whole_files import write_json, write_reports
@@ -48,7 +47,7 @@ FILES = (HEADLINE, NUMBERS, *TABLES, *SHEETS)
 
 
 class Track(Protocol):
-    """Passes items on and shows how far they are."""
+    """Passes items on and shows progress; `console.track` is one."""
 
     def __call__(
         self, items: Iterable[Item], total: int, what: str, unit: str
@@ -57,7 +56,7 @@ class Track(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Figures beside their floors and ceilings, rows of pairs, cycles, and what pupils learned."""
+    """All results: figures with floors and ceilings, rows of pairs, cycles, trials of use."""
 
     figures: list[Figure]
     rows: list[Row]
@@ -65,30 +64,32 @@ class Measured:
     trials: list[Trial]
 
 
-def measure(scene: EvaluationContext, pairs: Pairs, track: Track) -> Measured:
-    """Teach the judge; then every part of the table, cycles and use, one after the other."""
-    config, val = scene.config, scene.examples["val"]
-    lessons = judges.train(scene.judge, val, config.judge_epochs, scene.seed, scene.mappings.device)
-    list(track(lessons, config.judge_epochs, "judge", "epochs"))
-    ours, parts, turns = made.look_at(scene, pairs), table.parts(TABLE), 2 * config.turns
+def measure(context: EvaluationContext, pairs: Pairs, track: Track) -> Measured:
+    """Train the judge, then run every part of the table, the cycles and the trials of use."""
+    config, val = context.config, context.examples["val"]
+    training = judges.train(
+        context.judge, val, config.judge_epochs, context.seed, context.mappings.device
+    )
+    list(track(training, config.judge_epochs, "judge", "epochs"))
+    own, parts, turns = made.look_at(context, pairs), table.parts(TABLE), 2 * config.turns
     figures = [
         figure
         for part in track(parts, len(parts), "measures", "parts")
-        for figure in part(scene, ours)
+        for figure in part(context, own)
     ]
-    walks = list(track(cycle_consistency.walk(scene), turns, "cycles", "turns"))
-    trials = list(track(downstream.use(scene, pairs), downstream.count(scene), "use", "trials"))
+    walks = list(track(cycle_consistency.walk(context), turns, "cycles", "turns"))
+    trials = list(track(downstream.use(context, pairs), downstream.count(context), "use", "trials"))
     figures += recipes.figures(trials)
-    return Measured(figures=figures, rows=list(ours.rows), walks=walks, trials=trials)
+    return Measured(figures=figures, rows=list(own.rows), walks=walks, trials=trials)
 
 
-def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dict[str, Any]:
-    """Every figure by its flat key, what was measured, and the verdicts in words."""
-    others = [own[1:] or own for own in scene.test.captions]
+def summary(measured: Measured, context: EvaluationContext, pairs_digest: str) -> dict[str, Any]:
+    """metrics/evaluate.json: figures by flat keys, digests, and the verdicts in words."""
+    others = [own[1:] or own for own in context.test.captions]
     return {
         **table.flat(measured.figures),
         **cycle_consistency.figures(measured.walks),
-        **context.provenance(scene, pairs_digest),
+        **provenance(context, pairs_digest),
         "bleu_signature": captions.signature(others),
         "cycle_verdict": cycle_consistency.verdict(measured.walks),
         "use_features": probes.features_name(),
@@ -97,8 +98,8 @@ def told(measured: Measured, scene: EvaluationContext, pairs_digest: str) -> dic
     }
 
 
-def headline(claims: Sequence[Told], figures: Sequence[Figure]) -> dict[str, Any]:
-    """The few figures by which runs are compared; of use, how many gains are clear, each way."""
+def headline(claims: Sequence[ClaimRow], figures: Sequence[Figure]) -> dict[str, Any]:
+    """The few figures by which runs are compared; for use, the number of clear gains and losses."""
     found: dict[str, dict[str, float]] = table.headline(claims)
     gains = [one for one in figures if one.group == "use" and one.subject.startswith("gain")]
     if gains:
@@ -110,18 +111,18 @@ def headline(claims: Sequence[Told], figures: Sequence[Figure]) -> dict[str, Any
 
 
 def write(
-    folder: Path, measured: Measured, scene: EvaluationContext, pairs: Pairs, pairs_digest: str
+    folder: Path, measured: Measured, context: EvaluationContext, pairs: Pairs, pairs_digest: str
 ) -> None:
     """Write all `FILES` below `folder`."""
-    claims = table.told(TABLE, measured.figures)
+    claims = table.claim_rows(TABLE, measured.figures)
     write_json(folder / HEADLINE, headline(claims, measured.figures))
-    write_json(folder / NUMBERS, told(measured, scene, pairs_digest))
+    write_json(folder / NUMBERS, summary(measured, context, pairs_digest))
     points = [point for walk in measured.walks for point in walk.points]
-    tables: list[Sequence[Any]] = [table.readings(TABLE, measured.figures), claims]
+    tables: list[Sequence[Any]] = [table.figure_rows(TABLE, measured.figures), claims]
     tables += [points, measured.rows]
     for name, rows in zip(TABLES, tables, strict=False):
         write_reports(folder / name, rows)
     recipes.write_outcomes(folder / TABLES[-1], measured.trials)
-    sheets = [context.gallery(pairs, 8), cycle_consistency.gallery(scene, measured.walks)]
+    sheets = [gallery(pairs, 8), cycle_consistency.gallery(context, measured.walks)]
     for name, sheet in zip(SHEETS, sheets, strict=True):
         write_image(folder / name, draw_sheet(*sheet))

@@ -1,4 +1,4 @@
-"""Are pairs new, and would copies be noticed: kinds of novelty, planted copies, global scores."""
+"""Novelty: are pairs new, would copies be detected, are sets too near to train as a whole."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,9 +12,9 @@ from torch import Tensor
 from pairsynth.evaluation.context import (
     EvaluationContext,
     Figure,
+    evenly_spaced,
     plain_figures,
     share_figure,
-    spread,
 )
 from pairsynth.evaluation.made import Made
 from pairsynth.evaluation.table import (
@@ -42,12 +42,12 @@ QUALITY, SHIFT = 75, 32
 
 
 def copied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """How much captions of pairs repeat of train captions, beside as many real held-out ones."""
+    """How much captions of pairs copy from train captions, beside equally many real ones."""
     rows = made.rows
     train, held_out = context.train.flat_captions, [own[0] for own in context.test.captions]
     size = min(len(rows), len(held_out))
-    real = [held_out[i] for i in spread(len(held_out), size)]
-    some = [rows[i] for i in spread(len(rows), size)]
+    real = [held_out[i] for i in evenly_spaced(len(held_out), size)]
+    some = [rows[i] for i in evenly_spaced(len(rows), size)]
     found = {
         "pairs": ([row.longest_copied for row in some], [row.closest_bleu for row in some]),
         "real_held_out": (longest_copied(real, train), closest_bleu(real, train)[0]),
@@ -60,7 +60,7 @@ def copied(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 def kinds(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """Kinds of novelty of pairs, beside real held-out pairs and pairs of the training set.
 
-    A caption counts as seen where it stands word for word in train; of real ones many do.
+    A caption counts as seen where it is in train word for word, which many real ones are.
     """
     index, rows = context.novelty, made.rows
     yield from _kinds("pairs", [row.novelty for row in rows])
@@ -70,7 +70,7 @@ def kinds(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     held_out = index.judge(context.test.pixels, captions, psi)
     yield from _kinds("real_held_out", [one.kind for one in held_out])
     yield _seen(index, "real_held_out", context.test.flat_captions)
-    some = spread(len(context.train), len(rows))
+    some = evenly_spaced(len(context.train), len(rows))
     own = [context.train.captions[row][0] for row in some]
     psi = context.embeddings["train"].psi[context.train.first_caption[:-1][some]]
     copies = index.judge(context.train.pixels[some], own, psi)
@@ -103,10 +103,10 @@ def as_jpeg(pixels: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def shifted(pixels: Tensor) -> Tensor:
+def translated(pixels: Tensor) -> Tensor:
     """uint8 images (N, 3, S, S) moved right and down by 1/32 of their side, edges repeated."""
     size, step = pixels.shape[-1], pixels.shape[-1] // SHIFT
-    places = (torch.arange(size) - step).clamp(min=0)
+    places = (torch.arange(size) - step).clamp(min=0)  # (S), where each row or column comes from
     return pixels[..., places, :][..., places]
 
 
@@ -114,50 +114,49 @@ PLANTS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "exact": lambda pixels: pixels,
     "mirrored": lambda pixels: pixels.flip(3),
     "jpeg": as_jpeg,
-    "shifted": shifted,
+    "shifted": translated,
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Detectors:
-    """Everything that tells copied images: the rule of `novelty`, and the judge's view."""
+    """The detectors of copied images: the rules of `novelty`, and the judge's features."""
 
     index: NoveltyIndex
     judge: Neighbours
 
     def __call__(self, pixels: Tensor) -> dict[str, Tensor]:
-        """Which rows (N) each takes for copied; `seen` is what the rule of `novelty` says."""
+        """Detector -> rows (N) that it flags; `seen`: flagged by any rule of `novelty`."""
         _, flags = self.index.alarms(pixels)
         near = self.judge.find(pixels)
-        seen = torch.stack(list(flags.values())).any(0)
+        seen = torch.stack(list(flags.values())).any(0)  # (3, N) -> (N)
         return flags | {"seen": seen, "judge": self.judge.alarming(near) | self.judge.lonely(near)}
 
 
 def detectors(context: EvaluationContext) -> Detectors:
-    """The judge's alarms are calibrated on val images too, half of them for the ratio."""
+    """The detectors; the judge's distance and ratio share the false alarms on val images."""
     train, val = context.train.pixels, context.examples["val"].pixels
     view = fitted(context.judge.image_features, train)
-    return Detectors(context.novelty, Neighbours(view, train, val, FALSE_ALARMS / 2))
+    return Detectors(index=context.novelty, judge=Neighbours(view, train, val, FALSE_ALARMS / 2))
 
 
 def planted(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Copies of training images among real test images: how many are found, and false alarms.
+    """Plant copies of training images among real test images; the share found and false alarms.
 
-    A detector's false alarms are those among the real images left; `seen` of pairs themselves
-    stands beside them.
+    False alarms are counted on the real images that remain; alarms on the pairs are reported too.
     """
     find, test = detectors(context), context.test.pixels
     size = min(len(test), len(context.train))
-    some = spread(len(test), size)
+    some = evenly_spaced(len(test), size)
     alarms, own = find(test[some]), find(made.pairs.pixels)
-    originals = context.train.pixels[spread(len(context.train), size)]
+    originals = context.train.pixels[evenly_spaced(len(context.train), size)]
     found = {kind: find(plant(originals)) for kind, plant in PLANTS.items()}
     for name, flags in own.items():
         yield share_figure("novelty", "pairs", f"{name}_alarms", _share(flags))
         yield share_figure("novelty", "real_held_out", f"{name}_alarms", _share(alarms[name]))
     for share in PLANTED:
         planted = torch.zeros(size, dtype=torch.bool)
-        planted[spread(size, max(1, round(share * size)))] = True
+        planted[evenly_spaced(size, max(1, round(share * size)))] = True
         subject = f"planted_{share:.0%}".rstrip("%")
         for name, flags in alarms.items():
             left = _share(flags[~planted])
@@ -172,9 +171,9 @@ def _share(flags: Tensor) -> Share:
 
 
 def memorised(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Authenticity, C_T and closest records, in thumbnails, of as many rows of every set.
+    """Authenticity, C_T and nearest records on thumbnails, with equally many rows of every set.
 
-    Beside pairs stand real val images, and these with training images planted among them.
+    Measured for pairs, for real val images, and for these with training images planted among them.
     """
     sets = (
         made.pairs.pixels,
@@ -183,10 +182,10 @@ def memorised(context: EvaluationContext, made: Made) -> Iterator[Figure]:
         context.train.pixels,
     )
     size = min(map(len, sets))
-    own, val, test, train = (thumbnails(one[spread(len(one), size)]) for one in sets)
+    own, val, test, train = (thumbnails(one[evenly_spaced(len(one), size)]) for one in sets)
     subjects = {"pairs": own, "real_held_out": val}
     for share in PLANTED:
-        places = spread(size, max(1, round(share * size)))
+        places = evenly_spaced(size, max(1, round(share * size)))
         mixed = val.clone()
         mixed[places] = train[places]
         subjects[f"planted_{share:.0%}".rstrip("%")] = mixed
@@ -205,7 +204,7 @@ FALSE_ALARMS_OF_REAL = End(says="false alarms", subject=HELD_OUT, name="seen_ala
 
 
 def _of_pairs(
-    name: str, unit: str, better: str, function: Part, says: str = "", headline: str = ""
+    name: str, unit: str, better: str, function: Part, *, says: str = "", headline: str = ""
 ) -> Measure:
     what = "real pairs held out" if function is kinds else "real captions held out"
     return Measure(
@@ -239,20 +238,20 @@ def _found(plant: str, words: str) -> Measure:
 
 
 MEASURES = [
-    _of_pairs("all_new", SHARE, MORE, kinds, "Image and caption are both new", "new"),
+    _of_pairs("all_new", SHARE, MORE, kinds, says="Image and caption are both new", headline="new"),
     _of_pairs(
-        "new_image_seen_caption", SHARE, LESS, kinds, "New image, caption seen word for word"
+        "new_image_seen_caption", SHARE, LESS, kinds, says="New image, caption seen word for word"
     ),
-    _of_pairs("seen_image_new_caption", SHARE, LESS, kinds, "Image seen, new caption"),
-    _of_pairs("recombination", SHARE, LESS, kinds, "Both seen, never together"),
-    _of_pairs("copy", SHARE, LESS, kinds, "Copies of a training pair"),
+    _of_pairs("seen_image_new_caption", SHARE, LESS, kinds, says="Image seen, new caption"),
+    _of_pairs("recombination", SHARE, LESS, kinds, says="Both seen, never together"),
+    _of_pairs("copy", SHARE, LESS, kinds, says="Copies of a training pair"),
     _of_pairs("caption_seen", SHARE, LESS, kinds),
     _of_pairs(
         "longest_copied_words",
         WORDS,
         LESS,
         copied,
-        "Longest run of words copied from one training caption",
+        says="Longest run of words copied from one training caption",
     ),
     _of_pairs("closest_bleu", SCORE, LESS, copied),
     _found("exact", "as they are"),

@@ -1,4 +1,4 @@
-"""What is known of each judged pair, a row each: metrics/pairs.csv."""
+"""One row of measures for each pair: metrics/pairs.csv."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,17 @@ from pairsynth.evaluation.context import EvaluationContext, Pairs
 from pairsynth.metrics.copying import closest_bleu, longest_copied
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """One pair.
+    """The measures of one pair.
 
-    consistency: cosine by the encoder that made psi; judge_similarity: by the judge, which had no
-    part in the making. judge_rank: of its own caption among it and 99 captions of test images.
-    novelty: the kind, judged anew. nearest_image_id, nearest_image_distance: the nearest training
-    image; image_ratio: that distance over the second nearest's. nearest_caption_id,
-    nearest_caption: the nearest training caption by psi. longest_copied: words of the longest run
-    that stands in a training caption. closest_bleu: the best BLEU-4 against one, 0 to 1.
+    consistency: cosine by the encoder that made psi. judge_similarity: cosine by the judge.
+    judge_rank: rank of its caption among 99 captions of test images. novelty: the kind, judged
+    anew.
+    nearest_image_id, nearest_image_distance: the nearest training image. image_ratio: that distance
+    divided by that of the second nearest. nearest_caption_id, nearest_caption: the nearest training
+    caption by psi. longest_copied: words of its longest run found in a training caption.
+    closest_bleu: its best BLEU-4 against a training caption, 0 to 1.
     """
 
     pair_id: str
@@ -35,7 +36,7 @@ class Row:
 
 
 def rows(context: EvaluationContext, pairs: Pairs) -> list[Row]:
-    """One row a pair, in their order; no row depends on another."""
+    """One row per pair, in order; rows do not depend on one another."""
     new = context.novelty.judge(pairs.pixels, pairs.captions, context.mappings.psi(pairs.captions))
     seen, read = (
         context.judge.image_vectors(pairs.pixels),
@@ -47,20 +48,20 @@ def rows(context: EvaluationContext, pairs: Pairs) -> list[Row]:
     closest, _ = closest_bleu(pairs.captions, context.train.flat_captions)
     return [
         Row(
-            pairs.ids[i],
-            pairs.strategies[i],
-            pairs.captions[i],
-            pairs.consistency[i],
-            similarity[i],
-            ranks[i],
-            new[i].kind,
-            new[i].nearest_image,
-            new[i].image_distance,
-            new[i].image_ratio,
-            new[i].nearest_caption_id,
-            new[i].nearest_caption,
-            runs[i],
-            closest[i],
+            pair_id=pairs.ids[i],
+            strategy=pairs.strategies[i],
+            caption=pairs.captions[i],
+            consistency=pairs.consistency[i],
+            judge_similarity=similarity[i],
+            judge_rank=ranks[i],
+            novelty=new[i].kind,
+            nearest_image_id=new[i].nearest_image,
+            nearest_image_distance=new[i].image_distance,
+            image_ratio=new[i].image_ratio,
+            nearest_caption_id=new[i].nearest_caption_id,
+            nearest_caption=new[i].nearest_caption,
+            longest_copied=runs[i],
+            closest_bleu=closest[i],
         )
         for i in range(len(pairs))
     ]

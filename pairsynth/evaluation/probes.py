@@ -1,13 +1,13 @@
-"""Pupils: small heads on frozen features, which learn from pairs what such pairs can teach.
+"""Probes: small heads on frozen features, trained on pairs to measure what the pairs teach.
 
-What is frozen is the same for all: EfficientNet-Lite0 as ImageNet taught it, where the extra
-`imagenet` is installed, else a network that learned nothing; the judge's Lite2 is never used here.
-Features are computed once, so a pupil costs little, and several learn at once: all weights are
-stacked, pupil k's in row k, and no pupil feels another. Each learns four things: to put image and
-caption into one space, to tell how likely a caption is for an image, to recognise what captions
-name and, where classes are known, to recognise them.
+The features are the same for all probes: EfficientNet-Lite0 trained on ImageNet where the extra
+`imagenet` is installed, else a random network; never the judge's Lite2. They are computed once, so
+a probe costs little, and K probes are trained at once: their weights are stacked, probe k's in row
+k, and do not influence one another. Each probe has four tasks: to embed image and caption into one
+space, to model captions given the image, to recognise the words of captions and, where known,
+classes.
 
-Shapes: K pupils, N batch, T words, F features, D dimension, V vocabulary, W words of the lexicon.
+Shapes: K probes, N batch, T words, F features, D dimension, V vocabulary, W words of the lexicon.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from pairsynth.text import PAD, SPECIALS, UNKNOWN, Vocabulary, trim
 TAPS, SIDE = (2, 4, 10, 15), 64  # blocks of Lite0 that are looked at; pixels of the images it gets
 COMPONENTS = 128
 DIMENSION, WORD, HIDDEN, CONTEXT = 64, 32, 64, 3
-LENGTH, KNOWN = 32, 400  # words of a caption, and words that pupils know, at most
+LENGTH, KNOWN = 32, 400  # words of a caption, and words that probes know, at most
 BATCH, WRITTEN = 32, 16  # pairs a step from each source, and those of which captions are written
 RATE, DECAY, SCALE = 3e-2, 0.05, 10.0
 
@@ -41,12 +41,12 @@ RATE, DECAY, SCALE = 3e-2, 0.05, 10.0
 
 
 def features_name() -> str:
-    """What pupils see with, in words."""
+    """The name of the frozen features."""
     return "EfficientNet-Lite0" if installed(TEACHER) else "a network that learned nothing"
 
 
-def eyes(device: torch.device) -> Features:
-    """What pupils see with: uint8 images (N, 3, S, S) to features (N, F)."""
+def frozen_features(device: torch.device) -> Features:
+    """The frozen features: uint8 images (N, 3, S, S) to (N, F)."""
     if not installed(TEACHER):
         return random_features()
     network = EfficientNet(TEACHER).to(device)
@@ -58,7 +58,8 @@ def eyes(device: torch.device) -> Features:
             images = images.contiguous(memory_format=torch.channels_last)
             with inference(network), autocast(device):
                 maps = network.maps(images, TAPS)
-            pooled = [m.float().flatten(2) for m in maps]
+            pooled = [m.float().flatten(2) for m in maps]  # (n, C, H W) each
+            # mean and deviation of each channel: (n, 2 (C + C' + ...))
             parts.append(torch.cat([f(2) for m in pooled for f in (m.mean, m.std)], 1))
         return torch.cat(parts)
 
@@ -66,7 +67,7 @@ def eyes(device: torch.device) -> Features:
 
 
 def reader(features: Features, real: Tensor) -> Features:
-    """`features` as principal components of those of `real` images, of deviation 1 on average."""
+    """`features` projected on the principal components of `real` images, of mean variance 1."""
     view = fitted(features, real)
     seen = view(real)
     pca = PCA(min(COMPONENTS, *seen.shape), svd_solver="covariance_eigh").fit(seen.numpy())
@@ -75,23 +76,23 @@ def reader(features: Features, real: Tensor) -> Features:
 
 
 def vocabulary_of(captions: Sequence[str]) -> Vocabulary:
-    """The `KNOWN` most frequent words of `captions`, of those that come twice."""
+    """The `KNOWN` most frequent words that occur at least twice in `captions`."""
     found = Vocabulary.build(captions, "word", 2)
     return Vocabulary("word", found.tokens[: KNOWN + len(SPECIALS)])
 
 
-# ---------------------------------------------------------------- lessons
+# ---------------------------------------------------------------- examples
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """Captioned images to learn from or to be asked about.
+@dataclass(frozen=True, kw_only=True)
+class ProbeExamples:
+    """Captioned images that probes learn from.
 
     features: float (N, F). tokens: int64 (captions, T). named: float (captions, W), the lexicon's
-    words that each says. first: int64 (N + 1), the captions of image i are rows first[i] to
-    first[i + 1]. groups: int64 (N), what is no wrong answer for one another: images of one class,
-    and an image of none for itself. targets: int64 (N), the class among those to be recognised,
-    or -1.
+    words in each caption. first: int64 (N + 1), the captions of image i are rows first[i] to
+    first[i + 1]. groups: int64 (N), images of one group are no negatives of one another: those of
+    one class; an image without a class is a group of its own. targets: int64 (N), the place of the
+    class among those to recognise, or -1.
     """
 
     features: Tensor
@@ -104,9 +105,9 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.features)
 
-    def to(self, device: torch.device) -> "Lessons":
-        """The same on `device`."""
-        return Lessons(*(value.to(device) for value in vars(self).values()))
+    def to(self, device: torch.device) -> "ProbeExamples":
+        """The examples on `device`."""
+        return ProbeExamples(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 def prepare(
@@ -116,30 +117,30 @@ def prepare(
     vocabulary: Vocabulary,
     classes: Sequence[int],
     lexicon: Lexicon,
-) -> Lessons:
-    """Lessons of features (N, F); `classes` are those that are to be recognised."""
+) -> ProbeExamples:
+    """The examples of features (N, F) and captions; classes: the ids to recognise."""
     flat = [caption for own in captions for caption in own]
     counts = torch.tensor([len(own) for own in captions])
     place = {class_id: i for i, class_id in enumerate(classes)}
     tokens = vocabulary.encode(flat, LENGTH)
-    return Lessons(
-        features,
-        F.pad(tokens, (0, LENGTH - tokens.shape[1]), value=PAD),
-        named(flat, lexicon),
-        torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]),
-        _groups(class_ids),
-        torch.tensor([place.get(one, -1) for one in class_ids.tolist()], dtype=torch.long),
+    return ProbeExamples(
+        features=features,
+        tokens=F.pad(tokens, (0, LENGTH - tokens.shape[1]), value=PAD),
+        named=named(flat, lexicon),
+        first=torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]),
+        groups=_groups(class_ids),
+        targets=torch.tensor([place.get(one, -1) for one in class_ids.tolist()], dtype=torch.long),
     )
 
 
 def _groups(class_ids: Tensor) -> Tensor:
-    """Class ids (N), and numbers above them, each met once, where there is none."""
+    """Class ids (N), with a unique number above them where the class is unknown."""
     alone = torch.arange(len(class_ids)) + class_ids.max().clamp(min=0) + 1
     return torch.where(class_ids >= 0, class_ids, alone)
 
 
 def named(captions: Sequence[str], lexicon: Lexicon) -> Tensor:
-    """Which words of the lexicon each caption says: 0 or 1, (captions, W); W is 1 at least."""
+    """Which words of the lexicon each caption has: 0 or 1, (captions, W), W at least 1."""
     place = {word: i for i, word in enumerate(lexicon.words)}
     table = torch.zeros(len(captions), max(1, len(place)))
     for row, caption in zip(table, captions, strict=True):
@@ -148,29 +149,30 @@ def named(captions: Sequence[str], lexicon: Lexicon) -> Tensor:
     return table
 
 
-@dataclass(frozen=True)
-class Share:
-    """What the pupils learn from in a step: of `lessons` the rows, pupil by pupil, and how much.
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """Examples that a training step draws a batch from.
 
-    name: real or synthetic. rows: one int64 tensor a pupil. weight: of its loss.
+    name: real or synthetic. rows: one int64 tensor per probe, its rows of `examples`. weight: of
+    the loss of the batch.
     """
 
     name: str
-    lessons: Lessons
+    examples: ProbeExamples
     rows: Sequence[Tensor]
     weight: float = 1.0
 
 
-# ---------------------------------------------------------------- pupils
+# ---------------------------------------------------------------- probes
 
 
-class Pupils(nn.Module):
-    """K pupils with the same places for weights; pupil k's first ones come from its own seed."""
+class Probes(nn.Module):
+    """K probes with stacked weights; the initial ones of probe k come from starts[k]."""
 
     def __init__(
         self, starts: Sequence[int], vocabulary: Vocabulary, features: int, classes: int, words: int
     ) -> None:
-        """features, classes, words: how many there are to see, to recognise and to name."""
+        """starts (K): seeds. features, classes, words: the sizes F, C and W."""
         super().__init__()
         self.count, self.known = len(starts), len(vocabulary)
         rngs = [torch.Generator().manual_seed(start) for start in starts]
@@ -197,7 +199,8 @@ class Pupils(nn.Module):
 
     def read(self, tokens: Tensor) -> Tensor:
         """Token numbers (K, N, T) to unit vectors (K, N, D): the sum of their words."""
-        kept = (tokens != PAD)[..., None]
+        kept = (tokens != PAD)[..., None]  # (K, N, T, 1)
+        # (K, N, T, D) -> (K, N, D)
         return F.normalize((self._looked_up(self.text, tokens) * kept).sum(2), dim=2)
 
     def names(self, features: Tensor) -> Tensor:
@@ -211,99 +214,108 @@ class Pupils(nn.Module):
     def write(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """log p of each word of tokens (K, N, T) but the first, and which count; (K, N, T - 1).
 
-        A word by the three before it and the features (K, N, F) of the image: a log-bilinear model
-        (Mnih and Hinton, 2007), which learns in a hundred steps. Words that pupils do not know do
-        not count.
+        A log-bilinear model (Mnih and Hinton, 2007), which learns in a hundred steps: the next word
+        by the three before it and the features (K, N, F). Unknown words do not count.
         """
+        # (K, N, T - 1, WORD), padded by CONTEXT - 1 in front
         vectors = F.pad(self._looked_up(self.word, tokens[..., :-1]), (0, 0, CONTEXT - 1, 0))
-        last = vectors.shape[2] - CONTEXT + 1
+        last = vectors.shape[2] - CONTEXT + 1  # T - 1
+        # (K, N, T - 1, CONTEXT WORD): each word beside those before it
         context = torch.cat([vectors[:, :, i : i + last] for i in range(CONTEXT)], 3)
+        # log p = log softmax(W relu(A context + B features + b) + c)
         hidden = (context.flatten(1, 2) @ self.before).unflatten(1, context.shape[1:3])
-        seen = (features @ self.shown + self.hidden_bias)[:, :, None]
-        logits = (hidden + seen).relu().flatten(1, 2) @ self.out + self.out_bias
-        target = tokens[..., 1:]
+        seen = (features @ self.shown + self.hidden_bias)[:, :, None]  # (K, N, 1, HIDDEN)
+        logits = (hidden + seen).relu().flatten(
+            1, 2
+        ) @ self.out + self.out_bias  # (K, N (T - 1), V)
+        target = tokens[..., 1:]  # (K, N, T - 1)
         chances = logits.log_softmax(2).gather(2, target.flatten(1, 2)[..., None])
         return chances.view_as(target), (target != PAD) & (target != UNKNOWN)
 
     def _looked_up(self, table: Tensor, tokens: Tensor) -> Tensor:
         """Rows of table (K, V, D) by tokens (K, ...)."""
+        # word w of probe k is row k V + w of (K V, D)
         start = self.known * torch.arange(self.count, device=tokens.device)
         return F.embedding(tokens + start.view(-1, *[1] * (tokens.dim() - 1)), table.flatten(0, 1))
 
 
 def train(
-    pupils: Pupils, phases: Sequence[Sequence[Share]], steps: int, orders: Sequence[int]
+    probes: Probes, phases: Sequence[Sequence[Portion]], steps: int, orders: Sequence[int]
 ) -> None:
     """Train in place: `steps` steps of each phase, one phase after the other.
 
-    A step takes `BATCH` pairs of each of a phase's shares. orders: one number a pupil, from which
-    follows which pairs of a share come when, whatever else is learned beside them.
+    A step takes `BATCH` pairs of each portion of its phase. orders: one seed per probe for the
+    order of the pairs, which does not depend on the other portions.
 
     Raises:
         InputError: where the loss is not finite.
     """
-    optimizer = torch.optim.AdamW(pupils.parameters(), RATE, weight_decay=DECAY, fused=True)
+    optimizer = torch.optim.AdamW(probes.parameters(), RATE, weight_decay=DECAY, fused=True)
     total = max(1, steps * len(phases))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=total)
     for number, phase in enumerate(phases):
         drawn = [_drawn(share, steps, orders, number) for share in phase]
         for step in range(steps):
             parts = [
-                share.weight * _loss(pupils, share.lessons, rows[step], captions[step])
+                share.weight * _loss(probes, share.examples, rows[step], captions[step])
                 for share, (rows, captions) in zip(phase, drawn, strict=True)
             ]
             loss = torch.stack(parts).sum()
             if not loss.isfinite():
-                raise InputError(f"evaluate: a pupil's loss is {loss.item()} in step {step + 1}")
+                raise InputError(f"evaluate: a probe's loss is {loss.item()} in step {step + 1}")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
 
 
-def _drawn(share: Share, steps: int, orders: Sequence[int], phase: int) -> tuple[Tensor, Tensor]:
-    """Rows and flat captions (steps, K, BATCH): pass by pass, in each pass every row once."""
+def _drawn(share: Portion, steps: int, orders: Sequence[int], phase: int) -> tuple[Tensor, Tensor]:
+    """Rows and flat captions (steps, K, BATCH), in passes that take every row once."""
     rows, captions = [], []
     for own, order in zip(share.rows, orders, strict=True):
         rng = seeds.torch_stream(order, share.name, phase)
         passes = -(-steps * BATCH // len(own))
         order_of = torch.cat([torch.randperm(len(own), generator=rng) for _ in range(passes)])
         rows.append(own[order_of[: steps * BATCH]])
-        captions.append(one_caption(rows[-1], share.lessons.first.cpu(), rng))
-    device = share.lessons.features.device
+        captions.append(one_caption(rows[-1], share.examples.first.cpu(), rng))
+    device = share.examples.features.device
+    # K of (steps BATCH) -> (steps BATCH, K) -> (steps, BATCH, K) -> (steps, K, BATCH)
     found = (torch.stack(part, 1).view(steps, BATCH, -1) for part in (rows, captions))
     chosen, told = (part.transpose(1, 2).contiguous().to(device) for part in found)
     return chosen, told
 
 
-def _loss(pupils: Pupils, lessons: Lessons, rows: Tensor, captions: Tensor) -> Tensor:
-    """The sum over pupils of what finding, writing and recognising cost; rows, captions (K, N).
+def _loss(probes: Probes, examples: ProbeExamples, rows: Tensor, captions: Tensor) -> Tensor:
+    """The sum over probes of the losses of all tasks; rows, captions (K, N).
 
-    Pairs of no known class do not count in recognising classes.
+    Pairs without a known class do not count in recognising classes.
     """
-    features, tokens = lessons.features[rows], trim(lessons.tokens[captions].flatten(0, 1))
+    # (K, N, F), (K, N, T) -> (K N, T'), T' without padding -> (K, N, T')
+    features, tokens = examples.features[rows], trim(examples.tokens[captions].flatten(0, 1))
     tokens = tokens.unflatten(0, rows.shape)
-    found = contrasts(pupils.see(features), pupils.read(tokens), lessons.groups[rows])
-    chances, counts = pupils.write(features[:, :WRITTEN], tokens[:, :WRITTEN])
+    found = contrasts(probes.see(features), probes.read(tokens), examples.groups[rows])
+    chances, counts = probes.write(features[:, :WRITTEN], tokens[:, :WRITTEN])
+    # mean -log p of the words that count, (K)
     written = -(chances * counts).sum((1, 2)) / counts.sum((1, 2)).clamp(min=1)
     told = F.binary_cross_entropy_with_logits(
-        pupils.names(features), lessons.named[captions], reduction="none"
+        probes.names(features), examples.named[captions], reduction="none"
     )
-    loss = found.sum() + written.sum() + told.sum(2).mean(1).sum()
-    targets = lessons.targets[rows]
+    loss = found.sum() + written.sum() + told.sum(2).mean(1).sum()  # (K, N, W) -> (K) -> ()
+    targets = examples.targets[rows]  # (K, N)
     if not bool((targets >= 0).any()):
         return loss
-    scores = pupils.classes(features).flatten(0, 1)
+    scores = probes.classes(features).flatten(0, 1)  # (K N, classes)
     classed = F.cross_entropy(scores, targets.flatten(), ignore_index=-1, reduction="none")
     known = (targets >= 0).sum(1).clamp(min=1)
     return loss + (classed.view_as(targets).sum(1) / known).sum()
 
 
 def contrasts(seen: Tensor, read: Tensor, groups: Tensor) -> Tensor:
-    """`contrastive_loss` of each pupil (K): unit vectors (K, N, D) twice, groups (K, N)."""
-    logits = SCALE * seen @ read.transpose(1, 2)
+    """`contrastive_loss` of each probe (K): unit vectors (K, N, D) twice, groups (K, N)."""
+    logits = SCALE * seen @ read.transpose(1, 2)  # (K, N, N)
     same = groups[:, :, None] == groups[:, None]
     same = same & ~torch.eye(groups.shape[1], dtype=torch.bool, device=groups.device)
     logits = logits.masked_fill(same, -torch.inf)
+    # -[log softmax over captions + log softmax over images]_ii / 2, the mean over i
     ways = (logits.log_softmax(way).diagonal(dim1=1, dim2=2) for way in (1, 2))
     return -sum(ways, torch.zeros((), device=groups.device)).mean(1) / 2

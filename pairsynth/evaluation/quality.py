@@ -8,11 +8,11 @@ from pairsynth.evaluation.context import (
     Drawn,
     EvaluationContext,
     Figure,
+    evenly_spaced,
     plain_figures,
     share_figure,
-    spread,
 )
-from pairsynth.evaluation.judges import Look
+from pairsynth.evaluation.judges import JudgedImages
 from pairsynth.evaluation.made import Made
 from pairsynth.evaluation.table import (
     LESS,
@@ -33,12 +33,12 @@ from pairsynth.metrics.agreement import (
     retrieval,
     zero_shot,
 )
-from pairsynth.metrics.captions import shifted
+from pairsynth.metrics.captions import rotated
 
 
 def judged(context: EvaluationContext, made: Made) -> Iterator[Figure]:
     """The judge's own accuracy on real test images, attribute by attribute."""
-    seen = context.judge.look(context.test.pixels).shown
+    seen = context.judge.assess(context.test.pixels).attributes
     for name in context.judge.attributes:
         right = sum(
             s[name] == t[name] for s, t in zip(seen, context.test.attributes or [], strict=True)
@@ -47,7 +47,7 @@ def judged(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 
 
 def classes_told(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Whether psi tells classes of test apart by their captions, beside images of others.
+    """How well psi classifies test images by the captions of their classes, beside shuffled images.
 
     Under the class split no network saw these classes: zero-shot classification and retrieval.
     """
@@ -63,16 +63,16 @@ def classes_told(context: EvaluationContext, made: Made) -> Iterator[Figure]:
 
 
 def drawn_agree(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Images drawn from test captions, beside the real ones and beside others' captions."""
+    """Agreement of images drawn from test captions, beside real images and shuffled captions."""
     yield from agreement_of(context, made.drawn)
 
 
 def agreement_of(context: EvaluationContext, drawn: Drawn) -> Iterator[Figure]:
-    """What `drawn_agree` tells, of any images that were drawn from test captions."""
+    """The figures of `drawn_agree` for any images drawn from test captions."""
     real, seen = (
-        context.judge.look(one) for one in (context.test.pixels[drawn.rows], drawn.pixels)
+        context.judge.assess(one) for one in (context.test.pixels[drawn.rows], drawn.pixels)
     )
-    others, nextdoor = shifted(drawn.captions), shifted(drawn.captions, 1)
+    others, nextdoor = rotated(drawn.captions), rotated(drawn.captions, 1)
     yield from _agree(context, "drawn", "from_test_captions", drawn.captions, seen)
     yield from _agree(context, "drawn", "real_images", drawn.captions, real)
     yield from _agree(context, "drawn", "shuffled_captions", others, seen)
@@ -80,37 +80,41 @@ def agreement_of(context: EvaluationContext, drawn: Drawn) -> Iterator[Figure]:
 
 
 def paired(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """Synthetic pairs, all and by strategy, beside shuffled ones and as many real test pairs.
+    """Agreement in synthetic pairs, all and by strategy, beside shuffled and real test pairs.
 
-    Floors: each caption moved half way round the list, and to the next row.
+    Floors: captions rotated by half the list, and by one row.
     """
     pairs = made.pairs
-    seen = context.judge.look(pairs.pixels)
+    seen = context.judge.assess(pairs.pixels)
     for strategy in ("", *sorted(set(pairs.strategies))):
         rows = [i for i, one in enumerate(pairs.strategies) if strategy in ("", one)]
         own, part = [pairs.captions[i] for i in rows], seen.take(rows)
         yield from _agree(context, "pairs", strategy or "all", own, part)
         for floor, by in (("shuffled", 0), ("shifted", 1)):
             yield from _agree(
-                context, "pairs", f"{strategy}_{floor}".strip("_"), shifted(own, by), part
+                context, "pairs", f"{strategy}_{floor}".strip("_"), rotated(own, by), part
             )
-    rows = spread(len(context.test), len(pairs))
+    rows = evenly_spaced(len(context.test), len(pairs))
     captions = [context.test.captions[row][-1] for row in rows]
-    real = context.judge.look(context.test.pixels[rows])
+    real = context.judge.assess(context.test.pixels[rows])
     yield from _agree(context, "pairs", "real_pairs", captions, real)
 
 
 def _agree(
-    context: EvaluationContext, group: str, subject: str, captions: Sequence[str], seen: Look
+    context: EvaluationContext,
+    group: str,
+    subject: str,
+    captions: Sequence[str],
+    seen: JudgedImages,
 ) -> Iterator[Figure]:
-    """R-precision by the judge; where attributes are known, agreement on each and on all."""
+    """R-precision by the judge; where it has attributes, agreement on each and on all."""
     if not captions:
         return
     read = context.judge.caption_vectors(captions)
     found = r_precision(context.rivals.ranks(seen.vectors, read, captions))
     yield share_figure(group, subject, "r_precision", found)
     if context.judge.attributes:
-        agreed = attribute_agreement(captions, seen.shown, context.lexicon.named)
+        agreed = attribute_agreement(captions, seen.attributes, context.lexicon.named)
         for name, share in agreed.items():
             yield share_figure(group, subject, name, share)
         right, count = (
@@ -120,15 +124,15 @@ def _agree(
 
 
 def found_again(context: EvaluationContext, made: Made) -> Iterator[Figure]:
-    """How well caption and image find each other among as many others, by the judge."""
+    """Retrieval between captions and images by the judge, in sets of equal size."""
     drawn, pairs = made.drawn, made.pairs
     size = min(len(drawn.rows), len(pairs))
-    some, few = spread(len(pairs.captions), size), spread(len(drawn.rows), size)
+    some, few = evenly_spaced(len(pairs.captions), size), evenly_spaced(len(drawn.rows), size)
     captions, own = [pairs.captions[i] for i in some], [drawn.captions[i] for i in few]
     real = context.test.pixels[[drawn.rows[i] for i in few]]
     yield from _find(context, "pairs", captions, pairs.pixels[some])
-    yield from _find(context, "pairs_shuffled", shifted(captions), pairs.pixels[some])
-    yield from _find(context, "pairs_shifted", shifted(captions, 1), pairs.pixels[some])
+    yield from _find(context, "pairs_shuffled", rotated(captions), pairs.pixels[some])
+    yield from _find(context, "pairs_shifted", rotated(captions, 1), pairs.pixels[some])
     yield from _find(context, "drawn", own, drawn.pixels[few])
     yield from _find(context, "real_images", own, real)
 
@@ -161,7 +165,7 @@ def seen_by_clip(context: EvaluationContext, made: Made) -> Iterator[Figure]:
         ("drawn", drawn.captions, drawn.pixels),
         ("real_images", drawn.captions, context.test.pixels[drawn.rows]),
         ("pairs", pairs.captions, pairs.pixels),
-        ("pairs_shuffled", shifted(pairs.captions), pairs.pixels),
+        ("pairs_shuffled", rotated(pairs.captions), pairs.pixels),
     ):
         seen, read = context.clip.image_vectors(pixels), context.clip.caption_vectors(captions)
         found = r_precision(rivals.ranks(seen, read, captions))

@@ -1,9 +1,9 @@
-"""What trials of use come to: gains, the recipe that val images choose, and its words.
+"""Results of the trials of use: gains, the recipe chosen on val images, verdicts in words.
 
-A gain is taken pupil by pupil over the better of the two trials of real pairs alone, and its 95 %
-interval is Student's. For each share of the real pairs the recipe is the way that helps most
-tasks, less those it harms, and of such the one with the largest gain as a share of what real pairs
-alone reach: all on val images. What is told of it is measured on test images.
+Gains are paired by probe, over the better of the two trials with real pairs only, with a 95 %
+Student's t interval. For each share of the real pairs the recipe is the way with the most tasks
+helped minus harmed and, among equals, the largest relative gain, all on val images. The figures
+reported for it are measured on test images.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +29,11 @@ ALONE_SHARE = 0.0
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """How pupils learn. name: in metrics/use.csv. weight: of synthetic pairs beside real ones.
+    """A way to train probes. name: in metrics/use.csv. weight: of the loss of synthetic pairs.
 
-    first: synthetic pairs come first, and real ones last. longer: twice the steps. kept: all
-    pairs, the more consistent half, or any half.
+    real: whether real pairs are used. first: synthetic pairs first, then real ones. longer: twice
+    the steps. kept: the synthetic pairs used: all, the more consistent half, or a random half
+    (any).
     """
 
     name: str
@@ -44,11 +45,11 @@ class Way:
 
     @property
     def synthetic(self) -> bool:
-        """Whether synthetic pairs are learned from."""
+        """Whether synthetic pairs are used."""
         return self.first or self.weight > 0
 
     def told(self, pairs: int) -> str:
-        """The way in words, with so many pairs."""
+        """The way in words; pairs: the number of synthetic pairs."""
         which = {"consistent": "the more consistent half, ", "any": "any half, "}.get(self.kept, "")
         if self.first:
             return f"learn from synthetic pairs first ({which}{pairs:,}), from real ones last"
@@ -70,9 +71,9 @@ Scores = Mapping[str, list[float] | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What pupils of one way came to. share: of the train images; real, pairs: learned from.
+    """The scores of the probes of one way. share: of the train images. real, pairs: their numbers.
 
-    val, test: by task the score of each pupil, or None where the task cannot be learned or asked.
+    val, test: task -> the score of each probe, or None where the task cannot be learned or tested.
     """
 
     way: Way
@@ -87,7 +88,7 @@ class Trial:
 
 
 def gain(task: str, trial: Trial, base: Trial, split: str = "test") -> Mean:
-    """What `trial` has more than `base`, pupil by pupil."""
+    """The mean over probes of the difference in score between `trial` and `base`."""
     own, other = getattr(trial, split)[task], getattr(base, split)[task]
     if own is None or other is None:
         return mean_of([])
@@ -95,13 +96,13 @@ def gain(task: str, trial: Trial, base: Trial, split: str = "test") -> Mean:
 
 
 def base_of(trials: Sequence[Trial], task: str) -> Trial:
-    """Of the trials of one share with real pairs alone, the better one on val."""
+    """The better trial on val of those of one share with real pairs only."""
     alone = [one for one in trials if not one.way.synthetic]
     return max(alone, key=lambda one: mean_of(one.val[task] or []).value or 0.0)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial:
-    """Of the trials of one share, the one that is the recipe; the first among equals."""
+    """The trial of one share that is the recipe; the first of equals."""
 
     def merit(one: Trial) -> tuple[int, float]:
         ways, relative = 0, 0.0
@@ -122,11 +123,12 @@ def best_of(trials: Sequence[Trial]) -> Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one way came to in one task at one share of the real pairs: a row of metrics/use.csv.
+    """A row of metrics/use.csv: one way, one task, one share of the real pairs.
 
-    share: of the train images. real, pairs: learned from. value: the mean on test images. gain,
-    low, high: over real pairs alone, empty for what the gains are over. seeds: pupils. verdict: of
-    `VERDICTS`. recipe: 1 for the way that val images choose, where they show a gain, else 0.
+    share: of the train images. real, pairs: numbers of training pairs. value: the mean on test
+    images.
+    gain, low, high: over real pairs only, empty for the baseline itself. seeds: number of probes.
+    verdict: a key of `VERDICTS`. recipe: 1 for the way chosen on val, where it gains there, else 0.
     """
 
     task: str
@@ -178,7 +180,7 @@ def _rows(trials: Sequence[Trial], task: str) -> Iterator[Outcome]:
 
 
 def helped(trials: Sequence[Trial]) -> list[str]:
-    """The tasks in which the recipe of one share helps on val images."""
+    """The tasks in which the recipe of one share has a clear gain on val images."""
     best = best_of(trials)
     found = {task: gain(task, best, base_of(trials, task), "val").low for task in TASKS}
     return [task for task, low in found.items() if (low or 0.0) > 0]
@@ -192,7 +194,7 @@ def write_outcomes(path: Path, trials: Sequence[Trial]) -> None:
 
 
 def figures(trials: Sequence[Trial]) -> Iterator[Figure]:
-    """Synthetic pairs alone; at each share real ones alone, the recipe's way, and its gain."""
+    """Figures of synthetic pairs alone; per share, of real ones alone, the recipe, its gain."""
     for task in TASKS if trials else ():
         for share, own in by_share(trials).items():
             if len(own) == 1:
@@ -205,7 +207,7 @@ def figures(trials: Sequence[Trial]) -> Iterator[Figure]:
                     f"gain_{percent}": gain(task, best, base),
                 }
             for name, mean in told.items():
-                yield Figure("use", name, task, *vars(mean).values())
+                yield Figure(group="use", subject=name, measure=task, **vars(mean))
 
 
 def by_share(trials: Sequence[Trial]) -> dict[float, list[Trial]]:
@@ -215,7 +217,7 @@ def by_share(trials: Sequence[Trial]) -> dict[float, list[Trial]]:
 
 
 def recipe(trials: Sequence[Trial]) -> str:
-    """What to do with the pairs, beside how many real images, and what it brings, in words."""
+    """The recipe of each share in words, with its gains on test images."""
     if not trials:
         return "not measured: evaluate.use_steps is 0"
     return " ".join(_advice(own) for own in by_share(trials).values() if len(own) > 1)
@@ -245,7 +247,7 @@ def _told(found: Mean) -> str:
 
 
 def verdict(trials: Sequence[Trial]) -> str:
-    """Whether synthetic pairs help, used by the recipe, in words, task by task."""
+    """Whether synthetic pairs help when used by the recipe, in words, task by task."""
     if not trials:
         return "not measured: evaluate.use_steps is 0"
     return "; ".join(_judged(trials, task) for task in TASKS)

@@ -1,8 +1,7 @@
-"""The table of measures: one entry says what is measured, in which unit, and which way is better.
+"""The table of measures: each entry has a name, a unit, a direction, floors and ceilings.
 
-Every entry stands in the module of its function, in that module's `MEASURES`; `measuring.TABLE`
-is all of them. Whatever tells a number, JSON, CSV, report or headline, reads unit and direction
-here, so that a measure is added in one file.
+Every entry is in `MEASURES` of the module of its function; `measuring.TABLE` joins them. JSON, CSV,
+report and headline all read unit and direction from it, so that a measure is added in one file.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,9 +25,9 @@ Part = Callable[[EvaluationContext, Made], Iterator[Figure]]
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """A floor or a ceiling: what it is, in words, and where its figure stands.
+    """A floor or a ceiling: what it is, in words, and which figure has its value.
 
-    group, name: empty where they are those of the measure itself.
+    group, name: empty where they are the same as the measure's.
     """
 
     says: str
@@ -39,10 +38,10 @@ class End:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What the report shows of a measure: of whom, how it is said, its key in the headline.
+    """A figure of a measure that the report shows: its subject, sentence, and headline key.
 
-    says: `{star}` stands for what the `*` of the measure's name was, in words.
-    headline: empty: not among the few figures by which runs are compared.
+    says: `{star}` is replaced by what matched the `*` of the measure's name.
+    headline: key in metrics/headline.json; empty: not there.
     """
 
     subject: str
@@ -52,12 +51,12 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """One entry.
+    """One entry of the table.
 
     group, name: of its figures in metrics/evaluate.csv; both may hold `*` (words and attributes
-    come with the set). better: `MORE`, `LESS`, or `NEAR` the ceiling. function: the part of
-    `evaluate` that yields its figures, with those of other entries; None where they are told
-    otherwise. section: of the report, where there are claims.
+    depend on the data set). better: `MORE`, `LESS`, or `NEAR` the ceiling. function: the part of
+    `evaluate` that yields its figures, maybe with those of other entries; None where none does.
+    section: of the report, where there are claims.
     """
 
     group: str
@@ -71,36 +70,29 @@ class Measure:
     ceilings: Sequence[End] = ()
 
     def covers(self, group: str, name: str) -> bool:
-        """Whether a figure of this group and name is of this measure."""
+        """Whether a figure of this group and name belongs to this measure."""
         return fnmatchcase(group, self.group) and fnmatchcase(name, self.name)
 
     def star(self, name: str) -> str:
-        """What the `*` of the measure's name is in `name`, in words."""
+        """The part of `name` that matches `*` in the measure's name, in words."""
         before, _, after = self.name.partition("*")
         return name[len(before) : len(name) - len(after)].replace("_", " ")
 
 
-@dataclass(frozen=True)
-class Reading:
+@dataclass(frozen=True, kw_only=True)
+class FigureRow(Figure):
     """A row of metrics/evaluate.csv: a figure with the unit and the direction of its measure."""
 
-    group: str
-    subject: str
-    measure: str
-    value: float | None
-    low: float | None
-    high: float | None
-    count: int
     unit: str
     better: str
 
 
-@dataclass(frozen=True)
-class Told:
-    """A row of metrics/measures.csv: one number of one claim.
+@dataclass(frozen=True, kw_only=True)
+class ClaimRow:
+    """A row of metrics/measures.csv: the value, a floor or a ceiling of one claim.
 
-    claim: the key of the figure that is claimed. role: made, floor or ceiling; label: what a floor
-    or a ceiling is, in words. headline: the key in metrics/headline.json, or nothing.
+    claim: the key of the claimed figure. role: made, floor or ceiling. label: what a floor or a
+    ceiling is, in words. headline: the key in metrics/headline.json, or empty.
     """
 
     section: str
@@ -118,7 +110,7 @@ class Told:
 
 
 def parts(table: Sequence[Measure]) -> list[Part]:
-    """The functions of the table, each once, in its order."""
+    """The functions of the table, each once, in order."""
     every = (measure.function for measure in table if measure.function is not None)
     return list(dict.fromkeys(every))
 
@@ -135,7 +127,7 @@ def measure_of(table: Sequence[Measure], figure: Figure) -> Measure:
     raise LookupError(f"no entry of the table of measures is of {figure.key}; add one")
 
 
-def readings(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Reading]:
+def figure_rows(table: Sequence[Measure], figures: Sequence[Figure]) -> list[FigureRow]:
     """The figures, each with its unit and direction.
 
     Raises:
@@ -144,12 +136,12 @@ def readings(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Readin
     found = []
     for figure in figures:
         measure = measure_of(table, figure)
-        found.append(Reading(**vars(figure), unit=measure.unit, better=measure.better))
+        found.append(FigureRow(**vars(figure), unit=measure.unit, better=measure.better))
     return found
 
 
-def told(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Told]:
-    """Every claim that was measured, with those of its floors and ceilings that were."""
+def claim_rows(table: Sequence[Measure], figures: Sequence[Figure]) -> list[ClaimRow]:
+    """All claims with a value, each with its floors and ceilings that have one."""
     by_place = {(one.group, one.subject, one.measure): one for one in figures}
     owners = [(measure_of(table, figure), figure) for figure in figures]
     return [
@@ -167,8 +159,8 @@ def _rows(
     claim: Claim,
     figure: Figure,
     by_place: Mapping[tuple[str, str, str], Figure],
-) -> Iterator[Told]:
-    """One claim's rows: what was made, then floors and ceilings; none where it has no value."""
+) -> Iterator[ClaimRow]:
+    """The rows of one claim: its value, floors, ceilings; none where it has no value."""
     if figure.value is None:
         return
     says = claim.says.format(star=measure.star(figure.measure))
@@ -181,7 +173,7 @@ def _rows(
     ]
     for role, label, one in found:
         if one.value is not None:
-            yield Told(
+            yield ClaimRow(
                 section=measure.section,
                 claim=figure.key,
                 says=says,
@@ -201,10 +193,10 @@ def _place(end: End, figure: Figure) -> tuple[str, str, str]:
     return end.group or figure.group, end.subject, end.name or figure.measure
 
 
-def headline(rows: Sequence[Told]) -> dict[str, dict[str, float]]:
-    """The few figures by which runs are compared, under headings that say which way is better.
+def headline(rows: Sequence[ClaimRow]) -> dict[str, dict[str, float]]:
+    """The few figures by which runs are compared, grouped by direction (`HEADINGS`).
 
-    A figure whose measure should be near that of real ones is divided by the first ceiling.
+    A figure that should be near that of real images or captions is divided by its first ceiling.
     """
     found: dict[str, dict[str, float]] = {heading: {} for heading in HEADINGS.values()}
     ceilings: dict[str, float] = {}
@@ -222,7 +214,7 @@ def headline(rows: Sequence[Told]) -> dict[str, dict[str, float]]:
 
 
 def _short(value: float) -> float:
-    """Three digits after the point: what more there is tells no two runs apart."""
+    """Rounded to three digits, since more do not distinguish runs."""
     return round(value, 3)
 
 

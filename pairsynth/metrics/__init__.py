@@ -1,1 +1,1 @@
-"""Numbers about pairs, one file a family; none of them knows how the pairs were made."""
+"""Measures, one file per family; they take features or captions, whatever made them."""

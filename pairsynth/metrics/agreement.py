@@ -1,4 +1,4 @@
-"""Do caption and image agree: on attributes, and by finding each other among others."""
+"""Agreement of captions and images: on attributes, and in retrieval."""
 
 import bisect
 import hashlib
@@ -16,14 +16,14 @@ Reader = Callable[[str], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Share:
-    """How often something held: `right` of `count`, and the 95 % Wilson interval of the share."""
+    """A proportion: `right` of `count`, with its 95 % Wilson interval."""
 
     right: int
     count: int
 
     @property
     def value(self) -> float | None:
-        """The share, or None of none."""
+        """right / count, or None where count is 0."""
         return self.right / self.count if self.count else None
 
     @property
@@ -38,7 +38,7 @@ class Share:
 def attribute_agreement(
     captions: Sequence[str], seen: Sequence[Mapping[str, str]], named: Reader
 ) -> dict[str, Share]:
-    """For each attribute, how often what a caption names of it is what is seen in its image.
+    """Attribute -> how often the value that a caption names is the one seen in its image.
 
     Captions that do not name the attribute do not count.
     """
@@ -52,11 +52,11 @@ def attribute_agreement(
 
 
 class Rivals:
-    """Captions that an image's own caption is ranked among: vectors (M, D), of each wording one.
+    """The captions that an image's own caption is ranked among: vectors (M, D), one per wording.
 
-    They stand in a circle in the order of a stable digest of their words, and a row meets those
-    that come after its own words in that circle: who meets whom depends on words alone, on no
-    order of rows. A rival of the same words as the row's own caption would be no rival.
+    They are arranged in a circle by a digest of their words, and a row is compared with the
+    `RIVALS` that follow its own words in that circle. So a rank depends on words only, not on the
+    order of rows. A caption with the same words as the row's own is not a rival.
     """
 
     def __init__(self, captions: Sequence[str], vectors: Tensor) -> None:
@@ -77,25 +77,26 @@ class Rivals:
         """The rank, 1 to 100, of each image's own caption among it and 99 rivals.
 
         images, psi: unit vectors (N, D) of images and of their captions. Ties count as misses.
-        Of fewer than 99 rivals, all are met.
+        Where there are fewer than 99 rivals, all are used.
         """
         met = min(RIVALS, len(self.places))
         found: list[int] = []
         for start in range(0, len(captions), block):
             part = slice(start, start + block)
-            table, other = self._circle(captions[part], met)
+            table, other = self._circle(captions[part], met)  # (block, met) each
+            # (block, 1, D) * (block, met, D) -> (block, met)
             scores = (images[part, None] * self.vectors[table]).sum(2)
-            own = (images[part] * psi[part]).sum(1, keepdim=True)
+            own = (images[part] * psi[part]).sum(1, keepdim=True)  # (block, 1)
             # As good as the own one, or not a number: a miss.
             found += (1 + (~(scores < own) & other).sum(1)).tolist()
         return found
 
     def _circle(self, captions: Sequence[str], met: int) -> tuple[Tensor, Tensor]:
-        """Rows (N, met) of the rivals after each caption, and which of them are not itself."""
+        """Rows (N, met) of the captions after each one, and whether each is a rival (N, met)."""
         places = [_place(caption) for caption in captions]
         start = torch.tensor([bisect.bisect_left(self.places, place) for place in places])
         after = torch.tensor([bisect.bisect_right(self.places, place) for place in places])
-        rows = (after[:, None] + torch.arange(met)) % len(self.places)
+        rows = (after[:, None] + torch.arange(met)) % len(self.places)  # (N) -> (N, met)
         return rows, ~((after > start)[:, None] & (rows == start[:, None]))
 
 
@@ -107,16 +108,16 @@ def _place(caption: str) -> bytes:
 
 
 def r_precision(ranks: Sequence[int]) -> Share:
-    """How often an image is nearer to its own caption than to all of its rivals."""
+    """The share of images that are nearer to their own caption than to all rivals."""
     return Share(sum(rank == 1 for rank in ranks), len(ranks))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Retrieval:
-    """How well one half of a pair finds the other among all others of its set.
+    """Retrieval of one half of a pair by the other, among all of a set.
 
-    recall: share of rows whose own is among the first k, by k. median_rank: 1 is best.
-    margin: how much nearer the own is than the nearest other, on average, in cosine.
+    recall: k -> share of rows whose own answer is among the first k. median_rank: 1 is best.
+    margin: mean cosine with the own answer minus that with the nearest other.
     """
 
     recall: dict[int, Share]
@@ -125,7 +126,7 @@ class Retrieval:
 
 
 def retrieval(queries: Tensor, answers: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> Retrieval:
-    """Unit vectors (N, D) look for row i of `answers` (N, D), N > 1; ties count as misses.
+    """Retrieve row i of `answers` (N, D) by row i of `queries` (N, D); ties count as misses.
 
     Raises:
         ValueError: for fewer than two rows, or where queries and answers differ in number.
@@ -134,23 +135,23 @@ def retrieval(queries: Tensor, answers: Tensor, ranks: Sequence[int] = (1, 5, 10
         raise ValueError(
             f"{len(queries)} queries and {len(answers)} answers; give two or more, as many of each"
         )
-    scores = queries @ answers.T
-    own = scores.diagonal().clone()
+    scores = queries @ answers.T  # (N, N)
+    own = scores.diagonal().clone()  # (N)
     rank = (~(scores < own[:, None])).sum(1)
-    scores.fill_diagonal_(-2)
+    scores.fill_diagonal_(-2)  # less than any cosine
     return Retrieval(
-        {k: Share(int((rank <= k).sum()), len(rank)) for k in ranks},
-        float(rank.float().median()),
-        float((own - scores.amax(1)).mean()),
+        recall={k: Share(int((rank <= k).sum()), len(rank)) for k in ranks},
+        median_rank=float(rank.float().median()),
+        margin=float((own - scores.amax(1)).mean()),
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ZeroShot:
-    """How well classes are told by their captions alone.
+    """Zero-shot classification by captions.
 
-    first: images whose class is, of all, the nearest. precision: mean over classes of the share
-    of its own among the 50 images nearest to it, or as many as it has; classes counts them.
+    first: share of images whose class is the nearest. precision: mean over classes of the share of
+    its own images among the 50 nearest to it, or as many as it has. classes: their number.
     """
 
     first: Share
@@ -161,22 +162,24 @@ class ZeroShot:
 def zero_shot(
     images: Tensor, image_classes: Tensor, psi: Tensor, caption_classes: Tensor, most: int = 50
 ) -> ZeroShot | None:
-    """Vectors (N, D) of images and (M, D) of captions, and their classes (N) and (M).
+    """Classify images (N, D) by the mean psi of each class's captions (arXiv 1605.05395).
 
-    The mean psi of its captions stands for a class (Reed et al., arXiv 1605.05395). Class -1 is
-    unknown and left out; None where fewer than two classes are left.
+    psi: (M, D) of captions. image_classes (N), caption_classes (M): -1 is unknown and left out.
+    None where fewer than two classes are left.
     """
     known = image_classes >= 0
     images, image_classes = images[known], image_classes[known]
     classes = image_classes.unique()
     if len(classes) < 2:
         return None
-    means = torch.stack([psi[caption_classes == one].mean(0) for one in classes])
-    scores = images @ means.T
-    right = classes[scores.argmax(1)] == image_classes
+    means = torch.stack([psi[caption_classes == one].mean(0) for one in classes])  # (classes, D)
+    scores = images @ means.T  # (N, classes)
+    right = classes[scores.argmax(1)] == image_classes  # (N)
     precision = 0.0
     for column, one in zip(scores.T, classes, strict=True):
         own = image_classes == one
         near = column.topk(min(most, int(own.sum()))).indices
         precision += float(own[near].float().mean()) / len(classes)
-    return ZeroShot(Share(int(right.sum()), len(right)), precision, len(classes))
+    return ZeroShot(
+        first=Share(int(right.sum()), len(right)), precision=precision, classes=len(classes)
+    )

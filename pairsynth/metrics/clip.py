@@ -1,7 +1,7 @@
-"""A CLIP that the user has in a folder, as one more judge: none of it is ours or fetched.
+"""A CLIP model in a folder of the user's as a further judge; nothing is downloaded.
 
-It was trained on other images and captions (Radford et al., arXiv 2103.00020), so it sees what a
-judge of a few hundred images cannot, and had no part in the making of any pair.
+It was trained on other images and captions (Radford et al., arXiv 2103.00020), far more than the
+project's own judge, and took no part in making any pair.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Clip:
-    """Both towers and the tokenizer. Vectors are of unit length, float32, on the CPU."""
+    """The model and its tokenizer. Vectors have unit length, are float32 and on the CPU."""
 
     model: Any
     tokenizer: Any
@@ -50,8 +50,9 @@ class Clip:
         return torch.cat(parts)
 
     def _ready(self, pixels: Tensor) -> Tensor:
-        """Images as CLIP was shown them: its own size, mean and deviation."""
+        """Images resized and normalised as CLIP expects them."""
         side = self.model.config.vision_config.image_size
+        # (N, 3, S, S) in [0, 255] -> (N, 3, side, side) in [0, 1], then (x - mean) / deviation
         large = F.interpolate(pixels.float() / 255, (side, side), mode="bicubic", antialias=True)
         mean, deviation = (torch.tensor(values)[:, None, None] for values in (MEAN, DEVIATION))
         return ((large.clamp(0, 1) - mean) / deviation).to(self.device)
@@ -70,7 +71,7 @@ class Clip:
 
 
 def load_clip(folder: Path, device: torch.device) -> Clip:
-    """The CLIP that `save_pretrained` of transformers wrote to `folder`; nothing is fetched.
+    """Load the CLIP that `save_pretrained` of transformers wrote to `folder`.
 
     Raises:
         InputError: where transformers is not installed or the folder holds no CLIP.
@@ -94,4 +95,4 @@ def load_clip(folder: Path, device: torch.device) -> Clip:
             f"{key}: {folder} holds no CLIP ({reason}); give the folder of one, with config.json, "
             "model.safetensors, vocab.json and merges.txt"
         ) from error
-    return Clip(model.to(device).eval(), tokenizer, device)
+    return Clip(model=model.to(device).eval(), tokenizer=tokenizer, device=device)

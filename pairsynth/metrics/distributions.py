@@ -1,8 +1,8 @@
-"""Are drawn images like real ones, as sets: KID, Fréchet, precision and coverage, Vendi.
+"""Distances between sets of images: KID, Fréchet, precision and coverage, Vendi.
 
-Every measure takes features, whatever made them: (N, F) and (M, F), float. Sets are compared at
-the same number of rows, for most of these change with it. What draws rows by chance draws from
-rows sorted by their content, so that nothing depends on the order they come in.
+Every measure takes features (N, F) and (M, F), float, from any network. Sets are compared at equal
+numbers of rows, since most measures depend on it. Random subsets are drawn from rows sorted by
+content, so that the order of rows does not matter.
 
 Raises (all measures):
     ValueError: for features that are not finite, or fewer rows than the measure needs.
@@ -29,16 +29,16 @@ FRECHET_SIZES = 8
 FOLDS = 5
 
 
-@dataclass(frozen=True)
-class Spread:
-    """A value of whole sets, and between what 95 % of the values of random subsets lie."""
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The value of the whole sets, and the 95 % interval of values of random subsets."""
 
     value: float
     low: float
     high: float
 
 
-def kid(real: Tensor, drawn: Tensor, rng: torch.Generator) -> Spread:
+def kid(real: Tensor, drawn: Tensor, rng: torch.Generator) -> Estimate:
     """Kernel distance, unbiased, cubic kernel (Binkowski et al., arXiv 1801.01401); 0 is alike.
 
     The value is that of all rows, which is what the mean over subsets estimates; the interval is
@@ -50,17 +50,18 @@ def kid(real: Tensor, drawn: Tensor, rng: torch.Generator) -> Spread:
         [_mmd(_subset(real, size, rng), _subset(drawn, size, rng)) for _ in range(SUBSETS)]
     )
     low, high = values.quantile(torch.tensor([0.025, 0.975]).double()).tolist()
-    return Spread(float(_mmd(real, drawn)), low, high)
+    return Estimate(value=float(_mmd(real, drawn)), low=low, high=high)
 
 
 def in_order(features: Tensor) -> Tensor:
-    """The rows (N, F) sorted by their first feature, then by their second, and so on."""
+    """The rows (N, F) in lexicographic order of their features."""
     rows = np.lexsort(features.detach().cpu().numpy().T[::-1])
     return features[torch.from_numpy(rows.copy())]
 
 
 def _mmd(left: Tensor, right: Tensor) -> Tensor:
     """Unbiased squared maximum mean discrepancy of two sets."""
+    # sum_{i != j} k(x_i, x_j) / n (n - 1) of each set, minus 2 mean_{ij} k(x_i, y_j)
     within = [
         (kernel.sum() - kernel.trace()) / (len(kernel) * (len(kernel) - 1))
         for kernel in (_cubic(left, left), _cubic(right, right))
@@ -69,7 +70,7 @@ def _mmd(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _cubic(left: Tensor, right: Tensor) -> Tensor:
-    return (left.double() @ right.double().T / left.shape[1] + 1) ** 3
+    return (left.double() @ right.double().T / left.shape[1] + 1) ** 3  # (N, F), (M, F) -> (N, M)
 
 
 def _subset(features: Tensor, size: int, rng: torch.Generator) -> Tensor:
@@ -77,34 +78,36 @@ def _subset(features: Tensor, size: int, rng: torch.Generator) -> Tensor:
 
 
 def frechet(real: Tensor, drawn: Tensor) -> float:
-    """Distance of the two Gaussians that fit: |m - m'|^2 + tr(S + S' - 2 (S S')^1/2).
+    """Distance of the Gaussians of both sets: |m - m'|^2 + tr(S + S' - 2 (S S')^1/2).
 
-    It is biased upwards, the more the fewer the rows; see `frechet_infinity`.
+    It is biased upwards, more so with fewer rows; see `frechet_infinity`.
     """
     _enough(real, 2), _enough(drawn, 2)
     (mean, cov), (other_mean, other_cov) = _moments(real), _moments(drawn)
-    values, vectors = torch.linalg.eigh(cov)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    values, vectors = torch.linalg.eigh(cov)  # (F), (F, F)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T  # S^1/2, (F, F)
+    # tr (S S')^1/2 = tr (S^1/2 S' S^1/2)^1/2, whose matrix is symmetric
     cross = torch.linalg.eigvalsh(root @ other_cov @ root).clamp(min=0).sqrt().sum()
     return float((mean - other_mean).square().sum() + cov.trace() + other_cov.trace() - 2 * cross)
 
 
 def principal(real: Tensor, drawn: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Both sets in the first `count` principal components of the real one."""
+    """Both sets projected on the first `count` principal components of the real one."""
     middle = real.mean(0)
-    _, axes = torch.linalg.eigh(torch.cov(real.double().T))
-    axes = axes[:, -count:].float()
+    _, axes = torch.linalg.eigh(torch.cov(real.double().T))  # (F, F), variances ascending
+    axes = axes[:, -count:].float()  # (F, count)
     return (real - middle) @ axes, (drawn - middle) @ axes
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    # (N, F) -> (F), (F, F)
     return features.double().mean(0), torch.atleast_2d(torch.cov(features.double().T))
 
 
 def frechet_infinity(real: Tensor, drawn: Tensor, rng: torch.Generator) -> float:
-    """The Fréchet distance of ever more rows (Chong and Forsyth, arXiv 1911.07023).
+    """The Fréchet distance extrapolated to infinitely many rows (arXiv 1911.07023).
 
-    Measured at several sizes, it is a line in one over the size; this is where the line ends.
+    The distance at several numbers of rows is linear in 1 / number; this is the line's intercept.
 
     Raises:
         ValueError: where there are fewer rows than four times the features.
@@ -119,9 +122,9 @@ def frechet_infinity(real: Tensor, drawn: Tensor, rng: torch.Generator) -> float
     return float(linregress([1 / size for size in sizes], values).intercept)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Manifold:
-    """Share of drawn within real (precision) and real within drawn (recall); density, coverage."""
+    """Precision, recall, density and coverage of drawn rows; see `manifold`."""
 
     precision: float
     recall: float
@@ -132,8 +135,9 @@ class Manifold:
 def manifold(real: Tensor, drawn: Tensor) -> Manifold:
     """Precision and recall (arXiv 1904.06991), density and coverage (arXiv 2002.09797).
 
-    A set's neighbourhoods are balls that reach to each row's fifth neighbour; both sets need the
-    same number of rows.
+    Each row has a ball that reaches to the fifth nearest neighbour in its own set. precision: share
+    of drawn rows inside of a real ball; recall: the reverse; density: mean number of real balls
+    around a drawn row over 5; coverage: share of real balls with a drawn row.
 
     Raises:
         ValueError: for sets of unequal size, or of `NEIGHBOURS` rows or fewer.
@@ -141,9 +145,9 @@ def manifold(real: Tensor, drawn: Tensor) -> Manifold:
     if len(real) != len(drawn):
         raise ValueError(f"{len(real)} real and {len(drawn)} drawn rows; take as many of each")
     _enough(real, NEIGHBOURS + 1), _enough(drawn, NEIGHBOURS + 1)
-    reach, drawn_reach = _radii(real), _radii(drawn)
-    apart = torch.cdist(real.double(), drawn.double())
-    inside = apart <= reach[:, None]
+    reach, drawn_reach = _radii(real), _radii(drawn)  # (N) each
+    apart = torch.cdist(real.double(), drawn.double())  # (N real, N drawn)
+    inside = apart <= reach[:, None]  # (N real, N drawn): a drawn row in a real ball
     return Manifold(
         precision=float(inside.any(0).double().mean()),
         recall=float((apart <= drawn_reach).any(1).double().mean()),
@@ -153,26 +157,26 @@ def manifold(real: Tensor, drawn: Tensor) -> Manifold:
 
 
 def _radii(features: Tensor) -> Tensor:
-    """Distance of each row to its fifth neighbour; the nearest of all is the row itself."""
-    apart = torch.cdist(features.double(), features.double())
+    """Distance (N) of each row to its fifth neighbour; its nearest is the row itself."""
+    apart = torch.cdist(features.double(), features.double())  # (N, N)
     return apart.fill_diagonal_(0).kthvalue(NEIGHBOURS + 1, dim=1).values
 
 
 def vendi(features: Tensor) -> float:
-    """How many different rows there seem to be (Friedman and Dieng, arXiv 2210.02410), 1 to N.
+    """Vendi score, the effective number of different rows (arXiv 2210.02410), 1 to N.
 
-    exp of the entropy of the eigenvalues of the cosine kernel, taken from the smaller of the two
-    matrices that share them.
+    exp(-sum l log l) of the eigenvalues l of the cosine kernel over N, computed from the smaller of
+    the two matrices that have the same nonzero ones.
     """
     _enough(features, 1)
     rows = torch.nn.functional.normalize(features.double(), dim=1)
-    square = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
-    shares = torch.linalg.eigvalsh(square / len(rows)).clamp(min=0)
+    square = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows  # (N, N) or (F, F)
+    shares = torch.linalg.eigvalsh(square / len(rows)).clamp(min=0)  # they sum to 1
     return math.exp(-float(torch.special.xlogy(shares, shares).sum()))
 
 
 def told_apart(real: Tensor, drawn: Tensor) -> Share:
-    """How often logistic regression, over five folds, tells real from drawn; half is chance.
+    """Accuracy of logistic regression in telling real from drawn, over five folds; half is chance.
 
     The classifier two-sample test (Lopez-Paz and Oquab, arXiv 1610.06545).
     """
@@ -181,7 +185,7 @@ def told_apart(real: Tensor, drawn: Tensor) -> Share:
         some[torch.linspace(0, len(some) - 1, size).round().long()]
         for some in (in_order(real), in_order(drawn))
     ]
-    features = torch.cat(sets).double().numpy()
+    features = torch.cat(sets).double().numpy()  # (2 size, F)
     truth = [0] * size + [1] * size
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
@@ -190,7 +194,7 @@ def told_apart(real: Tensor, drawn: Tensor) -> Share:
 
 
 def _enough(features: Tensor, least: int) -> int:
-    """The number of rows, all of which must be finite and which must be `least` or more."""
+    """The number of rows, checked to be at least `least` and all finite."""
     if len(features) < least:
         raise ValueError(f"{len(features)} rows; this measure needs {least} or more")
     odd = (~features.isfinite().all(1)).nonzero()[:, 0]

@@ -1,9 +1,9 @@
-"""What to compare images by: several views, since each is blind to something.
+"""Feature extractors to compare images by; several, since each misses something.
 
-Trained features see missing classes, pixels see noise, a random network stands between; weights
-pretrained on other images see more, where the user has a file of them. A view
-is a function from uint8 images (N, 3, S, S) to features (N, F), scaled so that each feature
-of the real images it was fitted on has mean 0 and deviation 1, or is 0 throughout.
+Trained features notice missing classes, pixels notice noise, a random network is in between;
+pretrained weights notice more, where available. A view is a function from uint8 images
+(N, 3, S, S) to features (N, F), standardised so that each feature has mean 0 and deviation 1 on the
+real images it was fitted on, or is constantly 0.
 """
 
 import math
@@ -29,7 +29,7 @@ CONSTANT = 1e-4
 Features = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class View:
     """Features, standardised on real images."""
 
@@ -40,22 +40,24 @@ class View:
     def __call__(self, pixels: Tensor, batch: int = 256) -> Tensor:
         """uint8 images (N, 3, S, S) to features (N, F), float32 on the CPU."""
         parts = [self.features(part).cpu() for part in pixels.split(batch)]
-        return (torch.cat(parts) - self.mean) / self.deviation
+        return (torch.cat(parts) - self.mean) / self.deviation  # (N, F) - (F)
 
 
 def fitted(features: Features, real: Tensor) -> View:
-    """A view whose features are standardised on `real` images; what they share is left out.
+    """A view whose features are standardised on `real` images; constant features become 0.
 
-    A feature in which real images do not differ, but for rounding, would be all noise.
+    A feature that differs by rounding only would be scaled up to noise.
     """
-    raw = View(features, torch.zeros(1), torch.ones(1))(real)
+    raw = View(features=features, mean=torch.zeros(1), deviation=torch.ones(1))(real)
     deviation = raw.std(0)
     same = deviation < CONSTANT * deviation.max()
-    return View(features, raw.mean(0), deviation.masked_fill(same, math.inf))
+    return View(
+        features=features, mean=raw.mean(0), deviation=deviation.masked_fill(same, math.inf)
+    )
 
 
 def pixel_features(real: Tensor) -> Features:
-    """Principal components of the pixels of `real`, at 32 x 32: colours and their places."""
+    """Principal components of the pixels of `real` at 32 x 32: colours and their places."""
     small = _small(real)
     pca = PCA(min(COMPONENTS, *small.shape), svd_solver="randomized", random_state=0)
     pca.fit(small.numpy())
@@ -68,7 +70,7 @@ def _small(pixels: Tensor) -> Tensor:
 
 
 def random_features(seed: int = 0) -> Features:
-    """A convolutional network that was never trained: texture and edges, no opinion."""
+    """An untrained convolutional network: edges and texture."""
     rng = torch.Generator().manual_seed(seed)
     network = nn.Sequential(
         nn.Conv2d(3, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU(),
@@ -88,7 +90,7 @@ def random_features(seed: int = 0) -> Features:
 
 
 def pretrained_features(weights: Path) -> Features:
-    """What a torchvision classifier sees before its last layer, from a state dict on disk.
+    """Features before the last layer of a torchvision classifier, from a state dict on disk.
 
     Raises:
         InputError: as `load_pretrained` does.
@@ -98,9 +100,9 @@ def pretrained_features(weights: Path) -> Features:
 
 
 def imagenet_features(device: torch.device) -> Features:
-    """What EfficientNet-Lite2 sees in images enlarged to 128 pixels: form, and not texture alone.
+    """EfficientNet-Lite2 on images enlarged to 128 pixels: shape as well as texture.
 
-    It judges only: what teaches train_gan is a smaller one of its family.
+    It is used for evaluation only; the critic of train_gan is a smaller network of its family.
     """
     network = EfficientNet(JUDGE).to(device)
 

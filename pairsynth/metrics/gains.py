@@ -1,4 +1,4 @@
-"""Gains over pupils that learned from the same seeds, and whether they tell anything."""
+"""Paired gains between probes of equal seeds, and verdicts on them."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from scipy.stats import t as student
 SAME = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mean:
-    """A mean over pupils and its 95 % t-interval."""
+    """A mean over probes and its 95 % t-interval."""
 
     value: float | None
     low: float | None
@@ -22,19 +22,19 @@ class Mean:
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """The mean of none is None, and one value has no interval."""
+    """The mean of `values`; None without values, no interval for a single one."""
     if not values:
-        return Mean(None, None, None, 0)
+        return Mean(value=None, low=None, high=None, count=0)
     middle = float(np.mean(values))
     if len(values) < 2:
-        return Mean(middle, None, None, 1)
+        return Mean(value=middle, low=None, high=None, count=1)
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
     half = float(student.ppf(0.975, len(values) - 1)) * error
-    return Mean(middle, middle - half, middle + half, len(values))
+    return Mean(value=middle, low=middle - half, high=middle + half, count=len(values))
 
 
 def verdict_of(found: Mean, level: float | None) -> str:
-    """helps, harms, same, or unsure; "" where nothing is known."""
+    """helps, harms, same (within `SAME` of `level`), or unsure; "" where there is no interval."""
     if found.low is None or found.high is None:
         return ""
     if found.low > 0 or found.high < 0:

@@ -1,4 +1,4 @@
-"""Is a pair new? Per row: the nearest training image and caption, and what kind of pair it is.
+"""Novelty of pairs: the nearest training image and caption of each, and its kind.
 
 Shapes: N rows, M training images, F features.
 """
@@ -37,15 +37,15 @@ COPY = "copy"
 KINDS = (NEW, NEW_IMAGE, NEW_CAPTION, RECOMBINATION, COPY)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Novelty:
-    """One row. kind: NEW, NEW_IMAGE, NEW_CAPTION, RECOMBINATION or COPY.
+    """The novelty of one pair. kind: NEW, NEW_IMAGE, NEW_CAPTION, RECOMBINATION or COPY.
 
-    nearest_image: id of the nearest training image. image_distance: root mean square difference
-    of the two thumbnails, 0 to 1. image_ratio: that distance as a share of the distance to the
-    second nearest; near 0 where one training image alone was copied. nearest_caption: the
-    nearest training caption by psi, nearest_caption_id: `image_id#place` of it.
-    caption_similarity: the cosine of the two. caption_seen: word for word in train.
+    nearest_image: id of the nearest training image. image_distance: root mean square difference of
+    the thumbnails, 0 to 1. image_ratio: that distance divided by that of the second nearest, near 0
+    where a single training image was copied. nearest_caption: the nearest training caption by psi.
+    nearest_caption_id: its `image_id#place`. caption_similarity: its cosine. caption_seen: whether
+    the caption is in train word for word.
     """
 
     kind: str
@@ -59,10 +59,10 @@ class Novelty:
 
 
 class Neighbours:
-    """One view of the training images: how near others come, and how near is alarming.
+    """A search in one view of the training images, with thresholds for being too near.
 
-    The alarms are calibrated on real held-out images: no more than `false_alarms` of them are
-    nearer than `distance`, and no more have a smaller ratio than `ratio`.
+    The thresholds are calibrated on real held-out images: a share of at most `false_alarms` of them
+    is nearer than `distance`, and at most that share has a smaller ratio than `ratio`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Neighbours:
         false_alarms: float,
         search: Callable[[Features, Tensor], Search] = Exact,
     ) -> None:
-        """train, held_out: uint8 images (M, 3, S, S) and (N, 3, S, S). search: among train's.
+        """train, held_out: uint8 images (M, 3, S, S) and (N, 3, S, S). search: builds the search.
 
         Raises:
             ValueError: for fewer than two training images or no held-out one.
@@ -93,20 +93,20 @@ class Neighbours:
         return self.search.find(pixels)
 
     def alarming(self, near: Near) -> Tensor:
-        """Which rows (N) come too near; the same image always does."""
+        """Which rows (N) are nearer than the threshold; distance 0 always counts."""
         return (near.distance < self.distance) | (near.distance == 0)
 
     def lonely(self, near: Near) -> Tensor:
-        """Which rows (N) are far nearer to one training image than to all others."""
+        """Which rows (N) are far nearer to one training image than to the second nearest."""
         return near.ratio < self.ratio
 
 
 class NoveltyIndex:
-    """Train images and captions to compare with.
+    """Judges the novelty of pairs against train images and captions.
 
-    An image counts as seen where, of real held-out images, all but `FALSE_ALARMS` are further
-    from the training images and their mirror images: in thumbnails, in the ratio of the first
-    distance to the second, or in hashes. The three share the false alarms evenly.
+    An image counts as seen if it is nearer to a training image, or to its mirror image, than all
+    but `FALSE_ALARMS` of real held-out images: by distance of thumbnails, by the ratio of the first
+    distance to the second, or by hashes. The three rules share the false alarms evenly.
     """
 
     def __init__(self, train: Examples, psi: Tensor, held_out: Examples, size: int) -> None:
@@ -127,7 +127,7 @@ class NoveltyIndex:
 
     @property
     def recall(self) -> float:
-        """The share of nearest images that the search by thumbnails finds; 1: it is exact."""
+        """The recall of the search by thumbnails; 1: it is exact."""
         return self.thumbnails.search.recall
 
     @property
@@ -136,13 +136,12 @@ class NoveltyIndex:
         return self.thumbnails.distance
 
     def is_twin(self, apart: float) -> bool:
-        """Whether two images whose `hashes` are so far apart (root mean square) are one image."""
+        """Whether images at this root mean square distance of `hashes` count as the same."""
         return apart == 0 or apart < self.hashes.distance
 
     def alarms(self, pixels: Tensor) -> tuple[Near, dict[str, Tensor]]:
-        """Nearest by thumbnails, and which rows (N) each of `DETECTORS` takes for seen."""
-        small = shrunk(pixels)
-        near, hashed = self.thumbnails.find(small), self.hashes.find(small)
+        """Nearest by thumbnails, and the rows (N) that each of `DETECTORS` flags as seen."""
+        near, hashed = self.thumbnails.find(pixels), self.hashes.find(pixels)
         flags = (
             self.thumbnails.alarming(near),
             self.thumbnails.lonely(near),
@@ -151,12 +150,12 @@ class NoveltyIndex:
         return near, dict(zip(DETECTORS, flags, strict=True))
 
     def judge(self, pixels: Tensor, captions: Sequence[str], psi: Tensor) -> list[Novelty]:
-        """One `Novelty` for each image, caption and psi (N, D) of the caption."""
+        """One `Novelty` per pair: uint8 (N, 3, S, S), captions, and psi (N, D) of captions."""
         if not captions:
             return []
         near, flags = self.alarms(pixels)
-        seen = torch.stack(list(flags.values())).any(0)
-        similarity, place = self.directions.find(psi)
+        seen = torch.stack(list(flags.values())).any(0)  # (3, N) -> (N)
+        similarity, place = self.directions.find(psi)  # (N) each
         columns = (near.row, near.distance, near.ratio, seen, similarity, place)
         return [
             self._row(*row)
@@ -177,19 +176,19 @@ class NoveltyIndex:
         first = self.train.first_caption
         owner = int(torch.searchsorted(first, place, right=True)) - 1
         return Novelty(
-            kind_of(seen, bool(owners), row in owners),
-            self.train.ids[row],
-            distance,
-            ratio,
-            self.captions[place],
-            f"{self.train.ids[owner]}#{place - int(first[owner])}",
-            similarity,
-            bool(owners),
+            kind=kind_of(seen, bool(owners), row in owners),
+            nearest_image=self.train.ids[row],
+            image_distance=distance,
+            image_ratio=ratio,
+            nearest_caption=self.captions[place],
+            nearest_caption_id=f"{self.train.ids[owner]}#{place - int(first[owner])}",
+            caption_similarity=similarity,
+            caption_seen=bool(owners),
         )
 
 
 def kind_of(image_seen: bool, caption_seen: bool, together: bool) -> str:
-    """What the parts of a pair say of the whole; `together`: the caption is the seen image's."""
+    """The kind of a pair; together: the seen caption belongs to the seen image."""
     if not image_seen:
         return NEW_IMAGE if caption_seen else NEW
     if not caption_seen:
@@ -198,7 +197,7 @@ def kind_of(image_seen: bool, caption_seen: bool, together: bool) -> str:
 
 
 def alarm(values: Tensor, rate: float) -> float:
-    """The value that no more than a share `rate` of `values` (N) is smaller than.
+    """The threshold that at most a share `rate` of `values` (N) is smaller than.
 
     Raises:
         ValueError: where one is not a number.
@@ -209,39 +208,36 @@ def alarm(values: Tensor, rate: float) -> float:
 
 
 def thumbnails(pixels: Tensor) -> Tensor:
-    """Pixels (N, 3, S, S) of 0 to 255 to means over a 16 x 16 raster, (N, 768) in [0, 1]."""
-    return _raster(pixels, THUMBNAIL).flatten(1)
+    """Pixels (N, 3, S, S) of 0 to 255, averaged to 16 x 16, as (N, 768) in [0, 1]."""
+    return _raster(pixels, THUMBNAIL).flatten(1)  # (N, 3, 16, 16) -> (N, 768)
 
 
 def _raster(pixels: Tensor, side: int) -> Tensor:
-    """Means over a raster; summed as whole numbers, which no order of summing changes."""
+    """Means over side x side cells, (N, 3, side, side) in [0, 1]; sums of integers are exact."""
     parts = [F.adaptive_avg_pool2d(p.float(), side) for p in pixels.split(1024)]
     return torch.cat(parts) / 255
 
 
-def shrunk(pixels: Tensor) -> Tensor:
-    """(N, 3, S, S) to what both views look at, (N, 3, 32, 32): the means are the same of it."""
-    return pixels if pixels.shape[3] % HASHED else F.adaptive_avg_pool2d(pixels.float(), HASHED)
-
-
 def hashes(pixels: Tensor) -> Tensor:
-    """Pixels (N, 3, S, S) to bits (N, 191), 0 or 1: a perceptual hash, then a colour hash.
+    """Pixels (N, 3, S, S) to bits (N, 191), 0 or 1: a perceptual hash and a colour hash.
 
-    Perceptual: which of the lowest 63 cosine frequencies of the brightness are above their
-    median. It sees no colour, so: at 4 x 4 places, how far red outweighs green, and blue both.
+    Perceptual: which of the lowest 63 coefficients of the brightness's cosine transform are above
+    their median. Colour: red - green and blue - (red + green) / 2 in 4 x 4 cells against `LEVELS`.
     """
-    grey = _raster(pixels, HASHED).mean(1)
+    grey = _raster(pixels, HASHED).mean(1)  # (N, 32, 32)
+    # C grey C', the lowest 8 x 8 frequencies, without the mean: (N, 63)
     low = (_COSINES @ grey @ _COSINES.T).flatten(1)[:, 1:]
     shape = low > low.median(1, keepdim=True).values
-    red, green, blue = _raster(pixels, 4).unbind(1)
-    opponents = torch.stack([red - green, blue - (red + green) / 2], 1)
-    colour = opponents[..., None] > torch.tensor(LEVELS)
+    red, green, blue = _raster(pixels, 4).unbind(1)  # (N, 4, 4) each
+    opponents = torch.stack([red - green, blue - (red + green) / 2], 1)  # (N, 2, 4, 4)
+    colour = opponents[..., None] > torch.tensor(LEVELS)  # (N, 2, 4, 4, 4)
     return torch.cat([shape, colour.flatten(1)], 1).float()
 
 
 def _cosines(count: int, side: int) -> Tensor:
     """The first `count` rows of the discrete cosine transform of `side` numbers."""
     places = torch.arange(side) + 0.5
+    # cos(pi / side k (x + 1/2)), (count, side)
     return torch.cos(math.pi / side * torch.arange(count)[:, None] * places)
 
 

@@ -1,7 +1,6 @@
-"""Are captions sentences: are they likely, do their numbers agree, do they repeat themselves.
+"""Are captions well-formed: likely by a language model, agreeing in number, not repetitive.
 
-None of it asks what an image shows. Every measure stands beside people's own captions, who err
-too, and are measured in the same way.
+No measure here looks at images. Each is also taken of people's captions, which have errors too.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -35,11 +34,10 @@ LEAST, SURE = 5, 9
 
 
 class LanguageModel:
-    """How likely words follow one another in people's captions: three at a time, interpolated.
+    """An interpolated trigram model of people's captions (Witten-Bell, nltk).
 
-    Witten and Bell's weights (nltk): where two words were followed by many others in training,
-    what follows fewer words counts more. A word that was never seen has the share of one that was
-    seen once.
+    Contexts that were followed by many different words in training give more weight to shorter
+    contexts. An unseen word has the probability of a word seen once.
     """
 
     def __init__(self, captions: Sequence[str]) -> None:
@@ -55,9 +53,9 @@ class LanguageModel:
         self.model.fit(*padded_everygram_pipeline(ORDER, words))
 
     def perplexity(self, captions: Sequence[str]) -> float | None:
-        """Among how many words, all alike, the next one is as hard to guess; None of no captions.
+        """Perplexity per word; None without captions.
 
-        The ends of captions are guessed as well.
+        The ends of captions count as words.
         """
         runs = [
             run
@@ -72,17 +70,17 @@ class LanguageModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """The nouns that people use in the singular only, and in the plural only."""
+    """Nouns that people use in the singular only, and in the plural only."""
 
     singular: frozenset[str]
     plural: frozenset[str]
 
 
 def numbers(captions: Sequence[str]) -> Numbers:
-    """Which nouns of people's captions are singular (flower is) and which plural (petals are).
+    """The nouns of people's captions that are singular (flower is) or plural (petals are).
 
-    Read from the verbs that follow them, five times or more and of one number nine times of ten;
-    where no English verbs are, nothing is found, and nothing is measured.
+    Decided by the verbs after a noun: at least five, nine in ten of one number. Captions without
+    English verbs have none, and then nothing is measured.
     """
     counts: dict[str, list[int]] = {}
     for caption in captions:
@@ -96,9 +94,9 @@ def numbers(captions: Sequence[str]) -> Numbers:
 
 
 def _subjects(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Nouns and the verb right after them, or after their "that": "petals that are", "it is".
+    """Nouns with the verb right after them or after their "that": "petals that are", "it is".
 
-    Not those that "of" or "and" makes part of another ("the petals of this flower are red").
+    A noun with a joining word before it is left out ("the petals of this flower are red").
     """
     for i, (word, after) in enumerate(pairwise(words)):
         place = i - 1 if word in THAT else i
@@ -111,7 +109,7 @@ def _subjects(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 def number_agreement(captions: Sequence[str], known: Numbers) -> Share:
     """How often a noun agrees with the article or number before it, and with the verb after it.
 
-    Of the nouns that are known to be of one number: "five petals", "this flower", "petals are".
+    Only nouns of known number count: "five petals", "this flower", "petals are".
     """
     found = [right for caption in captions for right in _agree(normalize(caption).split(), known)]
     return Share(sum(found), len(found))

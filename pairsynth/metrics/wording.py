@@ -1,8 +1,8 @@
-"""What real pairs ask of a synthetic one: that it agree as they do, in words as rare as theirs.
+"""The standard for candidates: as consistent as real pairs, with words as rare as people's.
 
-The caption that agrees best with its image is the plainest: a data set of such captions uses half
-of the words that people use. So agreement is asked for up to what held-out real pairs have, and
-beyond it words as rare as people's.
+The most consistent caption is the plainest: a data set of such captions has half of the words that
+people use. So consistency is required only up to that of held-out real pairs; above it, candidates
+are chosen by how rare their words are.
 """
 
 import math
@@ -20,11 +20,11 @@ QUANTILE = 0.5
 
 
 class Surprise:
-    """How rare the words of a caption are: bits a word, by how often people use each.
+    """The rarity of a caption: mean -log2 p(word) by people's captions.
 
-    p(word) = (count + 1) / (all + distinct + 1): words that nobody uses count as one. Of single
-    words, not of pairs of them: by odd pairs of common words a caption is as surprising as a
-    person's, and the vocabulary stays small.
+    p(word) = (count + 1) / (all + distinct + 1); all unseen words count as one word. Single words
+    are used, not pairs: with pairs, odd combinations of common words reach a person's rarity, and
+    the vocabulary stays small.
     """
 
     def __init__(self, captions: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class Surprise:
         self.total = self.words.total() + len(self.words) + 1
 
     def __call__(self, caption: str) -> float:
-        """Bits a word of `caption`; 0 of none."""
+        """Bits per word of `caption`; 0 without words."""
         words = normalize(caption).split()
         bits = [math.log2(self.total / (self.words[word] + 1)) for word in words]
         return sum(bits) / len(bits) if bits else 0.0
@@ -41,9 +41,9 @@ class Surprise:
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """What a candidate is held to, measured on real pairs that no network learned from.
+    """The standard, measured on held-out real pairs.
 
-    consistency: which `QUANTILE` of them fall short of. surprises: of their captions.
+    consistency: their `QUANTILE`. surprises: those of their captions. surprise: computes one.
     """
 
     consistency: float
@@ -51,17 +51,17 @@ class Standard:
     surprise: Surprise
 
     def draw(self, rng: np.random.Generator) -> float:
-        """The surprise of one real caption."""
+        """The surprise of a random real caption."""
         return self.surprises[int(rng.integers(len(self.surprises)))]
 
 
 def standard(
     captions: Sequence[str], held_out: Sequence[str], psi: Tensor, images: Tensor
 ) -> Standard:
-    """Of train captions, and of held-out ones with their psi (N, D) and their images' vectors."""
+    """The standard by train captions, and held-out ones with psi and image vectors (N, D)."""
     surprise = Surprise(captions)
     return Standard(
-        consistency=float((psi * images).sum(1).quantile(QUANTILE)),
+        consistency=float((psi * images).sum(1).quantile(QUANTILE)),  # (N, D) -> (N) -> ()
         surprises=[surprise(caption) for caption in held_out],
         surprise=surprise,
     )

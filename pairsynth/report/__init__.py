@@ -1,1 +1,1 @@
-"""One page of all that was made and measured, in the order a reader asks."""
+"""The report: one HTML page of everything that was made and measured."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pairsynth.metrics.gains import Mean, verdict_of
-from pairsynth.report.results import Measured, Results
+from pairsynth.report.results import Results, Value
 
 GROUP, GAIN = "use", "gain_"
 # What `gains.verdict_of` says, for a cell of a table.
@@ -16,9 +16,9 @@ VERDICTS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gain:
-    """What synthetic pairs add to `share` of the real ones. verdict: a key of `VERDICTS`."""
+    """The gain from synthetic pairs beside `share` of the real ones. verdict: see `VERDICTS`."""
 
     share: str
     gain: str
@@ -26,7 +26,7 @@ class Gain:
     verdict: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """The gains of one task; none where it was not measured.
 
@@ -56,18 +56,17 @@ def _task(results: Results, name: str) -> Task:
         for subject, figure in found.items()
         if subject.startswith(GAIN)
     ]
-    alone, real = (found.get(subject) for subject in ("synthetic", "real_100"))
-    return Task(
-        name, gains, *(f"{one.value:.3f}" if one else "\N{EN DASH}" for one in (alone, real))
-    )
+    scores = {"alone": found.get("synthetic"), "real": found.get("real_100")}
+    told = {key: f"{one.value:.3f}" if one else "\N{EN DASH}" for key, one in scores.items()}
+    return Task(name=name, gains=gains, **told)
 
 
-def _gain(share: str, gain: Measured, real: Measured | None) -> Gain:
+def _gain(share: str, gain: Value, real: Value | None) -> Gain:
     interval = ""
     if gain.low is not None and gain.high is not None:
         interval = f"{_signed(gain.low)} to {_signed(gain.high)}"
-    told = verdict_of(Mean(*vars(gain).values()), real.value if real else None)
-    return Gain(f"{share} %", _signed(gain.value), interval, told)
+    told = verdict_of(Mean(**vars(gain)), real.value if real else None)
+    return Gain(share=f"{share} %", gain=_signed(gain.value), interval=interval, verdict=told)
 
 
 def _signed(value: float) -> str:

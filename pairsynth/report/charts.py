@@ -1,6 +1,6 @@
-"""Curves, points and bars as SVG that stands in the page itself and takes the page's colours.
+"""Charts of lines, points and bars as SVG inside of the page, in the page's colours.
 
-The same charts are written as one PNG for `dvc plots show`, which then needs no network.
+The same charts are written as one PNG for `dvc plots show`, which needs no network then.
 """
 
 import io
@@ -48,11 +48,11 @@ STYLE: Any = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line: its name, its points, and perhaps half the width of an interval about each.
+    """One line of a chart: name and points. errors: half the width of an interval at each point.
 
-    colour: of `COLOURS`. control: drawn dashed, as what stands for chance.
+    colour: index into `COLOURS`. control: drawn dashed, as the chance level.
     """
 
     name: str
@@ -63,11 +63,11 @@ class Series:
     errors: Sequence[float] = field(default=())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart to draw: what it shows, in a sentence for those who cannot see it, and how.
+    """A chart. says: a description for those who cannot see it. draw: draws it on axes.
 
-    name: a word of its own on the page.
+    name: unique on the page.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Chart:
 
     @property
     def svg(self) -> str:
-        """As an <svg> element without a name from anywhere else; equal charts, equal bytes."""
+        """The chart as an <svg> element without references; equal charts give equal bytes."""
         with matplotlib.rc_context(STYLE):
             sheet = Sheet(figsize=SIZE)
             self.draw(_axes(sheet, 0, 0))
@@ -107,7 +107,7 @@ def sheet_of(charts: Sequence[Chart], columns: int = 3) -> Image.Image:
 
 
 def laid_out(charts: Sequence[Chart], columns: int = 3) -> Sheet:
-    """The charts in rows, each in a panel of its own with its title above it."""
+    """The charts in rows on one figure, each with its title."""
     rows = max(1, -(-len(charts) // columns))
     sheet = Sheet((SIZE[0] * columns, (SIZE[1] + HEAD) * rows), dpi=90)
     for i, chart in enumerate(charts):
@@ -118,7 +118,7 @@ def laid_out(charts: Sequence[Chart], columns: int = 3) -> Sheet:
 
 
 def _axes(sheet: Sheet, left: float, bottom: float) -> Axes:
-    """The axes of the panel whose lower left corner is there, in inches."""
+    """The axes of a panel with this lower left corner, in inches."""
     width, height = sheet.get_size_inches()
     corner = ((left + LEFT * SIZE[0]) / width, (bottom + BOTTOM * SIZE[1]) / height)
     spans = ((RIGHT - LEFT) * SIZE[0] / width, (TOP - BOTTOM) * SIZE[1] / height)
@@ -133,16 +133,17 @@ def lines(
     title: str,
     says: str,
     series: Sequence[Series],
+    *,
     x: str,
     y: str,
     unit: bool = False,
     doublings: bool = False,
     lowest: float | None = None,
 ) -> Chart:
-    """Lines over x, each named at its end where there is more than one.
+    """A chart of lines over x, each labelled at its end if there is more than one.
 
-    unit: from 0 to 1, whatever the numbers (less, where one is below 0). doublings: x goes 1, 2, 4.
-    lowest: what lies lower is out of the image.
+    unit: the y axis goes from 0 (or a lower value) to 1. doublings: x is 1, 2, 4, ...
+    lowest: the y axis is cut off below this value.
     """
     places = sorted({x for one in series for x in one.xs})
     few = len(places) < 6 and not doublings  # then each has a place of its own, one as wide as all
@@ -173,16 +174,16 @@ def lines(
         _finish(axis, x, y)
         _name(axis, _ends(series))
 
-    return Chart(name, title, says, draw)
+    return Chart(name=name, title=title, says=says, draw=draw)
 
 
-def told(value: float) -> str:
-    """A number of a chart as people write it: 2,360 and 0.0432, not 2.36e+03."""
+def number_text(value: float) -> str:
+    """A number as text: 2,360 and 0.0432, not 2.36e+03."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _ends(series: Sequence[Series]) -> list[tuple[str, str, float]]:
-    """Name, colour and last height of each line; several that stand for chance share a note."""
+    """Name, colour and last height of each line; several control lines share one label."""
     controls = [one for one in series if one.control]
     named = [one for one in series if not one.control or len(controls) == 1]
     if len(series) == 1:
@@ -196,9 +197,9 @@ def _ends(series: Sequence[Series]) -> list[tuple[str, str, float]]:
 
 
 def _name(axis: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
-    """Write names (name, colour, height) on the right of the axes, none over another.
+    """Write labels (name, colour, height) to the right of the axes without overlap.
 
-    Each as near to its height as the others leave room for, in their order from below.
+    Each is as near to its height as the others allow, in order of height.
     """
     order = sorted(ends, key=lambda end: end[2])
     lines = [textwrap.wrap(name, LETTERS) for name, _, _ in order]
@@ -216,9 +217,9 @@ def _name(axis: Axes, ends: Sequence[tuple[str, str, float]]) -> None:
 
 
 def apart(wanted: Sequence[float], sizes: Sequence[float], room: float) -> list[float]:
-    """Middles of boxes of `sizes`, stacked in order from 0 to `room`, each near the one `wanted`.
+    """Centres of boxes of `sizes`, stacked in order within 0 to `room`, each near its `wanted` one.
 
-    Where all of them are higher than the room, they stick out evenly above and below.
+    Where they do not fit, they stick out evenly at both ends.
     """
     places, edge = [], 0.0
     for middle, size in zip(wanted, sizes, strict=True):
@@ -242,7 +243,7 @@ def _finish(axis: Axes, x: str, y: str) -> None:
 
 
 def _tick(value: float) -> str:
-    """Short enough to stand beside an axis: 0.05, 2,400, 20k."""
+    """A short label of an axis tick: 0.05, 2,400, 20k."""
     short = f"{value / 1000:,.10g}k" if abs(value) >= 10_000 else f"{value:,.10g}"
     return short.replace("-", "\N{MINUS SIGN}")
 
@@ -252,10 +253,11 @@ def histogram(
     title: str,
     says: str,
     sets: Sequence[tuple[str, Sequence[float], int]],
+    *,
     x: str,
     line: tuple[str, float] | None = None,
 ) -> Chart:
-    """Shares of each set (name, numbers, colour) over common bins; a line to read them against."""
+    """Histogram of each set (name, numbers, colour) over common bins; line: a vertical marker."""
 
     def draw(axis: Axes) -> None:
         every = np.concatenate([np.asarray(numbers, float) for _, numbers, _ in sets])
@@ -271,7 +273,7 @@ def histogram(
         names = [(label, COLOURS[colour]) for label, _, colour in sets]
         _list(axis, [*names, *([(f"dotted: {line[0]}", INK)] if line else [])])
 
-    return Chart(name, title, says, draw)
+    return Chart(name=name, title=title, says=says, draw=draw)
 
 
 def points(
@@ -279,10 +281,11 @@ def points(
     title: str,
     says: str,
     sets: Sequence[tuple[str, NDArray[Any], int]],
+    *,
     x: str,
     y: str,
 ) -> Chart:
-    """Points (N, 2) of each set (name, points, colour), the first below the others."""
+    """A scatter chart of sets (name, points (N, 2), colour), drawn in order."""
 
     def draw(axis: Axes) -> None:
         for _, where, colour in sets:
@@ -292,10 +295,10 @@ def points(
         axis.grid(axis="x", color=INK, alpha=0.12, lw=0.7)
         _list(axis, [(label, COLOURS[colour]) for label, _, colour in sets])
 
-    return Chart(name, title, says, draw)
+    return Chart(name=name, title=title, says=says, draw=draw)
 
 
 def _list(axis: Axes, names: Sequence[tuple[str, str]]) -> None:
-    """Names and their colours on the right of the axes, the first at the top."""
+    """Write a legend of (name, colour) to the right of the axes, the first at the top."""
     top = axis.get_ylim()[1]
     _name(axis, [(name, colour, top - i * 1e-9) for i, (name, colour) in enumerate(names)])

@@ -1,4 +1,4 @@
-"""What the trained networks make: ways from one thing to another, components, cycles, and a map."""
+"""Strips that the networks draw for the report: blends, components, cycles; and maps."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,26 +25,26 @@ EACH = 6
 POINTS = 400
 
 
-@dataclass(frozen=True)
-class Step:
-    """One image of a strip (a data address, or none), what it is, and its caption."""
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One image of a strip: a data URL or "", a label, and a caption."""
 
     image: str
     label: str
     caption: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Strip:
-    """Steps from left to right, and what they go from and to."""
+    """Frames from left to right, under a title."""
 
     title: str
-    steps: list[Step]
+    steps: list[Frame]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What there is to draw with: images and vectors by split, the networks, the mixtures."""
+    """The inputs for drawing: images and vectors by split, networks, mixtures."""
 
     examples: Mapping[str, Examples]
     embeddings: Mapping[str, Embeddings]
@@ -53,7 +53,7 @@ class Scene:
     seed: int
 
     def starts(self, count: int) -> list[int]:
-        """Rows of test images, evenly spread."""
+        """`count` evenly spaced rows of test images."""
         rows: list[int] = (
             np.linspace(0, len(self.examples["test"]) - 1, count).round().astype(int).tolist()
         )
@@ -66,12 +66,12 @@ class Scene:
 
 
 def between_captions(scene: Scene) -> Iterator[Strip]:
-    """Images drawn from psi between two test captions, and what the captioner says of each."""
+    """Images drawn from psi between two test captions, and the caption of each image."""
     captions = [scene.examples["test"].captions[row][0] for row in scene.starts(4)]
     shares, noise = _shares(), exploration.noise_rows(scene.mappings, 1, scene.seed)
     for ends in (captions[::2], captions[1::2]):
         told, pixels = exploration.blend_sentences(scene.mappings, ends, shares, noise)
-        yield Strip(f"“{ends[0]}” to “{ends[1]}”", _blended(told, pixels, shares))
+        yield Strip(title=f"“{ends[0]}” to “{ends[1]}”", steps=_blended(told, pixels, shares))
 
 
 def between_images(scene: Scene) -> Iterator[Strip]:
@@ -81,18 +81,21 @@ def between_images(scene: Scene) -> Iterator[Strip]:
     for left, right in (rows[::2], rows[1::2]):
         ends = [scene.start(left), scene.start(right)]
         told, pixels = exploration.blend_images(scene.mappings, ends, shares, noise)
-        real = [Step(addresses(end)[0], "real image") for end in ends]
+        real = [Frame(image=addresses(end)[0], label="real image") for end in ends]
         steps = [real[0], *_blended(told, pixels, shares), real[1]]
-        yield Strip("From the image on the left to the one on the right", steps)
+        yield Strip(title="From the image on the left to the one on the right", steps=steps)
 
 
 def _shares() -> Tensor:
     return torch.linspace(1, 0, STEPS)[:, None]
 
 
-def _blended(captions: list[str], pixels: Tensor, shares: Tensor) -> list[Step]:
+def _blended(captions: list[str], pixels: Tensor, shares: Tensor) -> list[Frame]:
     labels = [f"λ = {share:.2f}" for share in shares.flatten().tolist()]
-    return [Step(*one) for one in zip(addresses(pixels), labels, captions, strict=True)]
+    return [
+        Frame(image=image, label=label, caption=caption)
+        for image, label, caption in zip(addresses(pixels), labels, captions, strict=True)
+    ]
 
 
 def components(scene: Scene, over: str) -> Iterator[Strip]:
@@ -105,27 +108,38 @@ def components(scene: Scene, over: str) -> Iterator[Strip]:
         captions = mappings.describe(mappings.phi(pixels))
         drawn = zip(addresses(pixels), captions, strict=True)
         title = f"Component {component}, weight {100 * mixture.weights[component]:.1f} %"
-        yield Strip(title, [Step(image, "", caption) for image, caption in drawn])
+        yield Strip(
+            title=title,
+            steps=[Frame(image=image, label="", caption=caption) for image, caption in drawn],
+        )
 
 
 def cycles(scene: Scene) -> Iterator[Strip]:
-    """Image to caption to image, and caption to image to caption, a few turns of each."""
+    """A few turns of image-caption-image cycles and of caption-image-caption cycles."""
     noise = exploration.noise_rows(scene.mappings, 1, scene.seed)
     for row in scene.starts(STARTS):
         start = scene.start(row)
         turns, cosines = exploration.image_cycle(scene.mappings, start, TURNS, noise)
-        first = Step(addresses(start)[0], "real image")
-        yield Strip("Image to caption to image", [first, *_turned(turns, cosines, "phi")])
+        first = Frame(image=addresses(start)[0], label="real image")
+        yield Strip(
+            title="Image to caption to image", steps=[first, *_turned(turns, cosines, "phi")]
+        )
     for row in scene.starts(STARTS):
         caption = scene.examples["test"].captions[row][0]
         turns, cosines = exploration.sentence_cycle(scene.mappings, caption, TURNS, noise)
-        first = Step("", "a person's caption", caption)
-        yield Strip("Caption to image to caption", [first, *_turned(turns, cosines, "psi")])
+        first = Frame(image="", label="a person's caption", caption=caption)
+        yield Strip(
+            title="Caption to image to caption", steps=[first, *_turned(turns, cosines, "psi")]
+        )
 
 
-def _turned(turns: list[Turn], cosines: Tensor, of: str) -> list[Step]:
+def _turned(turns: list[Turn], cosines: Tensor, of: str) -> list[Frame]:
     return [
-        Step(addresses(turn.pixels)[0], f"turn {i}, {of} {cosine:.2f}", turn.captions[0])
+        Frame(
+            image=addresses(turn.pixels)[0],
+            label=f"turn {i}, {of} {cosine:.2f}",
+            caption=turn.captions[0],
+        )
         for i, (turn, cosine) in enumerate(zip(turns, cosines.tolist(), strict=True), 1)
     ]
 
@@ -134,7 +148,7 @@ def _turned(turns: list[Turn], cosines: Tensor, of: str) -> list[Step]:
 
 
 def maps(scene: Scene, pixels: Tensor, captions: list[str]) -> Iterator[Chart]:
-    """Real and synthetic images, and captions, on the two main directions of the real ones."""
+    """Scatter charts of real and synthetic images, and captions, on two principal components."""
     train, mappings = scene.embeddings["train"], scene.mappings
     sets = {
         "pictures": (train.image, mappings.encoder.embed_images(pixels)),
@@ -149,8 +163,8 @@ def maps(scene: Scene, pixels: Tensor, captions: list[str]) -> Iterator[Chart]:
             f"Vectors of real and of synthetic {name} on the first two principal components of "
             f"the real ones, which hold {100 * sum(share):.0f} % of their variance.",
             [("real, train", _some(real_places), 0), ("synthetic", _some(synthetic_places), 1)],
-            f"first component, {100 * share[0]:.0f} %",
-            f"second, {100 * share[1]:.0f} %",
+            x=f"first component, {100 * share[0]:.0f} %",
+            y=f"second, {100 * share[1]:.0f} %",
         )
 
 
@@ -158,9 +172,9 @@ Array = NDArray[np.float64]
 
 
 def principal(real: Array, other: Array) -> tuple[tuple[Array, Array], list[float]]:
-    """Both (N, D) on the two main directions of `real`, and these directions' share of variance.
+    """Both (N, D) projected on two principal components of `real`, and their shares of variance.
 
-    The largest number of a direction is positive: it is the same one on every machine.
+    The largest coordinate of a component is made positive, so that signs are the same everywhere.
     """
     middle = real.mean(0)
     _, sizes, directions = np.linalg.svd((real - middle).astype(float), full_matrices=False)
@@ -177,7 +191,7 @@ def _some(rows: Array) -> Array:
 
 
 def nearness(scene: Scene, distances: list[float]) -> Chart:
-    """How near images of pairs come to a training image, beside real ones held out."""
+    """A histogram of distances to the nearest training image, of pairs and of held-out images."""
     train, val = scene.examples["train"], scene.examples["val"]
     size = scene.mappings.gan.size
     index = NoveltyIndex(train, scene.embeddings["train"].psi, val, size)
@@ -189,6 +203,6 @@ def nearness(scene: Scene, distances: list[float]) -> Chart:
         f"Median {medians[0]:.3f} for pairs and {medians[1]:.3f} for real images held out; "
         f"below {index.threshold:.3f} an image counts as seen.",
         [("real, held out", held_out, 0), ("pairs", distances, 1)],
-        "root mean square difference of thumbnails",
-        ("counts as seen", index.threshold),
+        x="root mean square difference of thumbnails",
+        line=("counts as seen", index.threshold),
     )

@@ -1,4 +1,4 @@
-"""What was made: pairs beside the nearest training image; what was refused, with the reason."""
+"""The gallery: pairs beside the nearest training image; refused candidates with reasons."""
 
 import base64
 import csv
@@ -37,11 +37,11 @@ COLUMNS = [
 REFUSED = ["image", "caption", "strategy", "reason", "why", "consistency", "nearest_image_id"]
 
 
-@dataclass(frozen=True)
-class Card:
-    """One pair, or one candidate refused, as the page shows it; images are data addresses.
+@dataclass(frozen=True, kw_only=True)
+class PairCard:
+    """A pair or a refused candidate as the page shows it; images are data URLs.
 
-    facts: (what, how much) to stand below. why: the reason of a refusal.
+    facts: (label, value) pairs shown below. why: the reason of a refusal.
     """
 
     title: str
@@ -58,36 +58,37 @@ class Card:
     why: str = ""
 
 
-@dataclass(frozen=True)
-class Made:
-    """The pairs shown, of how many; the candidates refused; what `download` refused, of how many.
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Everything the gallery shows.
 
-    findings: what `download` found odd, each with examples (item, what).
-    distances: from each pair's image to its nearest training image.
+    pairs: those shown, of `total`. refused: candidates. inputs: (item, reason) that `download`
+    refused, some of `inputs_total`. findings: what `download` found odd -> examples (item, what).
+    distances: of each pair's image to its nearest training image.
     """
 
-    pairs: list[Card]
+    pairs: list[PairCard]
     total: int
-    refused: list[Card]
+    refused: list[PairCard]
     inputs: list[tuple[str, str]]
     inputs_total: int
     findings: dict[str, list[tuple[str, str]]]
     distances: list[float]
 
     @property
-    def glance(self) -> list[Card]:
-        """A few of the pairs, evenly from the best to the worst: no choice of the best."""
+    def glance(self) -> list[PairCard]:
+        """A few of the pairs, evenly spaced from best to worst."""
         places = (np.arange(GLANCE) + 0.5) / GLANCE * len(self.pairs)
         return [self.pairs[place] for place in dict.fromkeys(places.astype(int).tolist())]
 
     @property
-    def first(self) -> list[Card]:
-        """Those that stand in the page before its script has run."""
+    def first(self) -> list[PairCard]:
+        """The pairs that are in the page before its script runs."""
         return self.pairs[:PAGE]
 
     @property
     def records(self) -> dict[str, Any]:
-        """The pairs for the page's script: each nearest training image once, by its id."""
+        """The pairs for the page's script; each nearest training image once, by id."""
         cards = [{**vars(card), "nearest": ""} for card in self.pairs]
         return {
             "page": PAGE,
@@ -96,8 +97,8 @@ class Made:
         }
 
 
-def made(examples: Path, synthetic: Path, results: Results) -> Made:
-    """Read the data set and the training images that its pairs come nearest to.
+def made(examples: Path, synthetic: Path, results: Results) -> Gallery:
+    """Read the data set, and the training images nearest to its pairs.
 
     Raises:
         InputError: where a part is missing or damaged, or there is no pair.
@@ -116,14 +117,14 @@ def made(examples: Path, synthetic: Path, results: Results) -> Made:
     judged = {row["pair_id"]: row for row in results.curves.get("pairs", [])}
     with (examples / "refused.csv").open(encoding="utf-8", newline="") as file:
         inputs = [(row["item"], row["reason"]) for row in csv.DictReader(file)]
-    return Made(
-        [_pair(row, near, judged.get(row["pair_id"], {})) for row in shown],
-        len(table),
-        [_refusal(row, near) for row in refused],
-        inputs[:REFUSED_INPUTS],
-        len(inputs),
-        _findings(examples),
-        distances.tolist(),
+    return Gallery(
+        pairs=[_pair(row, near, judged.get(row["pair_id"], {})) for row in shown],
+        total=len(table),
+        refused=[_refusal(row, near) for row in refused],
+        inputs=inputs[:REFUSED_INPUTS],
+        inputs_total=len(inputs),
+        findings=_findings(examples),
+        distances=distances.tolist(),
     )
 
 
@@ -136,7 +137,7 @@ def _findings(examples: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def choose(scores: Sequence[float] | Any, distances: Sequence[float] | Any) -> list[int]:
-    """At most `MOST` rows, the best first: best, worst, least new, and the others evenly."""
+    """Up to `MOST` rows, best first: the best, the worst, the least new, evenly spaced others."""
     order = np.argsort(-np.asarray(scores), kind="stable").tolist()
     if len(order) > MOST:
         closest = np.argsort(np.asarray(distances), kind="stable").tolist()
@@ -165,7 +166,7 @@ JUDGED = {
 }
 
 
-def _pair(row: Mapping[str, Any], near: Mapping[str, str], judged: Row) -> Card:
+def _pair(row: Mapping[str, Any], near: Mapping[str, str], judged: Row) -> PairCard:
     facts = [
         ("consistency", f"{row['consistency']:.2f}"),
         ("distance", f"{row['nearest_image_distance']:.3f}"),
@@ -179,35 +180,35 @@ def _pair(row: Mapping[str, Any], near: Mapping[str, str], judged: Row) -> Card:
         value = number(judged.get(key))
         if value is not None:
             facts.append((label, form.format(value)))
-    return Card(
-        row["pair_id"],
-        row["caption"],
-        row["strategy"],
-        row["novelty"],
-        row["consistency"],
-        row["nearest_image_distance"],
-        small(row["image"]["bytes"]),
-        near[row["nearest_image_id"]],
-        row["nearest_image_id"],
-        row["nearest_caption"],
-        facts,
+    return PairCard(
+        title=row["pair_id"],
+        caption=row["caption"],
+        strategy=row["strategy"],
+        novelty=row["novelty"],
+        score=row["consistency"],
+        distance=row["nearest_image_distance"],
+        image=small(row["image"]["bytes"]),
+        nearest=near[row["nearest_image_id"]],
+        nearest_id=row["nearest_image_id"],
+        nearest_caption=row["nearest_caption"],
+        facts=facts,
     )
 
 
-def _refusal(row: Mapping[str, Any], near: Mapping[str, str]) -> Card:
-    return Card(
-        row["reason"],
-        row["caption"],
-        row["strategy"],
-        row["reason"],
-        row["consistency"],
-        0.0,
-        small(row["image"]["bytes"]),
-        near[row["nearest_image_id"]],
-        row["nearest_image_id"],
-        "",
-        [],
-        row["why"],
+def _refusal(row: Mapping[str, Any], near: Mapping[str, str]) -> PairCard:
+    return PairCard(
+        title=row["reason"],
+        caption=row["caption"],
+        strategy=row["strategy"],
+        novelty=row["reason"],
+        score=row["consistency"],
+        distance=0.0,
+        image=small(row["image"]["bytes"]),
+        nearest=near[row["nearest_image_id"]],
+        nearest_id=row["nearest_image_id"],
+        nearest_caption="",
+        facts=[],
+        why=row["why"],
     )
 
 
@@ -215,17 +216,17 @@ def _refusal(row: Mapping[str, Any], near: Mapping[str, str]) -> Card:
 
 
 def small(data: bytes) -> str:
-    """An image file as a small WebP image in a data address."""
+    """An image file as a small WebP image in a data URL."""
     return address(fit(decode(data), SIDE))
 
 
 def addresses(pixels: Tensor | Iterable[Tensor]) -> list[str]:
-    """uint8 images (N, 3, S, S) as data addresses."""
+    """uint8 images (N, 3, S, S) as data URLs."""
     return [address(to_image(one)) for one in pixels]
 
 
 def address(image: Image.Image, quality: int = 88) -> str:
-    """An image as WebP in a data address; the same pixels, the same address."""
+    """An image as WebP in a data URL; equal pixels give equal URLs."""
     buffer = io.BytesIO()
     image.save(buffer, format="WEBP", quality=quality, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,7 +1,7 @@
-"""The figures that answer a reader's questions, each between its floor and its ceiling.
+"""The claims of the report, each drawn between its floor and its ceiling.
 
-What is claimed, its unit and which way is better stand in metrics/measures.csv, as `evaluate`
-wrote them from its table of measures; nothing here knows any measure by its name.
+Claims, units and directions are read from metrics/measures.csv, which `evaluate` wrote from its
+table of measures; no measure is named here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ ANSWERED, FURTHEST = ("new", "agree"), 4
 TOLD = 0.3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A number to show: what it is, in words; the number; where it stands on the row's scale."""
+    """A number on a scale: a label, the number as text, its place in percent."""
 
     label: str
     text: str
@@ -27,11 +27,11 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A claim with its numbers; places in percent of the scale, whose right end is better.
+    """A claim with its numbers, placed in percent of a scale whose right end is better.
 
-    better: more, less, or near the ceiling. lost: how far it is from its ceiling, as a share of
-    the way there from its floor: 0 there or beyond, 1 at the floor; None without such a way.
-    headline: its key among the few figures by which runs are compared, or nothing.
+    better: more, less, or near the ceiling. lost: the distance to the ceiling over that from floor
+    to ceiling, 0 at or beyond the ceiling, 1 at the floor; None where that is undefined.
+    headline: its key in metrics/headline.json, or empty.
     """
 
     says: str
@@ -52,7 +52,7 @@ class Line:
 
     @property
     def near(self) -> bool:
-        """Whether it should be as near to its ceiling as may be."""
+        """Whether it should be near its ceiling."""
         return self.better == NEAR
 
 
@@ -62,7 +62,7 @@ def lines(results: Results, section: str) -> list[Line]:
 
 
 def answers(results: Results) -> list[Line]:
-    """Is it new, and does it agree: of both the first figure by which runs are compared."""
+    """The first headline claim on novelty, and the first on agreement."""
     found: dict[str, Line] = {}
     for line, section in _claims(results):
         if section in ANSWERED and line.headline:
@@ -71,7 +71,7 @@ def answers(results: Results) -> list[Line]:
 
 
 def worst(results: Results) -> list[Line]:
-    """Of the others, those that are furthest from their ceiling, the furthest first."""
+    """The other headline claims furthest from their ceiling, the furthest first."""
     shown = {line.says for line in answers(results)}
     every = [line for line, _ in _claims(results) if line.headline and line.says not in shown]
     far = [line for line in every if line.lost]
@@ -79,7 +79,7 @@ def worst(results: Results) -> list[Line]:
 
 
 def blind(results: Results) -> bool:
-    """Whether figures of images are those of small networks alone, which do not see form."""
+    """Whether images were compared by small networks only, which do not see shape."""
     groups = {group for group, _, _ in results.figures}
     return bool(groups) and "images_imagenet" not in groups
 
@@ -94,7 +94,7 @@ def _claims(results: Results) -> Iterator[tuple[Line, str]]:
 
 
 def _hardly_told(line: Line) -> bool:
-    """Whether floor and ceiling of a share are too near each other for it to say much."""
+    """Whether floor and ceiling of a share are too close for it to be informative."""
     if line.headline or not (line.floors and line.ceilings) or not line.value.text.endswith("%"):
         return False
     return abs(line.floors[0].place - line.ceilings[0].place) < 100 * TOLD
@@ -111,7 +111,7 @@ def _line(rows: Sequence[Row]) -> Line:
     )
     low, high = number(own["low"]), number(own["high"])
     ends = [*(end for end in (low, high) if end is not None), *map(_value, rows)]
-    scale = Scale(own["unit"], own["better"], ends)
+    scale = Scale(unit=own["unit"], better=own["better"], numbers=ends)
     interval, span = "", None
     if low is not None and high is not None:
         interval = f"{scale.text(low)} to {scale.text(high)}"
@@ -135,9 +135,9 @@ def _first(rows: Sequence[Row]) -> float | None:
 
 
 def _lost(value: float, better: str, floor: float | None, ceiling: float | None) -> float | None:
-    """How much of the way from floor to ceiling is missing, 0 to 1; without a floor, from 0.
+    """(ceiling - value) / (ceiling - floor), clipped to 0 to 1; floor 0 where there is none.
 
-    None where the ceiling is no better than the floor: there is no way to be lost.
+    None where the ceiling is no better than the floor.
     """
     if ceiling is None:
         return None
@@ -148,24 +148,24 @@ def _lost(value: float, better: str, floor: float | None, ceiling: float | None)
     return min(1.0, abs(missing) if better == NEAR else max(0.0, missing))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How the numbers of one row are written, and where they stand."""
+    """The scale of one row: how its numbers are written and placed."""
 
     unit: str
     better: str
     numbers: Sequence[float]
 
     def text(self, value: float) -> str:
-        """The number as people read it."""
+        """The number as text."""
         if self.unit == SHARE:
             return f"{100 * value:.1f} %"
         return f"{value:.2f}" if self.unit == SCORE else f"{value:,.1f}"
 
     def place(self, value: float) -> float:
-        """0 to 100: shares from 0 to 1, all else from 0 (or the least) to a little over the most.
+        """The place, 0 to 100: shares on 0 to 1, others from 0 (or the least) to above the most.
 
-        Turned about where less is better, so that right is better, but for what should be near.
+        Reversed where less is better, so that right is better.
         """
         low = min(0.0, *self.numbers, 0.0)
         high = 1.0 if self.unit == SHARE else 1.05 * max(*self.numbers, 1e-9)
@@ -174,7 +174,7 @@ class Scale:
 
     def mark(self, label: str, value: float) -> Mark:
         """`value` as a mark on the scale."""
-        return Mark(label, self.text(value), self.place(value))
+        return Mark(label=label, text=self.text(value), place=self.place(value))
 
     def between(self, low: float, high: float) -> tuple[float, float]:
         """Left end and width of an interval."""

@@ -1,4 +1,4 @@
-"""The report as one HTML file: no request to anywhere, every word of the data shown as text."""
+"""The report as one HTML file without any network request; all data is escaped."""
 
 import importlib.metadata
 import inspect
@@ -25,7 +25,7 @@ from pairsynth.mappings import load_mappings
 from pairsynth.report import benefit, curves, drawn, headlines, provenance, results
 from pairsynth.report.charts import Chart
 from pairsynth.report.drawn import Scene, Strip
-from pairsynth.report.gallery import Made, address, made
+from pairsynth.report.gallery import Gallery, address, made
 from pairsynth.report.provenance import Commit
 from pairsynth.report.results import Results
 
@@ -39,12 +39,12 @@ DATA = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.n
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "pillow", "matplotlib", "dvc", "sacrebleu")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that the page shows, in the order a reader asks."""
+    """Everything that the page shows."""
 
     results: Results
-    made: Made
+    made: Gallery
     blends: Mapping[str, list[Strip]]
     components: Mapping[str, list[Strip]]
     nearness: Chart
@@ -58,7 +58,7 @@ class Report:
 def gather(
     data: Path, metrics: Path, params: Mapping[str, Any], seed: int, device: torch.device
 ) -> Report:
-    """Read what the other stages made, and draw with the networks what it takes to see them.
+    """Read what the other stages made, and draw strips and maps with the networks.
 
     Raises:
         InputError: where something is missing or damaged, or there is no pair.
@@ -71,22 +71,24 @@ def gather(
     vectors = {s: read_embeddings(data / "embeddings", s, examples[s], digest) for s in SPLITS}
     known = {"encoder": digest, "gan": mappings.digests["gan"], **source}
     fitted = mixture.load(data / "gmm.npz", mappings.sizes, **known)
-    scene = Scene(examples, vectors, mappings, fitted, seed)
+    scene = Scene(
+        examples=examples, embeddings=vectors, mappings=mappings, mixtures=fitted, seed=seed
+    )
     pairs = made(data / "pictures", data / "synthetic", found)
     return Report(
-        found,
-        pairs,
-        {
+        results=found,
+        made=pairs,
+        blends={
             "Between two captions": list(drawn.between_captions(scene)),
             "Between two images": list(drawn.between_images(scene)),
         },
-        {over: list(drawn.components(scene, over)) for over in ("psi", "phi")},
-        drawn.nearness(scene, pairs.distances),
-        list(drawn.maps(scene, *_mapped(data / "synthetic"))),
-        list(drawn.cycles(scene)),
-        read_manifest(data / "synthetic", **source, **mappings.digests),
-        params,
-        provenance.of_code(),
+        components={over: list(drawn.components(scene, over)) for over in ("psi", "phi")},
+        nearness=drawn.nearness(scene, pairs.distances),
+        maps=list(drawn.maps(scene, *_mapped(data / "synthetic"))),
+        cycles=list(drawn.cycles(scene)),
+        manifest=read_manifest(data / "synthetic", **source, **mappings.digests),
+        params=params,
+        commit=provenance.of_code(),
     )
 
 
@@ -99,7 +101,7 @@ def _mapped(synthetic: Path) -> tuple[torch.Tensor, list[str]]:
 
 
 def charts(found: Results) -> list[Chart]:
-    """The curves that `dvc plots show` is to show as well."""
+    """The charts that are also written as PNG for `dvc plots show`."""
     return [*curves.training(found), *curves.cycles(found), *curves.use(found)]
 
 
@@ -133,7 +135,7 @@ def render(report: Report) -> str:
 
 
 def _first_line(function: Callable[..., Any]) -> str:
-    """What a function says of itself, without the full stop."""
+    """The first line of a function's docstring, without the full stop."""
     return (inspect.getdoc(function) or "").partition("\n")[0].removesuffix(".")
 
 
@@ -150,7 +152,7 @@ def _environment() -> Environment:
 
 
 def _svg(chart: Chart) -> Markup:
-    """The one thing that is not escaped: matplotlib has escaped the words in it."""
+    """The SVG of a chart, marked as safe: matplotlib has escaped its text."""
     return Markup(chart.svg)
 
 
@@ -160,7 +162,7 @@ def _plain(name: str) -> str:
 
 
 def _sheet(data: bytes) -> str:
-    """A sheet of images, no wider than a page has use for."""
+    """A sheet of images as a data URL, reduced to the page's width."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         sheet = image.convert("RGB")
     if sheet.width > WIDEST:

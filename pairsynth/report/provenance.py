@@ -1,4 +1,4 @@
-"""Which commit the code that draws the report is of."""
+"""The commit of the code that draws the report."""
 
 import subprocess
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ ROOT = Path(__file__).parents[2]
 CODE = ("pairsynth", "stages")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Commit:
-    """The last commit that changed the code. changed: the code has edits that are in none."""
+    """The last commit that changed the code. changed: whether there are uncommitted edits."""
 
     name: str
     day: str
@@ -20,19 +20,19 @@ class Commit:
 def of_code(root: Path = ROOT) -> Commit | None:
     """The commit of the code in `root`; None where git does not know.
 
-    Commits of metrics, dvc.lock or documents are passed over: what a run made can be committed
-    without the report naming another commit when it is drawn again.
+    Commits of metrics, dvc.lock or documents are ignored, so that committing the results of a run
+    does not change the commit in the report.
     """
     told = _git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%H %cs", "--", *CODE)
     edits = _git(root, "status", "--porcelain", "--", *CODE)
     if not told or edits is None:
         return None
     name, day = told.split()
-    return Commit(name, day, bool(edits))
+    return Commit(name=name, day=day, changed=bool(edits))
 
 
 def _git(root: Path, *words: str) -> str | None:
-    """What git says; None where it is not installed or `root` is in no repository."""
+    """The output of git; None where it is not installed or `root` is not in a repository."""
     try:
         done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True)
     except OSError:

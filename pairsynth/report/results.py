@@ -1,4 +1,4 @@
-"""What the other stages measured, read from `metrics/`; what is not there is left out."""
+"""Read the metrics of the other stages; missing files are left out."""
 
 import csv
 import io
@@ -53,15 +53,15 @@ Key = tuple[str, str, str]
 
 
 def files() -> list[str]:
-    """Every file that may be read, below the folder of the metrics."""
+    """All files that `read` looks for, relative to the folder of metrics."""
     told = [f"{name}.json" for name in TOLD]
     curves = [f"{name}.csv" for name in (*CURVES, FIGURES)]
     return [*told, *curves, *(f"figures/{name}.png" for name in SHEETS)]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One figure of metrics/evaluate.csv: its 95 % interval, where it has one, over `count`."""
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One figure of metrics/evaluate.csv: value, 95 % interval if it has one, number of cases."""
 
     value: float
     low: float | None
@@ -69,48 +69,48 @@ class Measured:
     count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Results:
-    """All of it.
+    """All metrics.
 
-    told: the JSON file of each stage. curves: the rows of each CSV file. figures: those of
-    evaluate.csv by (group, subject, measure). sheets: PNG images by name.
+    told: the JSON file of each stage. curves: the rows of each CSV file. figures: evaluate.csv by
+    (group, subject, measure). sheets: PNG images by name.
     """
 
     told: Mapping[str, Mapping[str, Any]]
     curves: Mapping[str, list[Row]]
-    figures: Mapping[Key, Measured]
+    figures: Mapping[Key, Value]
     sheets: Mapping[str, bytes]
 
     def words(self) -> dict[str, str]:
-        """What `evaluate` said in words: digests, verdicts, signatures."""
+        """The values of evaluate.json that are text: digests, verdicts, signatures."""
         told = self.told.get("evaluate", {})
         return {key: value for key, value in told.items() if isinstance(value, str)}
 
     def groups(self) -> dict[str, "Table"]:
-        """Every figure, a table for each group: measures down, subjects across."""
+        """All figures, one table per group: measures down, subjects across."""
         found: dict[str, Table] = {}
         for (group, subject, measure), figure in self.figures.items():
-            table = found.setdefault(group, Table([], {}))
+            table = found.setdefault(group, Table(subjects=[], rows={}))
             if subject not in table.subjects:
                 table.subjects.append(subject)
             table.rows.setdefault(measure, {})[subject] = figure
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """The figures of one group: rows[measure][subject]."""
 
     subjects: list[str]
-    rows: dict[str, dict[str, Measured]]
+    rows: dict[str, dict[str, Value]]
 
 
 def read(folder: Path) -> Results:
-    """What is there of `files()` in `folder`.
+    """Read those of `files()` that exist in `folder`.
 
     Raises:
-        InputError: where a file is not what its stage writes.
+        InputError: where a file is not as its stage writes it.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the one that holds the metrics")
@@ -123,7 +123,12 @@ def read(folder: Path) -> Results:
         figures = dict(_measured(curves.pop(FIGURES, [])))
     except (KeyError, ValueError) as error:
         raise _damaged(folder / f"{FIGURES}.csv", repr(error)) from error
-    return Results(told, curves, figures, {n: _sheet(p) for n, p in sheets.items() if p.exists()})
+    return Results(
+        told=told,
+        curves=curves,
+        figures=figures,
+        sheets={n: _sheet(p) for n, p in sheets.items() if p.exists()},
+    )
 
 
 def _damaged(path: Path, reason: str) -> InputError:
@@ -170,7 +175,7 @@ def _rows(path: Path, text: str) -> list[Row]:
 
 
 def _check_columns(path: Path, rows: list[Row]) -> None:
-    """Every column that its stage writes is there, and where numbers should stand, they do."""
+    """Check that the columns are those its stage writes, and that numbers are numbers."""
     words = WORDS.get(path.stem, ())
     gone = [key for key in (*words, *NUMBERS[path.stem]) if rows and key not in rows[0]]
     if gone:
@@ -197,12 +202,12 @@ def _sheet(path: Path) -> bytes:
     return data
 
 
-def _measured(rows: list[Row]) -> Iterator[tuple[Key, Measured]]:
+def _measured(rows: list[Row]) -> Iterator[tuple[Key, Value]]:
     for row in rows:
         value, low, high = (float(row[k]) if row[k] else None for k in ("value", "low", "high"))
         if value is not None:
             key = (row["group"], row["subject"], row["measure"])
-            yield key, Measured(value, low, high, int(row["count"]))
+            yield key, Value(value=value, low=low, high=high, count=int(row["count"]))
 
 
 def number(text: str | None) -> float | None:

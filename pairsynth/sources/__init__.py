@@ -1,1 +1,1 @@
-"""Where captioned images come from; the table is `pairsynth.sources.table.SOURCES`."""
+"""Sources of captioned images; the table is `pairsynth.sources.acquisition.SOURCES`."""

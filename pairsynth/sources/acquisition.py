@@ -1,4 +1,4 @@
-"""From a source to checked, split, resized images in shards."""
+"""Write the images of a source to shards: checked, split and resized."""
 
 import json
 from collections import Counter
@@ -17,7 +17,7 @@ from pairsynth.errors import InputError
 from pairsynth.image_files import encode, fit, stored_size
 from pairsynth.lexicon import Lexicon, own_words
 from pairsynth.minimums import need_images
-from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example, Source
+from pairsynth.sources.contract import SPLITS, DownloadConfig, Example, Source, SourceLog
 from pairsynth.sources.flower_words import FLOWERS
 from pairsynth.sources.folder import folder
 from pairsynth.sources.garden import garden
@@ -37,23 +37,23 @@ DRAWN_TO_SIZE = ("garden",)
 SHOWN = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Acquisition:
-    """What was kept (flat figures), what was refused and what is odd about the rest."""
+    """The result of `acquire`: figures for the metrics, the source's log, and findings."""
 
     figures: dict[str, Any]
-    account: Account
+    log: SourceLog
     findings: list[Finding]
 
     @property
     def kept(self) -> int:
-        """Images written."""
+        """The number of images written."""
         return sum(self.figures[f"{split}_images"] for split in SPLITS)
 
     def lines(self) -> list[str]:
-        """What was read and what was refused, in words."""
-        refused = self.account.refused
-        lines = [*self.account.said]
+        """What was read, refused and found odd, as lines of text."""
+        refused = self.log.refused
+        lines = [*self.log.notes]
         lines.append(f"kept {self.kept:,} images, refused {len(refused):,} items")
         lines += [f"  refused {what}: {why}" for what, why in refused[:SHOWN]]
         if len(refused) > SHOWN:
@@ -64,36 +64,36 @@ class Acquisition:
         return lines
 
 
-def examples(config: DownloadConfig, seed: int, cache: Path, account: Account) -> Iterator[Example]:
+def examples(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> Iterator[Example]:
     """The captioned images of the source that `config` names.
 
     Raises:
-        InputError: for a source that is not in the table, and the source's own.
+        InputError: for an unknown source, and those of the source itself.
     """
     try:
         check(config.source in SOURCES, "source", config.source, f"one of {tuple(SOURCES)}")
     except ValueError as error:
         raise InputError(f"download.{error}") from error
-    return SOURCES[config.source](config, seed, cache, account)
+    return SOURCES[config.source](config, seed, cache, log)
 
 
 def acquire(
-    config: DownloadConfig, found: Iterator[Example], account: Account, target: Path
+    config: DownloadConfig, found: Iterator[Example], log: SourceLog, target: Path
 ) -> Acquisition:
     """Write shards, `refused.csv`, `survey.csv` and `words.json` into the folder `target`.
 
-    An image that stands in another split already is refused: it would flatter every figure.
+    An image that is in another split already is refused, since it would flatter every figure.
 
     Raises:
-        InputError: an image in two splits where `config.broken` is refuse; a split that is left
-            with fewer images than the later stages need.
+        InputError: for an image in two splits where `config.broken` is refuse; for a split with
+            fewer images than the later stages need.
     """
     size = config.image_size
     side = size if config.source in DRAWN_TO_SIZE else stored_size(size)
     examples: Counter[str] = Counter()
     captions: Counter[str] = Counter()
     classes: dict[str, set[int]] = {split: set() for split in SPLITS}
-    survey = Survey(size)
+    survey = Survey(size=size)
     told: list[Sequence[str]] = []
     with ExitStack() as stack:
         writers = {s: stack.enter_context(ShardWriter(target, s, IMAGES)) for s in SPLITS}
@@ -101,7 +101,9 @@ def acquire(
             image = fit(example.image, side)
             if twin := survey.note(example, image):
                 name, why = example.image_id, f"the same image as {twin}, which is in another split"
-                account.refuse_by(config.broken, name, why, f"download: {name}", "remove one")
+                log.refuse_by(
+                    config.broken, name, why, named=f"download: {name}", mend="remove one"
+                )
                 continue
             writers[example.split].write(_row(example, image))
             examples[example.split] += 1
@@ -109,16 +111,16 @@ def acquire(
             classes[example.split].add(example.class_id)
             if example.split == "train" and config.source not in LEXICONS:
                 told.append(example.captions)
-    need_images("download", examples, account.refused)
+    need_images("download", examples, log.refused)
     lexicon.write(target, LEXICONS.get(config.source) or own_words(told))
-    write_csv(target / "refused.csv", ("item", "reason"), account.refused)
+    write_csv(target / "refused.csv", ("item", "reason"), log.refused)
     findings = survey.findings()
     odd = [(one.words, *example) for one in findings for example in one.examples]
     write_csv(target / "survey.csv", ("finding", "item", "what"), odd)
     figures: dict[str, Any] = {
         "source": config.source,
         "image_size": size,
-        "refused": len(account.refused),
+        "refused": len(log.refused),
         **dict.fromkeys(KINDS, 0),
         **{one.kind: one.count for one in findings},
     }
@@ -126,7 +128,7 @@ def acquire(
         figures[f"{split}_images"] = examples[split]
         figures[f"{split}_captions"] = captions[split]
         figures[f"{split}_classes"] = len(classes[split])
-    return Acquisition(figures, account, findings)
+    return Acquisition(figures=figures, log=log, findings=findings)
 
 
 def _row(example: Example, image: Image.Image) -> dict[str, Any]:

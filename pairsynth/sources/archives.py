@@ -1,4 +1,4 @@
-"""Archives that cannot leave their box: plain files only, every header and size bounded."""
+"""Read tar archives safely: plain files only, the size of headers and members bounded."""
 
 import gzip
 import re
@@ -17,10 +17,10 @@ DAMAGE = (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, Recursion
 
 
 class _Box:
-    """A file that tarfile reads from, with limits that hold for headers too.
+    """A file object for tarfile with limits that include headers.
 
-    in_headers: whether a header is being read. Python takes minutes over a long number in one, and
-    gathers the map of a sparse file without an end.
+    in_headers: whether a header is being read. Python needs minutes for a long number in a header,
+    and reads the map of a sparse file without limit.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class _Box:
 def archive_members(
     path: Path, largest: int = 64 << 20, total: int = 4 << 30
 ) -> Iterator[tuple[str, bytes]]:
-    """Name and content of every file in a .tar.gz, in its order, one at a time, nothing unpacked.
+    """Name and content of every file in a .tar.gz in order, one at a time, without unpacking.
 
     largest, total: bytes that one member and the whole archive may unpack to.
 
     Raises:
-        InputError: the archive is damaged, cut short or too big, or has a member that is hostile
-            (link, device, name outside the archive) or doubled.
+        InputError: the archive is damaged, cut short or too big, or has a member that is unsafe
+            (link, device, name outside the archive) or occurs twice.
     """
     # a local tuple: an archive left half read may be closed while Python clears its modules
     damage = DAMAGE
@@ -113,13 +113,13 @@ def _safe_name(path: Path, member: tarfile.TarInfo, seen: set[str], largest: int
 
 
 def members_in_place(file: IO[bytes], size: int) -> Iterator[tarfile.TarInfo]:
-    """Every member of a tar that is not compressed, of `size` bytes, with where its data lie.
+    """Every member of an uncompressed tar of `size` bytes, with the place of its data.
 
-    The data are passed over. Plain files only are worth reading (`is_plain`).
+    The data is skipped. Read plain files only (`is_plain`).
 
     Raises:
-        ValueError: with the reason, after the members before it, where a header is damaged or
-            hostile, or where the end of the archive is missing.
+        ValueError: with the reason, after yielding the members before it, where a header is damaged
+            or unsafe, or the end of the archive is missing.
     """
     box: Any = _Box(file, HEADER, size, size)
     try:
@@ -139,5 +139,5 @@ def members_in_place(file: IO[bytes], size: int) -> Iterator[tarfile.TarInfo]:
 
 
 def is_plain(member: tarfile.TarInfo) -> bool:
-    """Whether it is a file with data of its own: no link, device, folder or sparse file."""
+    """Whether it is a regular file: no link, device, folder or sparse file."""
     return member.isreg() and not member.issparse()

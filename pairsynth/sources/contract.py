@@ -1,4 +1,4 @@
-"""What every source of captioned images is given and what it gives."""
+"""The interface of sources of captioned images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from pairsynth.config import check
 from pairsynth.errors import InputError
 from pairsynth.image_files import SIZES
 
-__all__ = ["SPLITS", "Account", "DownloadConfig", "Example", "Source"]
+__all__ = ["SPLITS", "DownloadConfig", "Example", "Source", "SourceLog"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DownloadConfig:
     """Section `download` of params.yaml.
 
@@ -51,7 +51,7 @@ class DownloadConfig:
         check(1 <= each <= 1000, "garden_images", each, "1 to 1,000")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Example:
     """One captioned image, before it is resized.
 
@@ -69,20 +69,20 @@ class Example:
 
 
 @dataclass
-class Account:
-    """What a source refused, with the reason (what, why), and what it took for what, in words."""
+class SourceLog:
+    """What a source refused, as (item, reason), and notes on how it read its input."""
 
     refused: list[tuple[str, str]] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def refuse(self, what: str, why: str) -> None:
-        """Note that `what` (a file, or file and row) was left out, and why."""
+        """Record that `what` (a file, or file and row) was left out, and why."""
         self.refused.append((what, why))
 
-    def refuse_by(self, policy: str, what: str, why: str, named: str, mend: str) -> None:
-        """Refuse `what`, or end here, by the `policy` of `download.broken`.
+    def refuse_by(self, policy: str, what: str, why: str, *, named: str, mend: str) -> None:
+        """Refuse `what`, or raise, by the `policy` of `download.broken`.
 
-        named: what the message calls it. mend: how to mend it.
+        named: its name in the message. mend: how to correct it.
 
         Raises:
             InputError: where the policy is refuse.
@@ -93,12 +93,12 @@ class Account:
 
 
 class Source(Protocol):
-    """A source yields its examples in a fixed order that depends on config and seed alone.
+    """A source yields its examples in an order that depends on config and seed only.
 
-    `cache` is a folder of its own that outlives the run (downloads go there). Unusable items go
-    to `account`, or raise `InputError` where `config.broken` is refuse.
+    `cache` is a folder that outlives the run, for downloads. Unusable items are recorded in `log`,
+    or raise `InputError` where `config.broken` is refuse.
     """
 
     def __call__(
-        self, config: DownloadConfig, seed: int, cache: Path, account: Account
+        self, config: DownloadConfig, seed: int, cache: Path, log: SourceLog
     ) -> Iterator[Example]: ...

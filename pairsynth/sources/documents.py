@@ -1,4 +1,4 @@
-"""Lists of captions as the public sets have them: JSON documents, and Flickr's lines.
+"""Read lists of captions as public data sets have them: JSON documents, and Flickr's lines.
 
 COCO's `images` and `annotations`, Karpathy's `images` with `sentences`, any list of objects, an
 object of captions by file; `name.jpg#0`, a tab, a caption. Tables are read by `metadata`.
@@ -25,9 +25,9 @@ _FLICKR = re.compile(r"\s*(\S[^\t]*?)#\d+\s*\t(.*)")
 
 
 def split_in_name(name: str) -> str | None:
-    """The split that a path tells of: by a folder such as val2017, or by a word of its name.
+    """The split that a path names, by a folder such as val2017, or by a word of the file's name.
 
-    As in train-0001, or in trainImages.
+    Such words are in train-0001 and in trainImages.
     """
     *folders, last = PurePosixPath(name).parts or ("",)
     told = [split_of_folder(one) for one in folders]
@@ -37,22 +37,22 @@ def split_in_name(name: str) -> str | None:
 
 
 def split_of_folder(name: str) -> str | None:
-    """The split that a folder is called by, maybe with a year as in train2017."""
+    """The split that a folder's name means, maybe with a year as in train2017."""
     return split_of(re.sub(r"[\W_]*\d*$", "", name))
 
 
 def splits_in_names(names: Sequence[str]) -> dict[str, str]:
-    """The split of each path, where all tell of one and not all of the same; else nothing."""
+    """Path -> split, if every path names one and they differ; else empty."""
     told = {name: split for name in names if (split := split_in_name(name))}
     return told if len(told) == len(names) and len(set(told.values())) > 1 else {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Peek:
-    """What the first rows of a file show.
+    """What the first rows of a file contain.
 
-    columns: all that they have. names_images: whether any names an image that is there.
-    fault: why it cannot be read; empty where it can.
+    columns: all their columns. names_images: whether any row names an existing image.
+    fault: why the file cannot be read; empty where it can.
     """
 
     columns: list[str]
@@ -64,11 +64,11 @@ class Peek:
 
 
 def peek(root: Path, name: str, known: Names, columns: Columns) -> Peek:
-    """Whether the file `name` below `root` is a list of captions of the images `known`."""
+    """Look at the first rows of the file `name` below `root`; known: the images of the folder."""
     there: dict[str, None] = {}
     below, names = str(PurePosixPath(name).parent), False
     if PurePosixPath(name).name.startswith(WITHOUT_CAPTIONS):
-        return Peek([], fault="no captions, by COCO's names")
+        return Peek(columns=[], fault="no captions, by COCO's names")
     try:
         for _, row in islice(rows(root, name, lambda _what, _why: None), PEEKED):
             there |= dict.fromkeys(row)
@@ -76,12 +76,12 @@ def peek(root: Path, name: str, known: Names, columns: Columns) -> Peek:
             captioned = isinstance(file, str) and bool(columns.of_captions(row))
             names = names or (captioned and known.find(file, below) is not None)
     except InputError as error:
-        return Peek([], fault=str(error).partition(": ")[2][:200])
-    return Peek(list(there), names)
+        return Peek(columns=[], fault=str(error).partition(": ")[2][:200])
+    return Peek(columns=list(there), names_images=names)
 
 
 def rows(root: Path, name: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
-    """(where, its values by plain column name) of each row of a list of captions.
+    """(place, plain column name -> value) of each row of a list of captions.
 
     Raises:
         InputError: where the file as a whole cannot be read.
@@ -160,7 +160,7 @@ def _holds_objects(value: Any) -> bool:
 def _of_list(
     entries: Any, word: str, split: str | None, name: str, refuse: Refuse
 ) -> Iterator[tuple[str, Row]]:
-    """Objects, Karpathy's among them, or pairs of a file and its captions."""
+    """Rows of a list of objects (Karpathy's too), or of pairs of a file and its captions."""
     for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
         if isinstance(entry, dict):
             yield f"{word} {number}", {**({"split": split} if split else {}), **_joined(entry)}
@@ -199,7 +199,7 @@ def _of_coco(
 
 
 def _by_name(document: dict[str, Any]) -> Iterator[tuple[str, Row]]:
-    """File -> caption, captions, or an object of them."""
+    """Rows of an object that maps files to a caption, captions, or an object with them."""
     for name, value in document.items():
         row = value if isinstance(value, dict) else {"captions": value}
         if metadata.chosen(metadata.plain_row(row), metadata.FILE_KEYS) is None:

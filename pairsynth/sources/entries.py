@@ -1,4 +1,4 @@
-"""What is said of each image, by texts beside it, by tables or lists, or inside a pack of many."""
+"""Gather captions, class and split of each image, from texts, tables, lists or packs."""
 
 import functools
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from pairsynth import seeds
 from pairsynth.errors import InputError
 from pairsynth.sources import documents, metadata, packed
-from pairsynth.sources.contract import SPLITS, Account
+from pairsynth.sources.contract import SPLITS, SourceLog
 from pairsynth.sources.metadata import (
     CLASS_KEYS,
     SPLIT_KEYS,
@@ -24,11 +24,11 @@ from pairsynth.sources.metadata import (
 from pairsynth.sources.packed import Packed
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Entry:
-    """What is said of one image; more than one class or split contradict each other.
+    """What is known of one image; more than one class or split is a contradiction.
 
-    read: gives its bytes; raises OSError or ValueError. place: the path whose folders may tell of
+    read: returns its bytes; raises OSError or ValueError. place: the path whose folders may name
     class and split.
     """
 
@@ -39,42 +39,44 @@ class Entry:
     splits: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True)
-class Desk:
-    """Where refusals go, by the policy of `download.broken`, and what was taken for what.
+@dataclass(frozen=True, kw_only=True)
+class UserFolder:
+    """A folder of the user's images while it is read.
 
-    taken: captions, columns, classes, splits -> in words where they are from.
+    root: its path. broken: the policy of `download.broken`. log: gets refusals and notes. columns:
+    those that the user named. taken: captions, columns, classes, splits -> in words, where they
+    come from.
     """
 
     root: Path
     broken: str
-    account: Account
+    log: SourceLog
     columns: Columns
     taken: dict[str, str] = field(default_factory=dict)
 
     def refuse(self, what: str, why: str) -> None:
-        """Leave `what` out and note why, or end here, by the policy of `download.broken`."""
-        self.account.refuse_by(self.broken, what, why, str(self.root / what), "mend it")
+        """Leave `what` out and record why, or raise, by the policy of `download.broken`."""
+        self.log.refuse_by(self.broken, what, why, named=str(self.root / what), mend="mend it")
 
     def pass_over(self, what: str, why: str) -> None:
-        """Note that `what` is nothing that is read here, and why."""
-        self.account.refuse(what, f"passed over: {why}")
+        """Record that the file `what` is not used, and why."""
+        self.log.refuse(what, f"passed over: {why}")
 
     def say(self) -> None:
-        """Put what was taken for what into one line."""
+        """Add a note on where captions, classes and splits were taken from."""
         taken = self.taken
         columns = f" with columns {taken['columns']}" if taken.get("columns") else ""
-        self.account.said.append(
+        self.log.notes.append(
             f"folder: captions from {taken['captions']}{columns}; "
             f"classes {taken['classes']}; splits {taken['splits']}"
         )
 
 
 class _Notes:
-    """Entries as they are gathered row by row, and the columns that were used."""
+    """Collects entries row by row, and the columns that were used."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, folder: UserFolder) -> None:
+        self.folder = folder
         self.entries: dict[str, Entry] = {}
         self.seen: set[tuple[str, str]] = set()
         self.columns: dict[str, None] = {}
@@ -82,48 +84,48 @@ class _Notes:
     def add(
         self, where: str, row: Row, name: str, make: Callable[[], Entry], split_of_file: str = ""
     ) -> None:
-        """Add what a row tells of the image `name` to its entry, which `make` begins.
+        """Add a row about the image `name` to its entry, which `make` creates.
 
-        split_of_file: what the name of the file tells, where the row does not.
+        split_of_file: the split in the name of the file, for rows that have none.
         """
         split, class_name = first(row, SPLIT_KEYS) or split_of_file, first(row, CLASS_KEYS)
         if split and split_of(str(split)) is None:
-            self.desk.refuse(where, f"split is {split!r}; allowed is {', '.join(SPLITS)}")
+            self.folder.refuse(where, f"split is {split!r}; allowed is {', '.join(SPLITS)}")
             return
         if name not in self.entries:
             self.entries[name] = make()
         entry = self.entries[name]
         entry.splits.add(split_of(str(split)) or "" if split else "")
         entry.class_names.add("" if class_name is None else str(class_name))
-        for caption in captions_in(self.desk, where, row):
+        for caption in captions_in(self.folder, where, row):
             if (name, caption) in self.seen:
-                self.desk.refuse(where, f"a second time the same caption of {name}")
+                self.folder.refuse(where, f"a second time the same caption of {name}")
             else:
                 self.seen.add((name, caption))
                 entry.captions.append(caption)
-        used = self.desk.columns.of_captions(row)
+        used = self.folder.columns.of_captions(row)
         used += [key for keys in (CLASS_KEYS, SPLIT_KEYS) if (key := metadata.chosen(row, keys))]
         self.columns |= dict.fromkeys(used)
 
 
-def captions_in(desk: Desk, where: str, row: Row) -> Iterator[str]:
+def captions_in(folder: UserFolder, where: str, row: Row) -> Iterator[str]:
     """The usable captions of a row; the others are refused."""
-    for given in metadata.captions_in(row, desk.columns) or [None]:
+    for given in metadata.captions_in(row, folder.columns) or [None]:
         if given is None:
-            looked, there = ", ".join(desk.columns.captions), ", ".join(row)[:200]
+            looked, there = ", ".join(folder.columns.captions), ", ".join(row)[:200]
             fault: str | None = f"no caption (columns looked for: {looked}; there are: {there})"
         elif not isinstance(given, str):
             fault = f"the caption is {given!r:.200}, not text"
         else:
             caption, fault = caption_of(given)
         if fault:
-            desk.refuse(where, fault)
+            folder.refuse(where, fault)
         else:
             yield caption
 
 
-def _file(desk: Desk, name: str) -> Entry:
-    return Entry(functools.partial(Path.read_bytes, desk.root / name), name)
+def _file(folder: UserFolder, name: str) -> Entry:
+    return Entry(read=functools.partial(Path.read_bytes, folder.root / name), place=name)
 
 
 def _in_words(names: Collection[str]) -> str:
@@ -140,7 +142,7 @@ def stem_of(name: str) -> str:
 
 
 def by_stem(images: list[str], texts: list[str]) -> dict[str, str]:
-    """Stem -> the text of it. A JSON object of that stem counts where there is no text."""
+    """Stem -> its text file, or a JSON file of that stem where there is no text."""
     known, stems = set(images), dict[str, str]()
     for text in sorted(texts, key=lambda name: not name.lower().endswith(".json")):
         stem = stem_of(text)  # of 7.jpg.txt that is the image itself
@@ -149,9 +151,9 @@ def by_stem(images: list[str], texts: list[str]) -> dict[str, str]:
 
 
 def by_ends(images: list[str], texts: list[str]) -> dict[str, str]:
-    """Stem of an image -> the text elsewhere, as in images/rose/1.jpg and captions/rose/1.txt.
+    """Stem of an image -> its text in another folder: images/rose/1.jpg, captions/rose/1.txt.
 
-    So much of the end of the paths must be the same as makes each image unique.
+    The ends of the paths must match in as many parts as it takes to make each image unique.
     """
     for length in (1, 2, 3):
         owners: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -167,61 +169,61 @@ def by_ends(images: list[str], texts: list[str]) -> dict[str, str]:
     return {}
 
 
-def from_texts(desk: Desk, images: list[str], stems: dict[str, str]) -> dict[str, Entry]:
-    """Images and the text file of each of their stems, never by position."""
+def from_texts(folder: UserFolder, images: list[str], stems: dict[str, str]) -> dict[str, Entry]:
+    """Entries of images with text files, matched by stem, never by position."""
     owners = defaultdict(list)
     for name in images:
         owners[stem_of(name)].append(name)
     for stem in sorted(set(stems) - set(owners)):
-        desk.refuse(stems[stem], "captions without an image of the same stem")
+        folder.refuse(stems[stem], "captions without an image of the same stem")
     entries = {}
     for stem, names in owners.items():
         if stem not in stems:
             for name in names:
-                desk.refuse(name, f"no captions: there is no {stem}.txt")
+                folder.refuse(name, f"no captions: there is no {stem}.txt")
         elif len(names) > 1:
             for name in names:
-                desk.refuse(
+                folder.refuse(
                     name, f"{stems[stem]} may belong to any of {', '.join(names)}; rename them"
                 )
         else:
-            entries[names[0]] = _beside(desk, names[0], stems[stem])
+            entries[names[0]] = _beside(folder, names[0], stems[stem])
     endings = dict.fromkeys(PurePosixPath(text).suffix for text in stems.values())
     beside = all(str(PurePosixPath(text).parent) == str(PurePosixPath(stem).parent)
                  for stem, text in stems.items())  # fmt: skip
     where = "beside the images" if beside else "with the images' names"
-    desk.taken["captions"] = f"the {'/'.join(endings)} files {where}"
-    return placed(desk, {name: entries[name] for name in images if name in entries})
+    folder.taken["captions"] = f"the {'/'.join(endings)} files {where}"
+    return placed(folder, {name: entries[name] for name in images if name in entries})
 
 
-def _beside(desk: Desk, image: str, text: str) -> Entry:
+def _beside(folder: UserFolder, image: str, text: str) -> Entry:
     if not text.lower().endswith(".json"):
-        entry = _file(desk, image)
-        entry.captions = _read_lines(desk, text)
+        entry = _file(folder, image)
+        entry.captions = _read_lines(folder, text)
         return entry
-    notes = _Notes(desk)
+    notes = _Notes(folder)
     try:
-        row = documents.single(desk.root / text)
+        row = documents.single(folder.root / text)
     except (OSError, ValueError, RecursionError) as error:
-        desk.refuse(text, f"cannot be read: {error}")
+        folder.refuse(text, f"cannot be read: {error}")
     else:
-        notes.add(text, row, image, lambda: _file(desk, image))
-    return notes.entries.get(image) or _file(desk, image)
+        notes.add(text, row, image, lambda: _file(folder, image))
+    return notes.entries.get(image) or _file(folder, image)
 
 
-def _read_lines(desk: Desk, name: str) -> list[str]:
-    """The usable captions of one text file, one a line."""
+def _read_lines(folder: UserFolder, name: str) -> list[str]:
+    """The usable captions of a text file, one per line."""
     try:
-        text = decode_text((desk.root / name).read_bytes())
+        text = decode_text((folder.root / name).read_bytes())
     except (OSError, ValueError) as error:
-        desk.refuse(name, str(error))
+        folder.refuse(name, str(error))
         return []
     captions = []
     # not splitlines(): it would break lines at control characters and hide them
     for number, line in enumerate(text.rstrip().replace("\r\n", "\n").split("\n"), start=1):
         caption, fault = caption_of(line)
         if fault:
-            desk.refuse(f"{name} line {number}", fault)
+            folder.refuse(f"{name} line {number}", fault)
         else:
             captions.append(caption)
     return captions
@@ -231,75 +233,77 @@ def _read_lines(desk: Desk, name: str) -> list[str]:
 
 
 def from_tables(
-    desk: Desk, images: list[str], known: metadata.Names, tables: list[str]
+    folder: UserFolder, images: list[str], known: metadata.Names, tables: list[str]
 ) -> dict[str, Entry]:
-    """Images and the rows of tables or lists that name them."""
-    notes, used = _Notes(desk), dict[str, None]()
+    """Entries of images by the rows of tables or lists that name them."""
+    notes, used = _Notes(folder), dict[str, None]()
     splits = documents.splits_in_names(tables)
     for table in tables:
-        for place, row in documents.rows(desk.root, table, desk.refuse):
+        for place, row in documents.rows(folder.root, table, folder.refuse):
             where = f"{table} {place}"
-            name = _image_of(desk, where, table, row, known)
+            name = _image_of(folder, where, table, row, known)
             if name is None:
                 continue
-            used |= dict.fromkeys([metadata.chosen(row, desk.columns.images) or ""])
-            make = functools.partial(_file, desk, name)
+            used |= dict.fromkeys([metadata.chosen(row, folder.columns.images) or ""])
+            make = functools.partial(_file, folder, name)
             notes.add(where, row, name, make, splits.get(table, ""))
     for name in images:
         if name not in notes.entries:
-            desk.refuse(name, f"no captions: no row of {' or '.join(tables[:3])} names it")
-    desk.taken["captions"] = _in_words(tables)
-    _say_columns(desk, {**used, **notes.columns}, bool(splits))
-    return placed(desk, {name: notes.entries[name] for name in images if name in notes.entries})
+            folder.refuse(name, f"no captions: no row of {' or '.join(tables[:3])} names it")
+    folder.taken["captions"] = _in_words(tables)
+    _say_columns(folder, {**used, **notes.columns}, bool(splits))
+    return placed(folder, {name: notes.entries[name] for name in images if name in notes.entries})
 
 
-def _say_columns(desk: Desk, used: dict[str, None], by_name: bool) -> None:
-    desk.taken["columns"] = ", ".join(key for key in used if key)
+def _say_columns(folder: UserFolder, used: dict[str, None], by_name: bool) -> None:
+    folder.taken["columns"] = ", ".join(key for key in used if key)
     column = next((key for key in SPLIT_KEYS if key in used), "")
     if column or by_name:
-        desk.taken["splits"] = f"of column {column}" if column else "of the files' names"
+        folder.taken["splits"] = f"of column {column}" if column else "of the files' names"
     column = next((key for key in CLASS_KEYS if key in used), "")
     if column:
-        desk.taken["classes"] = f"of column {column}"
+        folder.taken["classes"] = f"of column {column}"
 
 
-def _image_of(desk: Desk, where: str, table: str, row: Row, known: metadata.Names) -> str | None:
-    """The image that a row names; None, and a refusal, where it names none."""
-    given = first(row, desk.columns.images)
+def _image_of(
+    folder: UserFolder, where: str, table: str, row: Row, known: metadata.Names
+) -> str | None:
+    """The image that a row names; None where it names none, which is recorded."""
+    given = first(row, folder.columns.images)
     if not isinstance(given, str):
         there = ", ".join(row)[:200]
-        looked = ", ".join(desk.columns.images)
-        desk.refuse(where, f"names no image (columns looked for: {looked}; there are: {there})")
+        looked = ", ".join(folder.columns.images)
+        folder.refuse(where, f"names no image (columns looked for: {looked}; there are: {there})")
         return None
     name = known.find(given, "" if "/" not in table else table.rpartition("/")[0])
     if name is None:
-        desk.refuse(where, f"names {given[:200]!r}, which is no image under this folder")
+        folder.refuse(where, f"names {given[:200]!r}, which is no image under this folder")
     return name
 
 
 # ---------------------------------------------------------------- packs
 
 
-def from_packs(desk: Desk, packs: list[str], endings: Collection[str]) -> dict[str, Entry]:
-    """Images inside of tars and Parquet files, in the order in which they lie there.
+def from_packs(folder: UserFolder, packs: list[str], endings: Collection[str]) -> dict[str, Entry]:
+    """Entries of images inside tars and Parquet files, in their order there.
 
-    They go by the ids of their rows where rows of one id hold the same image, as those of sets
-    with a row a caption do; else by file and row or key.
+    They are named by the ids of their rows if all rows of an id hold the same image, as in sets
+    with one row per caption; else by file and row or key.
     """
-    notes, splits = _Notes(desk), documents.splits_in_names(packs)
+    notes, splits = _Notes(folder), documents.splits_in_names(packs)
     found = [
         (pack, one)
         for pack in packs
-        for one in packed.images(desk.root, pack, desk.columns, endings, desk.refuse)
+        for one in packed.images(folder.root, pack, folder.columns, endings, folder.refuse)
     ]
     by_id = _ids_are_names([one for _, one in found])
     for pack, one in found:
         name = one.image_id if by_id and one.image_id else one.name
-        make = functools.partial(Entry, one.read, one.place)
+        make = functools.partial(Entry, read=one.read, place=one.place)
         notes.add(one.where, one.row, name, make, splits.get(pack, ""))
-    desk.taken["captions"] = _in_words(packs)
-    _say_columns(desk, notes.columns, bool(splits))
-    return placed(desk, notes.entries)
+    folder.taken["captions"] = _in_words(packs)
+    _say_columns(folder, notes.columns, bool(splits))
+    return placed(folder, notes.entries)
 
 
 def _ids_are_names(found: list[Packed]) -> bool:
@@ -319,10 +323,10 @@ def _ids_are_names(found: list[Packed]) -> bool:
 # ---------------------------------------------------------------- what folders tell
 
 
-def placed(desk: Desk, entries: dict[str, Entry]) -> dict[str, Entry]:
-    """The same, with what the folders tell of classes, and of splits where all are called so.
+def placed(folder: UserFolder, entries: dict[str, Entry]) -> dict[str, Entry]:
+    """The entries with classes from their folders, and splits where all top folders name one.
 
-    A folder that holds all images tells nothing, nor does one of img2dataset's numbered ones.
+    A folder that holds all images is ignored, and so are img2dataset's numbered ones.
     """
     folders = {name: _folders(entry.place) for name, entry in entries.items()}
     shared = 0
@@ -341,12 +345,12 @@ def placed(desk: Desk, entries: dict[str, Entry]) -> dict[str, Entry]:
         if by_folder:
             if not any(entry.splits):
                 entry.splits = {documents.split_of_folder(own[0]) or ""}
-                desk.taken["splits"] = "of the top folders"
+                folder.taken["splits"] = "of the top folders"
             own = own[1:]
         entry.class_names = {given or "/".join(own) for given in entry.class_names or {""}}
         if own and any(entry.class_names):
-            desk.taken.setdefault("classes", "of the subfolders")
-    desk.taken.setdefault("classes", "not known")
+            folder.taken.setdefault("classes", "of the subfolders")
+    folder.taken.setdefault("classes", "not known")
     return entries
 
 
@@ -357,8 +361,10 @@ def _folders(place: str) -> tuple[str, ...]:
     return tuple(folders[:-1] if numbered and stem.startswith(folders[-1]) else folders)
 
 
-def complete_splits(desk: Desk, entries: dict[str, Entry], seed: int, by_class: bool) -> None:
-    """Draw the split that is not given from train; forget those given where all are the same.
+def complete_splits(
+    folder: UserFolder, entries: dict[str, Entry], seed: int, by_class: bool
+) -> None:
+    """Draw a missing split from train; drop the given splits where all are the same.
 
     Raises:
         InputError: where whole classes would have to be drawn.
@@ -369,17 +375,17 @@ def complete_splits(desk: Desk, entries: dict[str, Entry], seed: int, by_class: 
             entry.splits = {""}
         given = {""}
     if given <= {""}:
-        desk.taken["splits"] = f"drawn by {'class' if by_class else 'image'}"
+        folder.taken["splits"] = f"drawn by {'class' if by_class else 'image'}"
     if "" in given or given not in ({"train", "val"}, {"train", "test"}):
         return
     (missing,) = set(SPLITS) - given
     if by_class:
         raise InputError(
-            f"{desk.root}: no image is given for {missing}, and classes are to be kept together; "
+            f"{folder.root}: no image is given for {missing}, and classes are to be kept together; "
             f"give some, or set download.split=image: then {missing} is drawn from train"
         )
     train = [name for name, entry in entries.items() if entry.splits == {"train"}]
     order = sorted(train, key=lambda name: seeds.digest(seed, "folder", name))
     for name in order[3::7]:
         entries[name].splits = {missing}
-    desk.taken["splits"] = f"{desk.taken.get('splits', 'given')}, {missing} drawn from train"
+    folder.taken["splits"] = f"{folder.taken.get('splits', 'given')}, {missing} drawn from train"

@@ -1,4 +1,4 @@
-"""Files from the network, resumed and checked."""
+"""Download files, with resumption and checks."""
 
 import errno
 import hashlib
@@ -36,14 +36,14 @@ class Missing(InputError):
 
 
 class _Unsteady(Exception):
-    """An answer that may well be another one on the next attempt."""
+    """An answer of the server that may be better on the next attempt."""
 
 
 UNSTEADY = (_Unsteady, requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 
 
 def checksum(algorithm: str, expected: str) -> Check:
-    """A check that the file's digest by `algorithm` (md5, sha256) is `expected`, in hex."""
+    """A check that the digest of a file by `algorithm` (md5, sha256) is `expected`, in hex."""
 
     def check(path: Path) -> None:
         with path.open("rb") as file:
@@ -68,16 +68,16 @@ def read_checksums(path: Path) -> dict[str, str]:
 
 
 class _Pace:
-    """Ends a download that hardly moves, whatever number of connections it is spread over.
+    """Stops a download that is too slow, counted over all its connections.
 
-    answering: whether the head of an answer is still coming, for which `MINUTE` is enough.
+    answering: whether the headers of an answer are awaited, for which `MINUTE` is the limit.
     """
 
     def __init__(self, url: str) -> None:
         self.url, self.begun, self.bytes, self.answering = url, time.monotonic(), 0, False
 
     def note(self, size: int) -> None:
-        """So many bytes have come."""
+        """Count `size` received bytes."""
         self.bytes += size
         if time.monotonic() - self.begun < MINUTE:
             return
@@ -90,9 +90,10 @@ class _Pace:
 
 
 class _Counted(io.RawIOBase):
-    """The bytes of a connection, each of which is noted as it comes: of the head of an answer too.
+    """A connection that counts all bytes received, headers included.
 
-    requests has a timeout for silence alone, which a server that sends a byte now and then breaks.
+    The timeout of requests is for silence only, which a server avoids by sending a byte now and
+    then.
     """
 
     def __init__(self, raw: io.RawIOBase, pace: _Pace) -> None:
@@ -112,7 +113,7 @@ class _Counted(io.RawIOBase):
 
 
 class _PacedAdapter(requests.adapters.HTTPAdapter):
-    """Connections whose answers are read at a `pace`."""
+    """An adapter of requests whose connections are counted by `pace`."""
 
     def __init__(self, pace: _Pace) -> None:
         super().__init__()
@@ -138,15 +139,15 @@ class _PacedAdapter(requests.adapters.HTTPAdapter):
 
 
 def fetch(url: str, target: Path, check: Check, largest: int = LARGEST) -> Path:
-    """Download `url` to `target`, unless `target` passes `check` already: then without network.
+    """Download `url` to `target`, unless `target` already passes `check`.
 
-    Bytes gather in `target`.part, from where an interrupted download goes on, and get their final
-    name once they are whole and pass `check`. largest: bytes that it may have.
+    Bytes are collected in `target`.part, from which an interrupted download continues; the file is
+    renamed when complete and checked. largest: the most bytes it may have.
 
     Raises:
         Missing: the server has no such file.
-        InputError: no network or hardly any, a web page instead of the file, a redirect loop,
-            wrong content or too much of it (which is deleted), no disk space.
+        InputError: no or too slow a network, a web page instead of the file, a redirect loop, wrong
+            or too much content (which is deleted), no disk space.
     """
     part = target.with_name(target.name + ".part")
     with _storing(part):
@@ -172,7 +173,7 @@ def fetch(url: str, target: Path, check: Check, largest: int = LARGEST) -> Path:
 
 @contextmanager
 def _storing(path: Path) -> Iterator[None]:
-    """Turn the system's refusal to write `path` (no space, no permission) into InputError."""
+    """Turn system errors on writing `path` (no space, no permission) into InputError."""
     try:
         yield
     except OSError as error:
@@ -200,7 +201,7 @@ def _discard(part: Path) -> None:
 
 
 def _version(part: Path) -> Path:
-    """Beside a part: the ETag or date of the content that it was begun on."""
+    """The file beside a part with the ETag or date of the content it was started from."""
     return part.with_name(part.name + "-version")
 
 
@@ -209,7 +210,7 @@ def _size(part: Path) -> int:
 
 
 def _complete(url: str, part: Path, largest: int) -> None:
-    """Transfer until the part is whole; patience ends after `ATTEMPTS` without a new byte."""
+    """Transfer until the part is complete; give up after `ATTEMPTS` without a new byte."""
     failures, furthest, pace = 0, _size(part), _Pace(url)
     while True:
         try:
@@ -232,14 +233,14 @@ def _complete(url: str, part: Path, largest: int) -> None:
 
 
 def _root(error: BaseException) -> str:
-    """The system's own words, without the layers of wrapping."""
+    """The innermost error, without the exceptions wrapped around it."""
     while error.__context__ is not None:
         error = error.__context__
     return str(error) or type(error).__name__
 
 
 def _transfer(url: str, part: Path, largest: int, pace: _Pace) -> None:
-    """One request for the bytes that the part lacks, appended to it as they come."""
+    """Request the missing bytes of the part once, and append them as they arrive."""
     begun = _size(part)
     headers = {"Accept-Encoding": "identity"}
     if begun:
@@ -280,7 +281,7 @@ def _transfer(url: str, part: Path, largest: int, pace: _Pace) -> None:
 
 
 def _examine(response: requests.Response, url: str) -> None:
-    """Refuse an answer that is not the file: an error, or a web page that says 200."""
+    """Refuse an answer that is not the file: an error, or a web page with status 200."""
     status = response.status_code
     if status in (404, 410):
         raise Missing(f"{url}: no such file there (status {status}); check the address")
@@ -314,7 +315,7 @@ def _note_version(response: requests.Response, part: Path) -> None:
 
 
 def _shown(response: requests.Response, name: str, begun: int) -> Iterator[bytes]:
-    """The body's raw bytes, with a progress bar where someone is looking.
+    """The raw bytes of the body, with a progress bar on terminals.
 
     Raw, because requests would unpack a .tgz that the server labels `Content-Encoding: gzip`.
     """

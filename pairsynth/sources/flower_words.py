@@ -1,4 +1,4 @@
-"""The words that people say of flowers: what captions of flower images are measured by."""
+"""The lexicon of flowers, by which captions of flower images are measured."""
 
 from pairsynth.lexicon import Lexicon
 

@@ -1,4 +1,4 @@
-"""The user's own images, however they are captioned."""
+"""The source `folder`: the user's own images in any supported layout."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from pairsynth.errors import InputError
 from pairsynth.image_files import decode
 from pairsynth.minimums import FEWEST, need_images
 from pairsynth.sources import layouts
-from pairsynth.sources.contract import Account, DownloadConfig, Example
-from pairsynth.sources.entries import Desk, Entry, complete_splits
+from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
+from pairsynth.sources.entries import Entry, UserFolder, complete_splits
 from pairsynth.sources.metadata import Columns
 
 # every 20 neighbours give 14/3/3, the first 10 already have two of val and two of test
@@ -20,7 +20,7 @@ PATTERN = [
 ]
 
 
-def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> Iterator[Example]:
+def folder(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> Iterator[Example]:
     """Images under `config.folder`, in the order of their paths; the path is the image_id.
 
     Captions: by the first layout of `layouts.read` that the folder has. Classes: the column of
@@ -37,29 +37,31 @@ def folder(config: DownloadConfig, seed: int, cache: Path, account: Account) -> 
             f"download.folder is {config.folder!r}: no such folder (looked for "
             f"{Path(config.folder).resolve()}); name the folder of your images"
         )
-    columns = Columns(config.image_column, config.caption_column)
-    desk = Desk(Path(config.folder), config.broken, account, columns)
-    entries = layouts.read(desk)
-    entries = {name: entry for name, entry in entries.items() if _usable(desk, name, entry)}
-    complete_splits(desk, entries, seed, config.split == "class")
-    desk.say()
-    splits = _assign(config, seed, desk, entries) if entries else {}
-    need_images(str(desk.root), Counter(splits.values()), account.refused)
+    columns = Columns(image=config.image_column, caption=config.caption_column)
+    user_folder = UserFolder(
+        root=Path(config.folder), broken=config.broken, log=log, columns=columns
+    )
+    entries = layouts.read(user_folder)
+    entries = {name: entry for name, entry in entries.items() if _usable(user_folder, name, entry)}
+    complete_splits(user_folder, entries, seed, config.split == "class")
+    user_folder.say()
+    splits = _assign(config, seed, user_folder, entries) if entries else {}
+    need_images(str(user_folder.root), Counter(splits.values()), log.refused)
     classes = sorted({_class_of(entry) for entry in entries.values()} - {""})
     for name, split in splits.items():
         try:
             image = decode(entries[name].read())
         except (OSError, ValueError) as error:
-            desk.refuse(name, str(error))
+            user_folder.refuse(name, str(error))
             continue
         class_name = _class_of(entries[name])
         yield Example(
-            name,
-            classes.index(class_name) if class_name else -1,
-            class_name,
-            split,
-            image,
-            tuple(entries[name].captions),
+            image_id=name,
+            class_id=classes.index(class_name) if class_name else -1,
+            class_name=class_name,
+            split=split,
+            image=image,
+            captions=tuple(entries[name].captions),
         )
 
 
@@ -67,18 +69,20 @@ def _class_of(entry: Entry) -> str:
     return next(iter(entry.class_names), "")
 
 
-def _usable(desk: Desk, name: str, entry: Entry) -> bool:
+def _usable(user_folder: UserFolder, name: str, entry: Entry) -> bool:
     for what, values in (("class", entry.class_names), ("split", entry.splits)):
         if len(values) > 1:
-            desk.refuse(name, f"has more than one {what}: {', '.join(map(repr, sorted(values)))}")
+            user_folder.refuse(
+                name, f"has more than one {what}: {', '.join(map(repr, sorted(values)))}"
+            )
             return False
     if not entry.captions:
-        desk.refuse(name, "no usable caption")
+        user_folder.refuse(name, "no usable caption")
     return bool(entry.captions)
 
 
 def _assign(
-    config: DownloadConfig, seed: int, desk: Desk, entries: dict[str, Entry]
+    config: DownloadConfig, seed: int, user_folder: UserFolder, entries: dict[str, Entry]
 ) -> dict[str, str]:
     """The split of each image: given by the metadata, by its class, or drawn within it."""
     members = defaultdict(list)
@@ -86,9 +90,9 @@ def _assign(
         members[_class_of(entry)].append(name)
     given = {name: entry.splits for name, entry in entries.items() if any(entry.splits)}
     if given:
-        return _check_given(config, desk, entries, members)
+        return _check_given(config, user_folder, entries, members)
     if config.split == "class":
-        of_class = _draw_classes(seed, desk, members)
+        of_class = _draw_classes(seed, user_folder, members)
         return {name: of_class[_class_of(entry)] for name, entry in entries.items()}
     drawn = [
         name
@@ -99,17 +103,19 @@ def _assign(
     return {name: splits[name] for name in entries}
 
 
-def _draw_classes(seed: int, desk: Desk, members: dict[str, list[str]]) -> dict[str, str]:
-    """Classes by split so that about 70, 15 and 15 % of the images are in each, and one class."""
+def _draw_classes(
+    seed: int, user_folder: UserFolder, members: dict[str, list[str]]
+) -> dict[str, str]:
+    """Class -> split, for about 70, 15 and 15 % of the images, at least one class in each."""
     if members.get(""):
         raise InputError(
-            f"{desk.root}: {members[''][0]} and {len(members['']) - 1} more images "
+            f"{user_folder.root}: {members[''][0]} and {len(members['']) - 1} more images "
             "have no class; put each class in a subfolder, or set "
             "download.split=image"
         )
     if len(members) < 3:
         raise InputError(
-            f"{desk.root}: classes are {', '.join(sorted(members))}; a split by class "
+            f"{user_folder.root}: classes are {', '.join(sorted(members))}; a split by class "
             "needs 3 or more: add classes, or set download.split=image"
         )
     order = [sorted(members)[i] for i in seeds.stream(seed, "folder").permutation(len(members))]
@@ -139,27 +145,30 @@ def _draw_classes(seed: int, desk: Desk, members: dict[str, list[str]]) -> dict[
     ):
         sizes = ", ".join(f"{label}: {len(members[label])}" for label in sorted(members)[:10])
         raise InputError(
-            f"{desk.root}: a split by class would leave {total - held} of {total} images to "
+            f"{user_folder.root}: a split by class would leave {total - held} of {total} images to "
             f"learn from, the classes are so unequal ({sizes}); set download.split=image"
         )
     return {label: splits.get(label, "train") for label in order}
 
 
 def _check_given(
-    config: DownloadConfig, desk: Desk, entries: dict[str, Entry], members: dict[str, list[str]]
+    config: DownloadConfig,
+    user_folder: UserFolder,
+    entries: dict[str, Entry],
+    members: dict[str, list[str]],
 ) -> dict[str, str]:
     splits = {name: next(iter(entry.splits)) for name, entry in entries.items()}
     for name, split in splits.items():
         if not split:
             raise InputError(
-                f"{desk.root}: {name} has no split in the metadata, others have; "
+                f"{user_folder.root}: {name} has no split in the metadata, others have; "
                 "give every image one, or none"
             )
     for label in sorted(set(members) - {""}) if config.split == "class" else []:
         found = sorted({splits[name] for name in members[label]})
         if len(found) > 1:
             raise InputError(
-                f"{desk.root}: images of class {label!r} are in {found[0]} and in "
+                f"{user_folder.root}: images of class {label!r} are in {found[0]} and in "
                 f"{found[1]}; a split by class keeps them together: mend the "
                 "metadata, or set download.split=image"
             )

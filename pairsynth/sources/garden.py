@@ -1,9 +1,9 @@
-"""The embedded default source: flowers drawn from a seed, nothing to download.
+"""The default source: flowers drawn from a seed, without any download.
 
 A species is a set of attributes, balanced over the garden; its images vary in pose, light and
-clutter. What is drawn is known, so `Example.attributes` holds the truth that captions are judged
-by. Every species and every image has a stream of rng of its own: growing more of either
-does not change the ones there were.
+clutter. What is drawn is known, so `Example.attributes` is the ground truth for captions. Every
+species and every image has a random stream of its own, so that more of either leave the others
+unchanged.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from pairsynth.seeds import stream
-from pairsynth.sources.contract import Account, DownloadConfig, Example
+from pairsynth.sources.contract import DownloadConfig, Example, SourceLog
 from pairsynth.sources.garden_captions import ATTRIBUTES, captions
-from pairsynth.sources.garden_drawing import Look, draw, look
+from pairsynth.sources.garden_drawing import Appearance, appearance, draw
 
 __all__ = ["ATTRIBUTES", "CLASHES", "Species", "garden", "grow"]
 
@@ -41,17 +41,17 @@ LAST_NAMES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Species:
-    """One kind of flower: its number, name, named attributes and the rest of its look."""
+    """One kind of flower: number, name, named attributes, and the rest of its appearance."""
 
     number: int
     name: str
     attributes: dict[str, str]
-    look: Look
+    appearance: Appearance
 
 
-def garden(config: DownloadConfig, seed: int, cache: Path, account: Account) -> Iterator[Example]:
+def garden(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> Iterator[Example]:
     """`garden_species` x `garden_images` examples, species by species; see `Source`.
 
     The images are drawn at `image_size`; `cache` stays empty and nothing is refused.
@@ -72,14 +72,14 @@ def _example(kind: Species, image: int, split: str, size: int, seed: int) -> Exa
         class_id=kind.number,
         class_name=kind.name,
         split=split,
-        image=draw(kind.attributes, kind.look, size, stream(seed, *path)),
+        image=draw(kind.attributes, kind.appearance, size, stream(seed, *path)),
         captions=captions(kind.attributes, stream(seed, *path, "captions")),
         attributes=dict(kind.attributes),
     )
 
 
 def grow(count: int, seed: int) -> list[Species]:
-    """The first `count` species of the garden of `seed`, all with different attributes."""
+    """The first `count` species of the garden of `seed`, no two with the same attributes."""
     decks = {name: _Deck(values, seed, name) for name, values in ATTRIBUTES.items()}
     names = _names(seed)
     taken: set[tuple[str, ...]] = set()
@@ -89,13 +89,15 @@ def grow(count: int, seed: int) -> list[Species]:
         while tuple(attributes.values()) in taken:
             attributes = _combination(decks)
         taken.add(tuple(attributes.values()))
-        looks = look(attributes, stream(seed, "garden", number, "look"))
-        species.append(Species(number, next(names), attributes, looks))
+        own = appearance(attributes, stream(seed, "garden", number, "look"))
+        species.append(
+            Species(number=number, name=next(names), attributes=attributes, appearance=own)
+        )
     return species
 
 
 class _Deck:
-    """Deals the values of one attribute in shuffled rounds, so that each comes equally often."""
+    """Deals the values of one attribute in shuffled rounds, each equally often."""
 
     def __init__(self, values: tuple[str, ...], seed: int, name: str) -> None:
         self.values = values
@@ -103,7 +105,7 @@ class _Deck:
         self.left: list[str] = []
 
     def deal(self, barred: tuple[str, ...] = ()) -> str:
-        """The next value that is not `barred`; those passed over come first next time."""
+        """The next value that is not in `barred`; skipped values come first next time."""
         if all(value in barred for value in self.left):
             self.left += [str(value) for value in self.rng.permutation(self.values)]
         value = next(value for value in self.left if value not in barred)
@@ -112,7 +114,7 @@ class _Deck:
 
 
 def _combination(decks: dict[str, _Deck]) -> dict[str, str]:
-    """One value of every attribute, the centre's colour unlike the petals'."""
+    """One value of every attribute; the centre's colour differs from the petals'."""
     dealt: dict[str, str] = {}
     for name, deck in decks.items():
         barred = CLASHES.get(dealt["petal_colour"], ()) if name == "centre_colour" else ()
@@ -121,7 +123,7 @@ def _combination(decks: dict[str, _Deck]) -> dict[str, str]:
 
 
 def _names(seed: int) -> Iterator[str]:
-    """Invented names of two parts, each once; numbered when the words run out."""
+    """Invented names of two parts, each once; numbered once all are used."""
     pairs = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
     order = stream(seed, "garden", "names").permutation(len(pairs))
     edition = 1
@@ -132,7 +134,7 @@ def _names(seed: int) -> Iterator[str]:
 
 
 def _splits(count: int, seed: int, *path: str | int) -> list[str]:
-    """The split of each of `count` things, 62, 25 and 13 %; none empty from three up."""
+    """A split for each of `count` things, 62, 25 and 13 %; none is empty from three on."""
     least = 1 if count >= 3 else 0
     val, test = (max(least, round(share * count)) for share in (VAL, TEST))
     labels = ["train"] * (count - val - test) + ["val"] * val + ["test"] * test

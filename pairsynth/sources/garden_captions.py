@@ -1,7 +1,7 @@
-"""What may be said of a garden flower: a lexicon, a grammar that writes captions, a reader.
+"""Captions of garden flowers: a lexicon, and a grammar that writes captions.
 
-Writer and reader share `LEXICON`, so whatever the grammar puts into a caption `WORDS` finds in
-it. The sentence forms follow the captions that Reed et al. (2016) gathered for Oxford-102.
+The grammar and the lexicon `WORDS` share `LEXICON`, so that `WORDS` finds what the grammar wrote.
+The sentence forms follow the captions of Reed et al. (2016) for Oxford-102.
 """
 
 from bisect import bisect
@@ -194,7 +194,7 @@ def rules() -> dict[str, tuple[list[float], list[tuple[str, ...]]]]:
 
 
 def write(attributes: dict[str, str], rng: np.random.Generator) -> tuple[str, dict[str, str]]:
-    """One true caption of a flower with `attributes`, and those of them that it names."""
+    """A true caption of a flower with `attributes`, and the attributes that it names."""
     said: dict[str, str] = {}
     words: list[str] = []
     pending = ["S"]
@@ -217,7 +217,7 @@ def _worded(
     said: dict[str, str],
     rng: np.random.Generator,
 ) -> str:
-    """Words for the attribute `name`, which is noted in `said`."""
+    """Words for the attribute `name`, which is added to `said`."""
     said[name] = attributes[name]
     ways = LEXICON[name][attributes[name]]
     draw = rng.random()

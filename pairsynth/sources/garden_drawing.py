@@ -1,7 +1,7 @@
-"""How a garden flower is drawn: textures of its parts, coloured, turned and laid on one another.
+"""Draw garden flowers: textures of parts, coloured, transformed and composed.
 
-The canvas is at least twice as large as the image and is reduced at the end: soft edges. What
-varies from image to image (pose, light, clutter) never changes a named attribute.
+The canvas is at least twice as large as the image and is reduced at the end, for soft edges. What
+varies between images (pose, light, clutter) never changes a named attribute.
 """
 
 import colorsys
@@ -56,12 +56,12 @@ LEAVES = {"broad": (3, 5), "slender": (6, 9)}  # how many, the last excluded
 CENTRE_RADIUS = {"small": 0.086, "large": 0.13}
 
 
-@dataclass(frozen=True)
-class Look:
-    """What all images of one species share beyond its named attributes.
+@dataclass(frozen=True, kw_only=True)
+class Appearance:
+    """What all images of a species share besides its named attributes.
 
-    body, throat, centre, leaf: RGB (3,) in 0..255. width: petal width over its shape's usual one.
-    throat_reach: how far the throat colour runs up the petal. tuft: stamens instead of florets.
+    body, throat, centre, leaf: RGB (3,) in 0..255. width: petal width relative to its shape's.
+    throat_reach: how far the throat colour reaches up the petal. tuft: stamens instead of florets.
     """
 
     body: Colour
@@ -73,11 +73,11 @@ class Look:
     tuft: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pose:
-    """How one image's flower stands: origin and radius in canvas pixels.
+    """The pose of the flower in one image: origin and radius in canvas pixels.
 
-    tilt: foreshortening (2, 2). light: the direction it comes from, in radians.
+    tilt: foreshortening matrix (2, 2). light: the direction of the light, in radians.
     """
 
     origin: tuple[float, float]
@@ -88,7 +88,7 @@ class Pose:
 
 @dataclass
 class Canvas:
-    """The image in the making; `size` is its side in pixels."""
+    """The image being drawn. size: its side in pixels."""
 
     image: Image.Image
     size: int = field(init=False)
@@ -103,7 +103,7 @@ class Canvas:
         place: Matrix,
         origin: tuple[float, float],
     ) -> None:
-        """Lay `part` down: `place` (2, 2) takes texture pixels from `anchor` to the canvas."""
+        """Draw `part` over the image; `place` (2, 2) maps texture pixels around `anchor` to it."""
         width, height = part.size
         corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) - anchor
         spread = corners @ place.T + origin
@@ -126,12 +126,12 @@ def colour(ranges: Ranges, rng: np.random.Generator) -> Colour:
     return np.array(rgb, np.float32) * 255
 
 
-def look(attributes: dict[str, str], rng: np.random.Generator) -> Look:
-    """Draw what a species with `attributes` looks like in all its images."""
+def appearance(attributes: dict[str, str], rng: np.random.Generator) -> Appearance:
+    """A random appearance for a species with `attributes`."""
     body = colour(PETAL_COLOURS[attributes["petal_colour"]], rng)
     pale = rng.random() < 0.45
     throat = body * 0.5 + 122 if pale else body * np.float32(rng.uniform(0.62, 0.8))
-    return Look(
+    return Appearance(
         body=body,
         throat=throat.astype(np.float32),
         centre=colour(CENTRE_COLOURS[attributes["centre_colour"]], rng),
@@ -143,7 +143,7 @@ def look(attributes: dict[str, str], rng: np.random.Generator) -> Look:
 
 
 def draw(
-    attributes: dict[str, str], species: Look, size: int, rng: np.random.Generator
+    attributes: dict[str, str], species: Appearance, size: int, rng: np.random.Generator
 ) -> Image.Image:
     """One RGB image (size, size) of a flower in its own pose, light and clutter."""
     side = size * max(2, 128 // size)
@@ -165,7 +165,12 @@ def _pose(size: str, side: int, rng: np.random.Generator) -> Pose:
     x, y = side / 2 + rng.uniform(-room, room, 2)
     turn = _rotation(rng.uniform(0, math.pi))
     tilt = turn @ np.diag([rng.uniform(0.82, 1.0), 1.0]) @ turn.T
-    return Pose((float(x), float(y)), radius, tilt, float(rng.uniform(0, 2 * math.pi)))
+    return Pose(
+        origin=(float(x), float(y)),
+        radius=radius,
+        tilt=tilt,
+        light=float(rng.uniform(0, 2 * math.pi)),
+    )
 
 
 def _rotation(angle: float) -> Matrix:
@@ -173,15 +178,17 @@ def _rotation(angle: float) -> Matrix:
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
-def _stem(canvas: Canvas, species: Look, pose: Pose, rng: np.random.Generator) -> None:
+def _stem(canvas: Canvas, species: Appearance, pose: Pose, rng: np.random.Generator) -> None:
     texture = petal("stem", "smooth", 0, 0)
     part = texture.coloured(species.leaf * LEAF_SHADE, species.leaf * LEAF_SHADE, 0.95)
     place = _rotation(float(rng.uniform(-0.25, 0.25))) * (canvas.size / LENGTH)
     canvas.lay(part, texture.anchor, place, pose.origin)
 
 
-def _leaves(canvas: Canvas, kind: str, species: Look, pose: Pose, rng: np.random.Generator) -> None:
-    """Leaves of `kind` all around, long enough to look out from behind the petals."""
+def _leaves(
+    canvas: Canvas, kind: str, species: Appearance, pose: Pose, rng: np.random.Generator
+) -> None:
+    """Draw leaves of `kind` all around, long enough to show behind the petals."""
     count = int(rng.integers(*LEAVES[kind]))
     texture = petal("leaf", kind, 0, 0)
     start = rng.uniform(0, 2 * math.pi)
@@ -197,11 +204,11 @@ def _leaves(canvas: Canvas, kind: str, species: Look, pose: Pose, rng: np.random
 def _petals(
     canvas: Canvas,
     attributes: dict[str, str],
-    species: Look,
+    species: Appearance,
     pose: Pose,
     rng: np.random.Generator,
 ) -> None:
-    """The rings of petals; none is quite like its neighbours."""
+    """Draw the rings of petals, each petal slightly varied."""
     shape, edge = attributes["petal_shape"], attributes["edge"]
     count = COUNTS[attributes["petal_count"]]
     start = rng.uniform(0, 2 * math.pi)
@@ -219,7 +226,9 @@ def _petals(
             canvas.lay(part, texture.anchor, place, pose.origin)
 
 
-def _centre(canvas: Canvas, size: str, species: Look, pose: Pose, rng: np.random.Generator) -> None:
+def _centre(
+    canvas: Canvas, size: str, species: Appearance, pose: Pose, rng: np.random.Generator
+) -> None:
     radius = CENTRE_RADIUS[size] * canvas.size * rng.uniform(0.96, 1.08)
     texture = centre(size, species.tuft)
     light = float(rng.uniform(0.97, 1.05))
@@ -261,7 +270,7 @@ def _blob(
 
 
 def _exposed(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The day's light: a little brighter or darker, warmer or cooler."""
+    """The image with random exposure and colour temperature."""
     warmth = rng.uniform(-0.03, 0.03)
     gain = rng.uniform(0.93, 1.06) * np.array([1 + warmth, 1, 1 - warmth], np.float32)
     return Image.fromarray(np.minimum(np.asarray(image) * gain, 255).astype(np.uint8))

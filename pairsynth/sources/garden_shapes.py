@@ -1,7 +1,7 @@
 """The parts of a garden flower as small textures, made once per shape and coloured per image.
 
-A texture knows how opaque, how light and how much of which colour each of its pixels is, but no
-colour yet. `petal` also makes leaves and stems; `centre` makes what sits in the middle.
+A texture has opacity, lightness and a mix of two colours per pixel, but no colours yet. `petal`
+also makes leaves and stems; `centre` makes the middle of a flower.
 """
 
 import math
@@ -22,12 +22,12 @@ NOTCH = 0.76  # how far up a heart-shaped petal its notch reaches down
 RUFFLES = 3  # textures of one ruffled shape, so that neighbours differ
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Texture:
-    """A part of a flower before it has a colour; all (height, width).
+    """A part of a flower without colours; all arrays are (height, width).
 
-    alpha: opacity. tone: 0 takes the inner colour, 1 the outer. light: what the colour is
-    multiplied by. anchor: texture pixel (x, y) of the part's origin.
+    alpha: opacity. tone: 0 is the inner colour, 1 the outer. light: factor of the colour.
+    anchor: texture pixel (x, y) of the part's origin.
     """
 
     alpha: Array
@@ -41,7 +41,7 @@ class Texture:
         return (np.clip(self.alpha, 0, 1) * 255).astype(np.uint8)
 
     def coloured(self, inner: Colour, outer: Colour, light: float) -> Image.Image:
-        """RGBA, with the colours (3,) in 0..255 and one brightness for the whole part."""
+        """The texture as RGBA with colours (3,) in 0..255; light: brightness of the whole part."""
         rgba = np.empty((*self.alpha.shape, 4), np.uint8)
         for i in range(3):
             band = (inner[i] + (outer[i] - inner[i]) * self.tone) * (self.light * light)
@@ -54,7 +54,7 @@ class Texture:
 def petal(shape: str, edge: str, count: int, variant: int) -> Texture:
     """The texture of one petal (or leaf, or stem) of a flower with `count` petals to a ring.
 
-    Its base is the anchor and it grows along +y; `variant` only matters to ruffled edges.
+    Its base is the anchor and it grows along +y; `variant` only changes ruffled edges.
     """
     half, outline = _outline(shape, edge, count)
     if edge == "ruffled":
@@ -78,7 +78,7 @@ def petal(shape: str, edge: str, count: int, variant: int) -> Texture:
 
 
 def _relief(along: Array, across: Array, edge: str, variant: int) -> Array:
-    """Light on a petal: a gutter along its middle, fanning veins, waves along a ruffled edge."""
+    """The light on a petal: a groove along the middle, fanning veins, waves of a ruffled edge."""
     gutter = 0.14 * np.exp(-((across / 0.10) ** 2))
     cheeks = 0.10 * np.cos(across * 2.6 + 0.5)
     veins = 0.055 * np.cos(across / (0.35 + 0.65 * along) * 16) * np.sin(np.pi * along)
@@ -166,7 +166,7 @@ def _shares(image: Image.Image) -> Array:
 
 @cache
 def centre(size: str, tuft: bool) -> Texture:
-    """The heart of the flower: florets on a dome (phyllotaxis), or a tuft of stamens."""
+    """The centre of a flower: florets on a dome (phyllotaxis), or a tuft of stamens."""
     side = LENGTH + 4 * MARGIN
     half = LENGTH / 2
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)

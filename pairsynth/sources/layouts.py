@@ -1,4 +1,4 @@
-"""Which of the layouts that people have a folder is in, and so where its captions stand."""
+"""Find out which layout a folder has, and read its captions."""
 
 import os
 import re
@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import endings
 from pairsynth.sources import documents, entries, metadata, packed, split_lists
-from pairsynth.sources.entries import Desk, Entry, stem_of
+from pairsynth.sources.entries import Entry, UserFolder, stem_of
 from pairsynth.sources.metadata import Names
 
 TEXTS = (".txt", ".caption", ".captions")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Found:
-    """Paths from the root by what they are, sorted; lists may be lists of captions.
+    """The files of a folder by kind, as sorted paths from the root.
 
-    tables: lists that are called as Hugging Face's imagefolder has it. packs: hold images.
-    of_splits: tell splits, and no captions that count.
+    lists: possible lists of captions. tables: lists named as in Hugging Face's imagefolder. packs:
+    files that hold images. of_splits: files that name splits and are not used for captions.
     """
 
     images: list[str] = field(default_factory=list)
@@ -30,92 +30,94 @@ class Found:
     tables: list[str] = field(default_factory=list)
     lists: list[str] = field(default_factory=list)
     packs: list[str] = field(default_factory=list)
-    of_splits: dict[str, split_lists.Told] = field(default_factory=dict)
+    of_splits: dict[str, split_lists.Splits] = field(default_factory=dict)
 
 
-def read(desk: Desk) -> dict[str, Entry]:
-    """What is said of each image of the folder, by the first of these that it has.
+def read(folder: UserFolder) -> dict[str, Entry]:
+    """The entries of all images of the folder, by the first of these layouts that it has.
 
-    A table (`metadata.NAMES`), texts with the images' names beside them or in another folder, lists
-    of captions, tars and Parquet files with the images inside. What is passed over is noted. Lists
-    of splits are honoured.
+    A table (`metadata.NAMES`); texts with the images' names beside them or in another folder; lists
+    of captions; tars and Parquet files with the images inside. Unused files are recorded. Lists of
+    splits are applied.
 
     Raises:
-        InputError: where there are no images, or no captions, with what there is.
+        InputError: where there are no images or no captions, listing what there is.
     """
-    found = _scan(desk)
+    found = _scan(folder)
     if not found.images:
-        return _from_packs(desk, found)
-    known = Names(desk.root, found.images)
+        return _from_packs(folder, found)
+    known = Names(folder.root, found.images)
     found.of_splits = split_lists.texts_of_names(
-        desk, sorted({*found.texts} - _beside(found)), known
+        folder, sorted({*found.texts} - _beside(found)), known
     )
     found.texts = [name for name in found.texts if name not in found.of_splits]
-    return split_lists.honour(desk, _captioned(desk, found, known), found.of_splits)
+    return split_lists.honour(folder, _captioned(folder, found, known), found.of_splits)
 
 
-def _captioned(desk: Desk, found: Found, known: Names) -> dict[str, Entry]:
-    """What is said of the images that lie in the folder as files of their own."""
-    named = bool(desk.columns.image or desk.columns.caption)
+def _captioned(folder: UserFolder, found: Found, known: Names) -> dict[str, Entry]:
+    """The entries of images that are files of their own."""
+    named = bool(folder.columns.image or folder.columns.caption)
     beside = _beside(found)
     stems = entries.by_stem(found.images, [*found.texts, *sorted(beside - {*found.texts})])
     if not beside:
         stems = entries.by_ends(found.images, found.texts)
     covered = sum(stem_of(name) in stems for name in found.images)
     if found.tables:
-        chosen = _checked_tables(desk, found.tables, known)
+        chosen = _checked_tables(folder, found.tables, known)
     elif 2 * covered >= len(found.images) and not named:
         chosen = []
     else:
-        chosen = _chosen_lists(desk, found, known, beside, named or not stems)
+        chosen = _chosen_lists(folder, found, known, beside, named or not stems)
     if not chosen and found.packs and (named or not stems):
-        return _from_packs(desk, found)
+        return _from_packs(folder, found)
     for name in found.packs:
-        desk.pass_over(name, "images lie beside it as files of their own")
+        folder.pass_over(name, "images lie beside it as files of their own")
     if chosen:
         others = [*found.texts, *found.lists] if found.tables else sorted(beside)
-        _pass_over(desk, others, chosen[0])
-        return entries.from_tables(desk, found.images, known, chosen)
+        _pass_over(folder, others, chosen[0])
+        return entries.from_tables(folder, found.images, known, chosen)
     others = [*sorted(set(found.lists) - beside)]
     others += [] if beside else sorted(set(found.texts) - {*stems.values()})
     for name in others:
-        desk.pass_over(name, "captions are taken from the texts with the images' names")
-    return entries.from_texts(desk, found.images, stems)
+        folder.pass_over(name, "captions are taken from the texts with the images' names")
+    return entries.from_texts(folder, found.images, stems)
 
 
-def _from_packs(desk: Desk, found: Found) -> dict[str, Entry]:
-    _pass_over(desk, [*found.tables, *found.lists, *found.texts], found.packs[0])
+def _from_packs(folder: UserFolder, found: Found) -> dict[str, Entry]:
+    _pass_over(folder, [*found.tables, *found.lists, *found.texts], found.packs[0])
     for name in found.images:
-        desk.refuse(name, f"no captions; images are taken from {found.packs[0]} and the like")
-    return entries.from_packs(desk, found.packs, endings())
+        folder.refuse(name, f"no captions; images are taken from {found.packs[0]} and the like")
+    return entries.from_packs(folder, found.packs, endings())
 
 
 # ---------------------------------------------------------------- what lies in the folder
 
 
-def _scan(desk: Desk) -> Found:
-    """What lies in the folder; hidden files are passed over."""
+def _scan(folder: UserFolder) -> Found:
+    """Sort the files of the folder by kind; hidden files are ignored."""
     found, known = Found(), endings()
-    for path in _files(desk):
-        name = path.relative_to(desk.root).as_posix()
+    for path in _files(folder):
+        name = path.relative_to(folder.root).as_posix()
         if not _is_utf8(name):
-            desk.refuse(ascii(name), "the file's name is not UTF-8; rename it")
+            folder.refuse(ascii(name), "the file's name is not UTF-8; rename it")
         elif not path.is_file():
-            desk.refuse(name, "a link that leads nowhere, or not a plain file")
+            folder.refuse(name, "a link that leads nowhere, or not a plain file")
         else:
-            _sort_in(desk, found, path, name, known)
+            _sort_in(folder, found, path, name, known)
     if not found.images and not found.packs:
         there = [*found.tables, *found.lists, *found.texts]
-        there += [what for what, _ in desk.account.refused]
+        there += [what for what, _ in folder.log.refused]
         raise InputError(
-            f"{desk.root}: holds no images, in no subfolder either (looked for .jpg, .png, .webp "
+            f"{folder.root}: holds no images, in no subfolder either (looked for .jpg, .png, .webp "
             f"and {len(known) - 3} more endings, .tar, and .parquet with bytes of images); there "
             f"are: {', '.join(there[:10])[:500] or 'no files'}"
         )
     return found
 
 
-def _sort_in(desk: Desk, found: Found, path: Path, name: str, known: frozenset[str]) -> None:
+def _sort_in(
+    folder: UserFolder, found: Found, path: Path, name: str, known: frozenset[str]
+) -> None:
     ending = path.suffix.lower()
     if ending in known:
         found.images.append(name)
@@ -124,19 +126,19 @@ def _sort_in(desk: Desk, found: Found, path: Path, name: str, known: frozenset[s
     elif ending == ".tar":
         found.packs.append(name)
     elif path.name.lower().endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".zip")):
-        desk.pass_over(name, "it is compressed; unpack it (of a .tar.gz: gunzip it)")
+        folder.pass_over(name, "it is compressed; unpack it (of a .tar.gz: gunzip it)")
     elif ending == ".parquet" and path.name not in metadata.NAMES:
-        _sort_in_parquet(desk, found, path, name)
+        _sort_in_parquet(folder, found, path, name)
     elif path.name in metadata.NAMES and not (ending == ".parquet" and _holds_images(path)):
         found.tables.append(name)
     elif ending == ".parquet":
         found.packs.append(name)
     elif re.search(r"_stats\.json$", name):
-        desk.pass_over(name, "img2dataset's own account")
+        folder.pass_over(name, "img2dataset's own account")
     elif ending in documents.ENDINGS:
         found.lists.append(name)
     else:
-        desk.pass_over(name, "not a kind of image that is read")
+        folder.pass_over(name, "not a kind of image that is read")
 
 
 def _holds_images(path: Path) -> bool:
@@ -147,35 +149,35 @@ def _holds_images(path: Path) -> bool:
         return False
 
 
-def _sort_in_parquet(desk: Desk, found: Found, path: Path, name: str) -> None:
+def _sort_in_parquet(folder: UserFolder, found: Found, path: Path, name: str) -> None:
     try:
         schema = pq.read_schema(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise_if_out_of_memory(error)
-        desk.refuse(name, f"cannot be read: {error}")
+        folder.refuse(name, f"cannot be read: {error}")
         return
     if packed.is_refused_pairs(schema):
-        desk.pass_over(name, "pairs that synthesize refused")
+        folder.pass_over(name, "pairs that synthesize refused")
     elif packed.image_column(schema) is not None:
         found.packs.append(name)
     elif path.with_suffix(".tar").exists() or path.with_suffix("").is_dir():
-        desk.pass_over(name, "img2dataset's own account")
+        folder.pass_over(name, "img2dataset's own account")
     else:
         found.lists.append(name)
 
 
-def _files(desk: Desk) -> list[Path]:
-    """All files below the root, through linked folders too, none of them twice."""
-    found, seen = [], {os.path.realpath(desk.root)}
-    for place, folders, names in os.walk(desk.root, followlinks=True):
+def _files(folder: UserFolder) -> list[Path]:
+    """All files below the root, through linked folders too, each once."""
+    found, seen = [], {os.path.realpath(folder.root)}
+    for place, folders, names in os.walk(folder.root, followlinks=True):
         kept = []
         for name in sorted(folders):
             path = Path(place, name)
             if name.startswith("."):
                 continue
             if os.path.realpath(path) in seen:
-                where = path.relative_to(desk.root).as_posix()
-                desk.account.refuse(where, "a link to a folder that is read already")
+                where = path.relative_to(folder.root).as_posix()
+                folder.log.refuse(where, "a link to a folder that is read already")
                 continue
             seen.add(os.path.realpath(path))
             kept.append(name)
@@ -202,54 +204,54 @@ def _beside(found: Found) -> set[str]:
     return {name for name in (*found.texts, *objects) if stem_of(name) in known}
 
 
-def _checked_tables(desk: Desk, tables: list[str], known: Names) -> list[str]:
+def _checked_tables(folder: UserFolder, tables: list[str], known: Names) -> list[str]:
     for below in {str(PurePosixPath(name).parent) for name in tables}:
         beside = [name for name in tables if str(PurePosixPath(name).parent) == below]
         if len(beside) > 1:
-            raise InputError(f"{desk.root}: has {' and '.join(beside)}; keep the one that counts")
-    if desk.columns.image or desk.columns.caption:
+            raise InputError(f"{folder.root}: has {' and '.join(beside)}; keep the one that counts")
+    if folder.columns.image or folder.columns.caption:
         for name in tables:
-            peek = documents.peek(desk.root, name, known, desk.columns)
+            peek = documents.peek(folder.root, name, known, folder.columns)
             if not peek.fault:
-                desk.columns.check(str(desk.root / name), peek.columns)
+                folder.columns.check(str(folder.root / name), peek.columns)
     return tables
 
 
 def _chosen_lists(
-    desk: Desk, found: Found, known: Names, beside: set[str], wanted: bool
+    folder: UserFolder, found: Found, known: Names, beside: set[str], wanted: bool
 ) -> list[str]:
-    """In each folder the list that counts, or those that differ in the split of their names.
+    """In each folder the list to use, or several that differ only in the split of their names.
 
-    wanted: whether no text has the name of an image.
+    wanted: whether captions must come from lists, since there are no texts.
 
     Raises:
         InputError: where there is none, and nothing else that would tell captions.
     """
     peeks = {
-        name: documents.peek(desk.root, name, known, desk.columns)
+        name: documents.peek(folder.root, name, known, folder.columns)
         for name in (*found.lists, *found.texts)
         if name not in beside
     }
     fits = sorted((name for name, peek in peeks.items() if peek.names_images), key=_rank)
     if not fits and wanted and not found.packs:
-        others = [name for name, _ in desk.account.refused]
-        _refuse_lists(desk, peeks, others)
+        others = [name for name, _ in folder.log.refused]
+        _refuse_lists(folder, peeks, others)
     families = {str(PurePosixPath(name).parent): _family(name) for name in reversed(fits)}
     chosen = sorted(
         name for name in fits if _family(name) == families[str(PurePosixPath(name).parent)]
     )
     for name in sorted(set(peeks) - set(chosen)):
         if name in fits and any(key in peeks[name].columns for key in metadata.SPLIT_KEYS):
-            found.of_splits[name] = split_lists.of_document(desk, name, known)
+            found.of_splits[name] = split_lists.of_document(folder, name, known)
         elif name in fits:
-            desk.pass_over(name, f"captions are taken from {chosen[0]}")
+            folder.pass_over(name, f"captions are taken from {chosen[0]}")
         elif chosen:
-            desk.pass_over(name, f"no captions of the images that are here ({peeks[name]})")
+            folder.pass_over(name, f"no captions of the images that are here ({peeks[name]})")
     return chosen
 
 
 def _rank(name: str) -> tuple[bool, int, int, str]:
-    """Lists that are called captions or metadata first, then by ending, then the shortest name."""
+    """Sort key: names with captions or metadata first, then by ending, then the shortest."""
     path = PurePosixPath(name)
     endings = (*documents.ENDINGS, *TEXTS)
     called = path.stem.lower().startswith(("captions", "metadata"))
@@ -257,7 +259,7 @@ def _rank(name: str) -> tuple[bool, int, int, str]:
 
 
 def _family(name: str) -> str:
-    """The name with a star for the word that tells a split: captions_*2017.json."""
+    """The name with a star for the word that names a split: captions_*2017.json."""
 
     def starred(word: re.Match[str]) -> str:
         return "*" if metadata.split_of(word[0]) else word[0]
@@ -265,9 +267,9 @@ def _family(name: str) -> str:
     return re.sub(r"[a-z]+", starred, PurePosixPath(name).name.lower())
 
 
-def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek], others: list[str]) -> None:
-    """End here, with the files and columns that there are."""
-    columns = desk.columns
+def _refuse_lists(folder: UserFolder, peeks: dict[str, documents.Peek], others: list[str]) -> None:
+    """Raise the error that no list is usable, with the files and columns that there are."""
+    columns = folder.columns
     missing = (
         "no captions: no text with the name of an image beside it, and no table or list with a "
         f"column of images that are here ({', '.join(columns.images)}) and one of captions "
@@ -275,11 +277,11 @@ def _refuse_lists(desk: Desk, peeks: dict[str, documents.Peek], others: list[str
     )
     named = [f"{path} ({peek})" for path, peek in peeks.items()]
     there = "; ".join([*named[:8], *others[:8]])
-    raise InputError(f"{desk.root}: {missing}; there are: {there or 'images alone'}")
+    raise InputError(f"{folder.root}: {missing}; there are: {there or 'images alone'}")
 
 
-def _pass_over(desk: Desk, names: list[str], chosen: str) -> None:
-    """One line for them all: there may be one for each image."""
+def _pass_over(folder: UserFolder, names: list[str], chosen: str) -> None:
+    """Record files as unused in one line, since there may be one per image."""
     if names:
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        desk.pass_over(f"{names[0]}{more}", f"captions are taken from {chosen}")
+        folder.pass_over(f"{names[0]}{more}", f"captions are taken from {chosen}")

@@ -1,6 +1,6 @@
-"""Tables of captions as people have them: which file, which columns, what stands in a cell.
+"""Read tables of captions in common formats: files, columns, cells.
 
-One bad row costs that row: it is refused with its file and line, and the rest is read.
+A bad row is refused with its file and line, and the rest is read.
 """
 
 import ast
@@ -54,10 +54,7 @@ Row = dict[str, Any]
 
 
 def caption_of(text: str) -> tuple[str, str | None]:
-    """A caption with single spaces instead of line breaks and the like, and what is wrong with it.
-
-    The second is None where it can be used.
-    """
+    """The caption with all white space as single spaces; and its fault, or None if it is usable."""
     caption = " ".join(unicodedata.normalize("NFC", text).split(" "))
     caption = re.sub(r"[ \t\r\n]+", " ", caption).strip()
     if not caption:
@@ -73,32 +70,32 @@ def caption_of(text: str) -> tuple[str, str | None]:
 
 
 def split_of(value: str) -> str | None:
-    """train, val or test, however it is spelt (Training Set, test_images); else None."""
+    """train, val or test in any spelling (Training Set, test_images); else None."""
     word = value.strip().lower()
     return SPELLINGS.get(word) or SPELLINGS.get(_SET.sub("", word))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Columns that the user named; empty where they are found by the order of preference."""
+    """Column names given by the user; empty: found by the default order of preference."""
 
     image: str = ""
     caption: str = ""
 
     @property
     def images(self) -> Sequence[str]:
-        """Columns that may name the image, in the order of preference."""
+        """Columns that may name the image, in order of preference."""
         return (column(self.image),) if self.image else FILE_KEYS
 
     @property
     def captions(self) -> Sequence[str]:
-        """Columns that may hold captions, in the order of preference."""
+        """Columns that may hold captions, in order of preference."""
         return (column(self.caption),) if self.caption else CAPTION_KEYS
 
     def of_captions(self, row: Mapping[str, Any]) -> list[str]:
-        """The column of captions of this row, or the numbered ones, or none.
+        """The caption column of this row, or the numbered ones, or none.
 
-        Where a table has no such column, the only one that has the word in its name counts.
+        Where there is no such column, the only one with a word for captions in its name is used.
         """
         key = chosen(row, self.captions)
         if key is not None:
@@ -110,7 +107,7 @@ class Columns:
         return [] if self.caption or any(key in row for key in self.captions) else _alike(row)
 
     def check(self, where: str, there: Iterable[str]) -> None:
-        """Refuse what lacks a column that the user named, `there` being those that it has.
+        """Check that the columns `there` have those that the user named.
 
         Raises:
             InputError: naming the parameter and the columns.
@@ -132,26 +129,26 @@ def _alike(row: Mapping[str, Any]) -> list[str]:
 
 
 def chosen(row: Mapping[str, Any], keys: Iterable[str]) -> str | None:
-    """The first of `keys` under which something stands."""
+    """The first of `keys` with a value in the row."""
     return next((key for key in keys if _is_told(row.get(key))), None)
 
 
 def first(row: Mapping[str, Any], keys: Iterable[str]) -> Any:
-    """What stands under the first of `keys` that has something."""
+    """The value of the first of `keys` that has one."""
     key = chosen(row, keys)
     return None if key is None else row[key]
 
 
 def _is_told(value: Any) -> bool:
-    """Whether there is anything: tables of numbers write NaN where nothing is."""
+    """Whether a cell has a value; numeric tables write NaN for none."""
     return value is not None and value != "" and not (isinstance(value, float) and value != value)
 
 
 def captions_in(row: Row, columns: Columns) -> list[Any]:
-    """What stands in the column of captions, or in the numbered ones: of any type, maybe none.
+    """The values of the caption column or the numbered ones, of any type, maybe none.
 
-    A cell that holds a list as JSON, Python or numpy writes it is that list; of an object, as COCO
-    and Karpathy have it, the caption in it counts.
+    A cell with a list as JSON, Python or numpy writes it becomes that list; of an object, as in
+    COCO and Karpathy's lists, the caption in it is taken.
     """
     found: list[Any] = []
     for key in columns.of_captions(row):
@@ -163,7 +160,7 @@ def captions_in(row: Row, columns: Columns) -> list[Any]:
 
 
 def _list_in(cell: str) -> list[str] | None:
-    """The texts of a list that is written out: with commas, or as numpy does without them."""
+    """The strings of a list written as text, with commas, or without as numpy does."""
     if not (cell.strip().startswith("[") and cell.strip().endswith("]")):
         return None
     try:
@@ -188,7 +185,7 @@ def _python_list(cell: str) -> list[str] | None:
 
 
 def _said(value: Any) -> Any:
-    """A caption, which COCO and Karpathy have in an object with its number and its words."""
+    """A caption; in COCO and Karpathy's lists it is inside an object."""
     if not isinstance(value, Mapping):
         return value
     words = value.get("tokens")
@@ -197,7 +194,7 @@ def _said(value: Any) -> Any:
 
 
 class Names:
-    """The images of a folder by the names that people give them in a table."""
+    """Finds the images of a folder by their names in a table."""
 
     def __init__(self, root: Path, images: Iterable[str]) -> None:
         self.root = root.resolve()
@@ -212,11 +209,11 @@ class Names:
             self.bare.setdefault(PurePosixPath(plain).name.casefold(), []).append(plain)
 
     def find(self, given: str, below: str) -> str | None:
-        r"""The image called `given` in a table of the subfolder `below`; None where none is.
+        r"""The image named `given` in a table of the subfolder `below`, or None.
 
-        NFC and NFD are one, so are `\` and `/`, spaces at the ends do not count, an absolute path
-        may lead into the folder; letters may differ in case, and the folders above or the ending
-        be left out, where only one image fits. Of an address its last part counts.
+        NFC and NFD are equal, as are `\` and `/`; spaces at the ends are ignored; an absolute path
+        may lead into the folder. Case may differ and folders or ending be missing where only one
+        image fits. Of a URL the last part is used.
         """
         found = self._find(given, below)
         if found is None and "://" in given:
@@ -249,7 +246,7 @@ class Names:
         return self._only(fits, name) if fits else self._by_stem(places)
 
     def _by_stem(self, places: list[str]) -> str | None:
-        """The only image that is called so but for its ending."""
+        """The only image with this name without its ending."""
         for place in places:
             ends = "/" + place.casefold()
             alike = self.stems.get(PurePosixPath(place).name.casefold(), [])
@@ -260,7 +257,7 @@ class Names:
         return None
 
     def _only(self, fits: list[str], name: str) -> str | None:
-        """The one that fits, or of several the one that does so to the letter."""
+        """The only match, or of several the exact one."""
         if len(fits) > 1:
             fits = [one for one in fits if f"/{one}".endswith(f"/{name}")]
         return self.exact[fits[0]] if len(fits) == 1 else None
@@ -272,7 +269,7 @@ def _plain(name: str) -> str:
 
 
 def rows(root: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
-    """(line or row, its values by the column's plain name) of a table below `root`.
+    """(line or row, plain column name -> value) of a table below `root`.
 
     Raises:
         InputError: where the file as a whole cannot be read.
@@ -298,7 +295,7 @@ def plain_row(row: Mapping[Any, Any]) -> Row:
 
 
 def column(name: object) -> str:
-    """The name of a column as it is compared: small letters, `_` for a space or a hyphen."""
+    """The plain name of a column: lower case, `_` for a space or a hyphen."""
     return str(name).strip().lower().replace(" ", "_").replace("-", "_")
 
 
@@ -314,7 +311,7 @@ def _parquet(path: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]
 def batch_rows(
     batch: pa.RecordBatch, where: str, start: int, refuse: Refuse
 ) -> Iterator[tuple[int, Row]]:
-    """The rows of a batch by their place in it; one whose text is not UTF-8 is refused."""
+    """(place, row) of a batch; a row whose text is not UTF-8 is refused."""
     try:
         yield from enumerate(batch.to_pylist())
         return
@@ -338,7 +335,7 @@ def decode_text(data: bytes) -> str:
 
 
 def json_lines(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
-    """(line, its object) of JSON Lines; a line that is none is refused."""
+    """(line, object) of JSON Lines; a line that is not one is refused."""
     for number, line in enumerate(text.rstrip().split("\n"), start=1):
         if not line.strip():
             continue
@@ -375,7 +372,7 @@ def _csv(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
 
 
 def _separator(header: str) -> str:
-    """What stands between the columns: of `SEPARATORS` the one by which most names are known."""
+    """The separator, of `SEPARATORS`, that gives the most known column names."""
     known = {*FILE_KEYS, *CAPTION_KEYS, *CLASS_KEYS, *SPLIT_KEYS}
 
     def named(separator: str) -> tuple[int, bool]:
@@ -386,7 +383,7 @@ def _separator(header: str) -> str:
 
 
 def _is_headless(cells: Sequence[str]) -> bool:
-    """Whether a first line is a row already: an image, and what may be its caption."""
+    """Whether the first line is a row, not a header: an image and a possible caption."""
     ending = r".*\.(jpe?g|png|webp|gif|bmp|tiff?)"
     return len(cells) > 1 and bool(re.fullmatch(ending, cells[0].strip(), re.IGNORECASE))
 
@@ -394,11 +391,11 @@ def _is_headless(cells: Sequence[str]) -> bool:
 def _records(
     text: str, table: str, refuse: Refuse, separator: str, start: int
 ) -> Iterator[tuple[int, list[str]]]:
-    """(number of its last line, cells) of each record; a cell in quotes may hold line breaks.
+    """(number of its last line, cells) of each record; quoted cells may hold line breaks.
 
-    start: how many lines come before the first.
+    start: the number of lines before the first.
 
-    A quote that is never closed costs its own line: what follows is read as if it were not there.
+    A line with a quote that is never closed is refused, and reading goes on after it.
     """
     lines = text.split("\n")
     while start < len(lines):

@@ -14,7 +14,7 @@ from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import decode
 from pairsynth.seeds import digest
 from pairsynth.sources.archives import archive_members
-from pairsynth.sources.contract import SPLITS, Account, DownloadConfig, Example
+from pairsynth.sources.contract import SPLITS, DownloadConfig, Example, SourceLog
 from pairsynth.sources.fetching import Check, Missing, checksum, fetch, read_checksums
 
 IMAGES, LABELS, SETID = "102flowers.tgz", "imagelabels.mat", "setid.mat"
@@ -32,24 +32,22 @@ DRIVE_PAGE = f"https://drive.google.com/file/d/{DRIVE_FILE}/view?resourcekey={DR
 COUNT, LINES = 8189, 10  # images, captions of each; Reed's archive has no published checksum
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reed:
-    """What the captions archive holds: image_id -> (class_id, lines), split -> its class_ids."""
+    """The captions archive: image_id -> (class_id, lines), split -> its class_ids."""
 
     captions: dict[str, tuple[int, tuple[str, ...]]]
     classes: dict[str, frozenset[int]]
 
 
-def oxford102(
-    config: DownloadConfig, seed: int, cache: Path, account: Account
-) -> Iterator[Example]:
+def oxford102(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> Iterator[Example]:
     """Oxford-102 in the order of its image archive; `seed` changes nothing.
 
-    Captions without a letter (`{}`) are left out and named in `account` whatever the policy: the
+    Captions without a letter (`{}`) are left out and recorded in `log` whatever the policy: the
     official files have thirteen.
 
     Raises:
-        InputError: files that cannot be fetched or do not belong together; unusable images
+        InputError: for files that cannot be fetched or do not belong together; for unusable images
             where `config.broken` is refuse.
     """
     paths = locate(named(config.mirror), cache)
@@ -74,22 +72,27 @@ def oxford102(
             )
         label = labels[number - 1]
         try:
-            captions = _captions_of(image_id, label, paths[CAPTIONS], reed, account)
+            captions = _captions_of(image_id, label, paths[CAPTIONS], reed, log)
             image = decode(data)
         except ValueError as error:
-            _refuse(config, account, f"{IMAGES}/{name}", str(error))
+            _refuse(config, log, f"{IMAGES}/{name}", str(error))
             continue
         yield Example(
-            image_id, label - 1, _flowers102().classes[label - 1], splits[number], image, captions
+            image_id=image_id,
+            class_id=label - 1,
+            class_name=_flowers102().classes[label - 1],
+            split=splits[number],
+            image=image,
+            captions=captions,
         )
-    _expect_all(config, account, paths, reed, seen)
+    _expect_all(config, log, paths, reed, seen)
 
 
 def locate(mirror: str, cache: Path) -> dict[str, Path]:
-    """The four files, each checked: of a mirror folder in place, else downloaded to `cache`.
+    """The paths of the four files, checked: in a mirror folder, else downloaded to `cache`.
 
     Raises:
-        InputError: a file is missing, is not the one wanted, or cannot be fetched.
+        InputError: where a file is missing, is another one, or cannot be fetched.
     """
     if re.match(r"https?://", mirror):
         # of its own, so that two mirrors never mix
@@ -120,7 +123,7 @@ def locate(mirror: str, cache: Path) -> dict[str, Path]:
 
 
 def read_captions(path: Path) -> Reed:
-    """Every caption file under text_c10 and the class lists of Reed's archive; InputError."""
+    """Read every caption file under text_c10, and the class lists, of Reed's archive."""
     captions: dict[str, tuple[int, tuple[str, ...]]] = {}
     classes = {}
     for name, data in archive_members(path):
@@ -144,11 +147,11 @@ def read_captions(path: Path) -> Reed:
         raise InputError(
             f"{path}: holds no text_c10/class_NNNNN/image_NNNNN.txt; fetch the archive anew"
         )
-    return Reed(captions, classes)
+    return Reed(captions=captions, classes=classes)
 
 
 def _flowers102() -> Any:
-    """What torchvision knows of the archives; imported here, since it takes a second."""
+    """torchvision's addresses and checksums; imported here, since that takes a second."""
     from torchvision.datasets import Flowers102
 
     return Flowers102
@@ -227,7 +230,7 @@ def _fetch_captions(target: Path) -> Path:
 
 
 def _read_matrix(path: Path, key: str) -> list[int]:
-    """The row of whole numbers under `key` of a MATLAB file; InputError."""
+    """The row of integers under `key` of a MATLAB file, or InputError."""
     try:
         content: dict[str, Any] = scipy.io.loadmat(path)
         return [int(value) for value in content[key].ravel()]
@@ -283,9 +286,9 @@ def _split_by_image(path: Path, count: int) -> dict[int, str]:
 
 
 def _captions_of(
-    image_id: str, label: int, path: Path, reed: Reed, account: Account
+    image_id: str, label: int, path: Path, reed: Reed, log: SourceLog
 ) -> tuple[str, ...]:
-    """The usable captions; ValueError where there are none, InputError where they are another's."""
+    """The usable captions of an image; ValueError: none; InputError: those of another class."""
     if image_id not in reed.captions:
         raise ValueError(f"no captions in {CAPTIONS}")
     folder, lines = reed.captions[image_id]
@@ -299,21 +302,21 @@ def _captions_of(
         if any(letter.isalpha() for letter in line):
             usable.append(line)
         else:
-            account.refuse(f"{CAPTIONS}/{image_id}.txt line {number}", f"no word in {line!r}")
+            log.refuse(f"{CAPTIONS}/{image_id}.txt line {number}", f"no word in {line!r}")
     if not usable:
         raise ValueError("no usable caption")
     return tuple(usable)
 
 
 def _expect_all(
-    config: DownloadConfig, account: Account, paths: dict[str, Path], reed: Reed, seen: set[str]
+    config: DownloadConfig, log: SourceLog, paths: dict[str, Path], reed: Reed, seen: set[str]
 ) -> None:
-    """Once the images end: some were there, and no captions are left over."""
+    """Check after the last image that there were any, and that no captions are left over."""
     if not seen:
         raise InputError(f"{paths[IMAGES]}: holds no jpg/image_NNNNN.jpg; fetch it anew")
     for image_id in sorted(set(reed.captions) - seen):
-        _refuse(config, account, f"{CAPTIONS}/{image_id}.txt", f"no image in {IMAGES}")
+        _refuse(config, log, f"{CAPTIONS}/{image_id}.txt", f"no image in {IMAGES}")
 
 
-def _refuse(config: DownloadConfig, account: Account, what: str, why: str) -> None:
-    account.refuse_by(config.broken, what, why, what, "fetch the archive anew")
+def _refuse(config: DownloadConfig, log: SourceLog, what: str, why: str) -> None:
+    log.refuse_by(config.broken, what, why, named=what, mend="fetch the archive anew")

@@ -1,6 +1,6 @@
 """Images inside other files: WebDataset's tars, and Parquet with the bytes in a column.
 
-What is said of the images is read at once, their bytes one at a time when they are asked for.
+Captions and other values are read at once, the bytes of images one at a time when needed.
 """
 
 import functools
@@ -37,13 +37,13 @@ BATCH = 32  # images of a Parquet file that are held at a time
 DAMAGE = (OSError, ValueError, pa.ArrowException)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Packed:
     """One image inside a file.
 
-    name: unique in the folder. image_id: what its row calls it, maybe not unique. place: the path
-    that it has inside, whose folders may tell its class. where: its row, for refusals.
-    read: gives its bytes; raises ValueError with the reason where it cannot.
+    name: unique in the folder. image_id: its id in the row, maybe not unique. place: its path
+    inside the file, whose folders may name its class. where: its row, for refusals.
+    read: returns its bytes; raises ValueError with the reason where it cannot.
     """
 
     name: str
@@ -57,9 +57,9 @@ class Packed:
 def images(
     root: Path, name: str, columns: Columns, endings: Collection[str], refuse: Refuse
 ) -> Iterator[Packed]:
-    """The images in the file `name` below `root`, in their order; a tar's have these `endings`.
+    """The images in the file `name` below `root`, in order. endings: of images inside a tar.
 
-    What is damaged is refused, and the rest is read.
+    Damaged parts are refused, and the rest is read.
 
     Raises:
         InputError: where a column that the user named is missing.
@@ -74,12 +74,12 @@ def images(
 
 
 def is_refused_pairs(schema: pa.Schema) -> bool:
-    """Whether it is what `synthesize` shows of the pairs that it would not take."""
+    """Whether it is a file of refused candidates written by `synthesize`."""
     return b"pairsynth" in (schema.metadata or {}) and {"pair_id", "reason"} <= set(schema.names)
 
 
 def image_column(schema: pa.Schema) -> str | None:
-    """The column with bytes of images: of the Hugging Face form {bytes, path}, or plain bytes."""
+    """The column with bytes of images: Hugging Face's {bytes, path}, or plain bytes."""
     structs = [
         one.name
         for one in schema
@@ -98,9 +98,9 @@ def image_column(schema: pa.Schema) -> str | None:
 
 
 class _Bytes:
-    """The cells of one column of a Parquet file, of which a few rows are held at a time.
+    """Reads cells of one column of a Parquet file, with a few rows in memory at a time.
 
-    Rows are asked for in their order; one that was passed is found again from the start.
+    It is fast for rows in order; an earlier row restarts from the beginning.
     """
 
     def __init__(self, path: Path, name: str) -> None:
@@ -112,7 +112,7 @@ class _Bytes:
         self.fault = ""
 
     def read(self, group: int, row: int) -> bytes:
-        """The bytes in this row of this row group."""
+        """The bytes in row `row` of row group `group`."""
         if group != self.group or row < self.start:
             self.group, self.start, self.end, self.fault = group, 0, 0, ""
             self.batches = self._batches(group)
@@ -165,7 +165,14 @@ def _of_parquet(root: Path, name: str, columns: Columns, refuse: Refuse) -> Iter
                 read = functools.partial(cells.read, group, i)
                 where, own = f"{name} row {number + i + 1}", f"{name}:{number + i + 1}"
                 image_id = metadata.first(row, ID_KEYS)
-                yield Packed(own, str(image_id or ""), "", where, row, read)
+                yield Packed(
+                    name=own,
+                    image_id=str(image_id or ""),
+                    place="",
+                    where=where,
+                    row=row,
+                    read=read,
+                )
             number += count
 
 
@@ -177,7 +184,7 @@ def _tells(name: str, columns: Columns) -> bool:
 def _rows(
     file: pq.ParquetFile, group: int, told: list[str], name: str, start: int, refuse: Refuse
 ) -> Iterator[tuple[int, Row]]:
-    """(place, row) of one row group without its images; the names of classes for their numbers.
+    """(place, row) of one row group without its images, class numbers replaced by names.
 
     start: number of its first row.
     """
@@ -205,7 +212,7 @@ def _rows(
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """Column -> names of its numbers, as the library `datasets` notes them in its files."""
+    """Column -> class names by number, as the library `datasets` stores them in its files."""
     try:
         told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = told.get("info", {}).get("features", {})
@@ -225,7 +232,7 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
 def _of_tar(
     root: Path, name: str, columns: Columns, endings: Collection[str], refuse: Refuse
 ) -> Iterator[Packed]:
-    """Members of one key, which is the path up to the first point of the name, are one sample."""
+    """The images of a tar; members with the same key (path up to the first dot) are one sample."""
     path = root / name
     samples = _samples(path, name, refuse)
     shown = {"." + columns.image} if columns.image else endings
@@ -243,7 +250,19 @@ def _of_tar(
         there |= dict.fromkeys(row)
         if own:
             read = functools.partial(_read, path, members[own[0]])
-            found.append((members[own[0]][0], Packed(f"{name}/{key}", "", key, where, row, read)))
+            found.append(
+                (
+                    members[own[0]][0],
+                    Packed(
+                        name=f"{name}/{key}",
+                        image_id="",
+                        place=key,
+                        where=where,
+                        row=row,
+                        read=read,
+                    ),
+                )
+            )
     if samples:
         columns.check(str(path), map(column, there))
     for _, one in sorted(found, key=lambda pair: pair[0]):  # as they lie, for the disk's sake
@@ -296,7 +315,7 @@ def _read(path: Path, place: _Place) -> bytes:
 def _told(
     path: Path, members: dict[str, _Place], where: str, columns: Columns, refuse: Refuse
 ) -> Row:
-    """What the texts and the JSON of one key tell; a text goes before a caption in the JSON."""
+    """The values from the texts and the JSON of one key; texts go before JSON captions."""
     row: dict[str, Any] = {}
     for ending, place in members.items():
         kind = "." + ending.rpartition(".")[2]

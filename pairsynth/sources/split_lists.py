@@ -1,27 +1,27 @@
-"""Lists that say of which split an image is, beside captions that do not: Flickr8k's
-`Flickr_8k.trainImages.txt` with a name a line, Karpathy's JSON next to another list of captions.
+"""Files that name the split of images when the captions do not: Flickr8k's
+`Flickr_8k.trainImages.txt` with one name per line, Karpathy's JSON beside another list of captions.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from pairsynth.sources import documents
-from pairsynth.sources.entries import Desk, Entry
+from pairsynth.sources.entries import Entry, UserFolder
 from pairsynth.sources.metadata import FILE_KEYS, SPLIT_KEYS, Names, decode_text, first, split_of
 
-Told = dict[str, str]  # image -> split
+Splits = dict[str, str]  # image -> split
 
 
-def texts_of_names(desk: Desk, texts: Iterable[str], known: Names) -> dict[str, Told]:
-    """Text -> what it tells, of those called by a split that hold a name of an image a line.
+def texts_of_names(folder: UserFolder, texts: Iterable[str], known: Names) -> dict[str, Splits]:
+    """Text file -> its splits, for files named after a split with one image name per line.
 
-    A name may lack its ending, as Flickr30k Entities writes it; half of the images may be missing.
+    Names may lack the ending, as in Flickr30k Entities; half of the images may be missing.
     """
     found = {}
     for text in texts:
         split = documents.split_in_name(text)
         if split:
-            names = _lines(desk, text)
+            names = _lines(folder, text)
             below = str(PurePosixPath(text).parent)
             images = [image for name in names if (image := known.find(name, below))]
             if images and 2 * len(images) >= len(names):
@@ -29,45 +29,47 @@ def texts_of_names(desk: Desk, texts: Iterable[str], known: Names) -> dict[str, 
     return found if len({split for told in found.values() for split in told.values()}) > 1 else {}
 
 
-def _lines(desk: Desk, text: str) -> list[str]:
+def _lines(folder: UserFolder, text: str) -> list[str]:
     try:
-        lines = decode_text((desk.root / text).read_bytes()).split("\n")
+        lines = decode_text((folder.root / text).read_bytes()).split("\n")
     except (OSError, ValueError):
         return []  # whoever reads it for its captions says why
     return [line.strip() for line in lines if line.strip()]
 
 
-def of_document(desk: Desk, name: str, known: Names) -> Told:
-    """What the rows of a list of captions tell of splits."""
-    return dict(_rows(desk, name, known))
+def of_document(folder: UserFolder, name: str, known: Names) -> Splits:
+    """The splits in the rows of a list of captions."""
+    return dict(_rows(folder, name, known))
 
 
-def _rows(desk: Desk, name: str, known: Names) -> Iterator[tuple[str, str]]:
+def _rows(folder: UserFolder, name: str, known: Names) -> Iterator[tuple[str, str]]:
     below = str(PurePosixPath(name).parent)
-    for _, row in documents.rows(desk.root, name, lambda _what, _why: None):
+    for _, row in documents.rows(folder.root, name, lambda _what, _why: None):
         file, split = first(row, FILE_KEYS), split_of(str(first(row, SPLIT_KEYS)))
         image = known.find(file, below) if isinstance(file, str) else None
         if image and split:
             yield image, split
 
 
-def honour(desk: Desk, entries: dict[str, Entry], lists: dict[str, Told]) -> dict[str, Entry]:
-    """The entries with the splits that `lists` tell, where their captions' own rows tell none.
+def honour(
+    folder: UserFolder, entries: dict[str, Entry], lists: dict[str, Splits]
+) -> dict[str, Entry]:
+    """Apply the splits of `lists` to the entries, unless the captions' own rows have splits.
 
-    An image that is in none of the lists is left out, as the official splits leave some out.
+    Images in none of the lists are left out, as the official splits leave some out.
     """
-    if not lists or desk.taken.get("splits", "").startswith("of column"):
+    if not lists or folder.taken.get("splits", "").startswith("of column"):
         for name in lists:
-            desk.pass_over(name, "the captions' own rows tell the splits")
+            folder.pass_over(name, "the captions' own rows tell the splits")
         return entries
     told = [(image, split) for one in lists.values() for image, split in one.items()]
     kept = {image for image, _ in told}
     for name in sorted(entries.keys() - kept):
-        desk.pass_over(name, f"in none of the lists of splits ({', '.join(lists)[:200]})")
+        folder.pass_over(name, f"in none of the lists of splits ({', '.join(lists)[:200]})")
     for image in kept & entries.keys():
         entries[image].splits = set()
     for image, split in told:
         if image in entries:
             entries[image].splits.add(split)
-    desk.taken["splits"] = f"of {', '.join(lists)}"
+    folder.taken["splits"] = f"of {', '.join(lists)}"
     return {name: entry for name, entry in entries.items() if name in kept}

@@ -1,4 +1,4 @@
-"""What is odd in a set of captioned images: twins, shared captions, other scripts, small and blank.
+"""Find oddities in captioned images: duplicates, shared captions, other scripts, small, blank.
 
 Shapes: N images.
 """
@@ -26,9 +26,9 @@ BLANK = 2  # shades between the darkest and the brightest at most
 EXAMPLES = 20  # of each kind
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something odd: its kind, how many images or captions, and some of them with what it is."""
+    """An oddity: its kind, the number of images or captions, examples (item, what)."""
 
     kind: str
     count: int
@@ -36,7 +36,7 @@ class Finding:
 
     @property
     def words(self) -> str:
-        """It in a sentence."""
+        """The finding as a sentence."""
         return f"{self.count:,} {KINDS[self.kind]}"
 
 
@@ -50,9 +50,9 @@ KINDS = {
 }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Survey:
-    """Images as they come; of each only a hash, a thumbnail and its name are kept."""
+    """Collects hashes, thumbnails, names and captions of images, to find oddities."""
 
     size: int
     ids: list[str] = field(default_factory=list)
@@ -67,9 +67,9 @@ class Survey:
     odd: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, example: Example, image: Image.Image) -> str | None:
-        """Take one in: `example` as its source gave it, and the square `image` made of it.
+        """Add an image: `example` as its source gave it, and the square `image` made of it.
 
-        Where one of another split has the same pixels, nothing is taken in but its name given.
+        Where an image of another split has the same pixels, return that one's name and add nothing.
         """
         name, pixels = example.image_id, np.asarray(image)
         twin = self.first.setdefault(
@@ -98,7 +98,7 @@ class Survey:
         return None
 
     def findings(self) -> list[Finding]:
-        """What was found, in the order of `KINDS`, kinds without any left out."""
+        """All findings in the order of `KINDS`; kinds without any are left out."""
         alone = list(self._without_own_caption())
         odd = {**self.odd, **self._twins(), "without_own_caption": alone}
         others = [script for script, _ in self.scripts.most_common()][1:]
@@ -106,7 +106,9 @@ class Survey:
         counts["other_script"] = sum(self.scripts[script] for script in others)
         odd["other_script"] = [one for script in others for one in self.written[script]]
         return [
-            Finding(kind, counts[kind], odd[kind][:EXAMPLES]) for kind in KINDS if counts.get(kind)
+            Finding(kind=kind, count=counts[kind], examples=odd[kind][:EXAMPLES])
+            for kind in KINDS
+            if counts.get(kind)
         ]
 
     def _without_own_caption(self) -> Iterator[tuple[str, str]]:
@@ -116,7 +118,7 @@ class Survey:
                 yield name, f"{max(counts):,} images have the same caption"
 
     def _twins(self) -> dict[str, list[tuple[str, str]]]:
-        """Images that look like an earlier one: of another split, and of their own."""
+        """Near-duplicates of an earlier image, of another split and of the same."""
         thumbnails = np.frombuffer(b"".join(self.thumbnails), np.uint8).reshape(len(self.ids), -1)
         near: dict[str, dict[int, int]] = {"twins_across_splits": {}, "twins": {}}
         for later, earlier in near_pairs(np.array(self.hashes, np.uint64), thumbnails):
@@ -133,7 +135,7 @@ class Survey:
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """64 bits: which of the 8 x 8 slowest waves, the mean left out, are above their median."""
+    """A 64-bit hash: which of the 64 lowest cosine coefficients exceed their median."""
     grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), float)
     waves = dctn(grey, norm="ortho")[:9, :9].flatten()[1:65]
     return int.from_bytes(np.packbits(waves > np.median(waves)).tobytes())
@@ -144,7 +146,8 @@ def near_pairs(
 ) -> Iterator[tuple[int, int]]:
     """Pairs (later, earlier) of near-duplicates by their hashes (N) and thumbnails (N, pixels).
 
-    Those of hash 0 are left out. Hashes that differ in few bits agree in one band of bits.
+    Hashes of 0 are left out. Hashes that differ in few bits are equal in at least one band of bits,
+    so only images with an equal band are compared.
     """
     edges = np.linspace(0, 64, BANDS + 1).astype(int)
     for low, high in itertools.pairwise(edges):
@@ -161,6 +164,6 @@ def near_pairs(
 
 
 def script_of(caption: str) -> str:
-    """The script of most of the caption's letters, as Unicode names it: LATIN, CYRILLIC, CJK."""
+    """The Unicode script of most letters of the caption: LATIN, CYRILLIC, CJK."""
     names = (unicodedata.name(sign, "").split(" ")[0] for sign in caption if sign.isalpha())
     return max(Counter(names).items(), key=lambda one: one[1], default=("", 0))[0]

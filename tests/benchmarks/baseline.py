@@ -21,8 +21,15 @@ from pairsynth import config, lexicon, seeds
 from pairsynth.captioner import Captioner
 from pairsynth.checkpoints import checked_digest
 from pairsynth.encoders import load_encoder
-from pairsynth.evaluation import context, fidelity, judges, quality
-from pairsynth.evaluation.context import Drawn, EvaluationConfig, EvaluationContext
+from pairsynth.evaluation import fidelity, judges, quality
+from pairsynth.evaluation.context import (
+    Drawn,
+    EvaluationConfig,
+    EvaluationContext,
+    draw_again,
+    evenly_spaced,
+    read_splits,
+)
 from pairsynth.evaluation.fidelity import Comparison
 from pairsynth.examples import Examples
 from pairsynth.gan import load_gan
@@ -36,10 +43,10 @@ MEASURES = ("kid", "vendi", "vendi_real", "precision", "recall", "coverage")
 COLUMNS = 16
 
 
-def retrieved(scene: EvaluationContext, drawn: Drawn) -> Drawn:
+def retrieved(context: EvaluationContext, drawn: Drawn) -> Drawn:
     """For each caption the training photograph nearest to it by the encoder that made psi."""
-    nearness = scene.mappings.psi(drawn.captions) @ scene.embeddings["train"].image.T
-    return replace(drawn, pixels=scene.train.pixels[nearness.argmax(1)])
+    nearness = context.mappings.psi(drawn.captions) @ context.embeddings["train"].image.T
+    return replace(drawn, pixels=context.train.pixels[nearness.argmax(1)])
 
 
 def some(examples: Examples, rows: range) -> Examples:
@@ -64,17 +71,26 @@ def apart(splits: dict[str, Examples]) -> tuple[Examples, Examples]:
     )
     # The judge learns to tell attributes, where there are any: here the class is one.
     classes = [{"class": name} for name in names]
-    lesson = Examples(ids, class_ids, names, pixels, captions, classes)
+    lesson = Examples(
+        ids=ids,
+        class_ids=class_ids,
+        class_names=names,
+        pixels=pixels,
+        captions=captions,
+        attributes=classes,
+    )
     return lesson, some(test, range(0, len(test), 2))
 
 
-def tell(scene: EvaluationContext, name: str, drawn: Drawn) -> None:
+def tell(context: EvaluationContext, name: str, drawn: Drawn) -> None:
     """What the images are worth, as a JSON line."""
-    found = list(quality.agreement_of(scene, drawn))
-    beside = Comparison("drawn_and_test", drawn.pixels, scene.test.pixels[drawn.rows])
+    found = list(quality.agreement_of(context, drawn))
+    beside = Comparison(
+        subject="drawn_and_test", pixels=drawn.pixels, real=context.test.pixels[drawn.rows]
+    )
     for title in fidelity.VIEWS:
-        if (view := fidelity.view_of(scene, title)) is not None:
-            found += fidelity.compare(view, beside, title, scene.seed)
+        if (view := fidelity.view_of(context, title)) is not None:
+            found += fidelity.compare(view, beside, title, context.seed)
     wanted = [
         replace(one, value=round(one.value, 4))
         for one in found
@@ -92,7 +108,7 @@ def main(
     """Measure checkpoints of GANs that were trained on the psi of data/encoder.pt."""
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
     encoder_file = Path("data/encoder.pt")
-    splits, vectors = context.read_splits(
+    splits, vectors = read_splits(
         Path("data/pictures"), Path("data/embeddings"), checked_digest(encoder_file, "encoder")
     )
     words = lexicon.read(Path("data/pictures"))
@@ -112,16 +128,25 @@ def main(
     for path, gan in zip(gans, loaded, strict=True):
         # Nothing here is captioned.
         nobody = Captioner(Vocabulary("word", SPECIALS), gan.discriminator.phi_channels, 1)
-        mappings = Mappings(encoder, gan, nobody, CPU)
-        scene = EvaluationContext(mappings, judge, splits, vectors, novelty, options, seed, words)
-        drawn = context.draw_again(scene)
-        tell(scene, str(path), drawn)
+        mappings = Mappings(encoder=encoder, gan=gan, captioner=nobody, device=CPU)
+        context = EvaluationContext(
+            mappings=mappings,
+            judge=judge,
+            examples=splits,
+            embeddings=vectors,
+            novelty=novelty,
+            config=options,
+            seed=seed,
+            lexicon=words,
+        )
+        drawn = draw_again(context)
+        tell(context, str(path), drawn)
         columns = min(COLUMNS, len(drawn.rows))
-        rows = context.spread(len(drawn.rows), min(4, len(drawn.rows) // columns) * columns)
+        rows = evenly_spaced(len(drawn.rows), min(4, len(drawn.rows) // columns) * columns)
         if not sheets:
             sheets.append(splits["test"].pixels[[drawn.rows[row] for row in rows]])
         sheets.append(drawn.pixels[rows])
-    tell(scene, "nearest training photographs", retrieved(scene, drawn))
+    tell(context, "nearest training photographs", retrieved(context, drawn))
     columns = min(COLUMNS, len(sheets[0]))
     blocks = torch.stack(sheets, 1).unflatten(0, (-1, columns)).transpose(1, 2).flatten(0, 2)
     grid(blocks, columns, 2).save(image)

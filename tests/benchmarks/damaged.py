@@ -9,12 +9,14 @@ import random
 import resource
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from pairsynth.sources import acquisition
-from pairsynth.sources.contract import Account, DownloadConfig
+from pairsynth.sources.contract import SourceLog
+from tests.options import DOWNLOAD
 
 
 def fill(folder: Path, count: int) -> set[str]:
@@ -42,14 +44,14 @@ def main() -> None:
         damaged = fill(own, count)
         target.mkdir()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        options = DownloadConfig("folder", 32, "image", "skip", 6, 1, "", str(own))
-        account = Account()
-        found = acquisition.examples(options, 7, Path(place) / "cache", account)
-        kept = acquisition.acquire(options, found, account, target).kept
+        options = replace(DOWNLOAD, folder=str(own))
+        log = SourceLog()
+        found = acquisition.examples(options, 7, Path(place) / "cache", log)
+        kept = acquisition.acquire(options, found, log, target).kept
         with (target / "refused.csv").open(newline="") as file:
             told = {Path(row["item"]).name for row in csv.DictReader(file)}
         more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(f"{count:,} images: {kept:,} kept, {len(account.refused):,} refused")
+        print(f"{count:,} images: {kept:,} kept, {len(log.refused):,} refused")
         print(f"peak memory {before / 1e6:.2f} GB before, {more / 1e6:.2f} GB more")
         if told != damaged or kept != count - len(damaged):
             sys.exit(f"counted wrongly: {len(told ^ damaged)} images")

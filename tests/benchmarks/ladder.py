@@ -22,7 +22,7 @@ from pairsynth import config, gan_training, seeds
 from pairsynth.checkpoints import checked_digest
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.evaluation import judges
-from pairsynth.evaluation.context import spread
+from pairsynth.evaluation.context import evenly_spaced
 from pairsynth.examples import Embeddings, Examples, read_embeddings, read_examples
 from pairsynth.gan_training import GanConfig
 from pairsynth.image_files import network_size
@@ -72,7 +72,7 @@ class Measure(CollapseMonitor):
         size = network_size(val.pixels.shape[-1])
         super().__init__(val, psi, size, options.noise, seed, CPU)
         self.every, self.epochs, self.images = every, options.epochs, images
-        chosen = spread(len(val), DRAWN)
+        chosen = evenly_spaced(len(val), DRAWN)
         self.captions = [val.captions[row][0] for row in chosen]
         self.named = [val.attributes[row] for row in chosen] if val.attributes else []
         self.chosen_psi = psi.psi[val.first_caption[chosen]]
@@ -85,7 +85,7 @@ class Measure(CollapseMonitor):
             pass
         self.all_real = center_crop(val.pixels, size)
         self.real, self.drawn = self.all_real[chosen], self.all_real[chosen]
-        plain = View(imagenet_features(CPU), torch.zeros(1), torch.ones(1))
+        plain = View(features=imagenet_features(CPU), mean=torch.zeros(1), deviation=torch.ones(1))
         features = (self.judge.image_features, random_features())
         self.views = [plain, *(fitted(one, self.all_real) for one in features)]
         self.found: list[Row] = []
@@ -118,7 +118,7 @@ class Measure(CollapseMonitor):
         )
         view = self.views[1]
         share = vendi(view(self.drawn)) / vendi(view(self.real))
-        shown = self.judge.look(self.drawn).shown
+        shown = self.judge.assess(self.drawn).attributes
         heard = {
             name: round(
                 sum(a[name] == b[name] for a, b in zip(self.named, shown, strict=True))
@@ -173,7 +173,7 @@ def main(
             typer.echo(json.dumps(asdict(row, dict_factory=_rounded)))
         said = len(measure.found)
         if image is not None:
-            grid(measure.drawn[spread(len(measure.drawn), 64)], 8, 2).save(image)
+            grid(measure.drawn[evenly_spaced(len(measure.drawn), 64)], 8, 2).save(image)
 
 
 if __name__ == "__main__":

@@ -35,18 +35,20 @@ def garden(name: str, count: int, drawn: int, size: int) -> Examples:
     species = grow(drawn, len(name))
     kinds = [species[i % drawn] for i in range(count)]
     base = torch.stack(
-        [to_tensor(draw(one.attributes, one.look, size, stream(0, name, i)))
+        [to_tensor(draw(one.attributes, one.appearance, size, stream(0, name, i)))
          for i, one in enumerate(species)]
     )  # fmt: skip
     rows = torch.arange(count) % drawn
     noise = torch.randint(-20, 21, (count, 3, size, size), dtype=torch.int16)
     return Examples(
-        [f"{name}-{i:05}" for i in range(count)],
-        rows,
-        [one.name for one in kinds],
-        (base[rows].to(torch.int16) + noise).clamp(0, 255).to(torch.uint8),
-        [list(captions(one.attributes, stream(0, name, i))) for i, one in enumerate(kinds)],
-        [dict(one.attributes) for one in kinds],
+        ids=[f"{name}-{i:05}" for i in range(count)],
+        class_ids=rows,
+        class_names=[one.name for one in kinds],
+        pixels=(base[rows].to(torch.int16) + noise).clamp(0, 255).to(torch.uint8),
+        captions=[
+            list(captions(one.attributes, stream(0, name, i))) for i, one in enumerate(kinds)
+        ],
+        attributes=[dict(one.attributes) for one in kinds],
     )
 
 
@@ -56,10 +58,10 @@ def networks(examples: Examples, size: int) -> Mappings:
     encoder = JointEncoder("word-gru", words, size, 128, 128, 24).eval()
     gan = Gan.build("hinge", size, 128, 64, 16, 32).to(CPU).eval()
     captioner = Captioner(words, gan.discriminator.phi_channels, 128).eval()
-    return Mappings(encoder, gan, captioner.requires_grad_(False), CPU)
+    return Mappings(encoder=encoder, gan=gan, captioner=captioner.requires_grad_(False), device=CPU)
 
 
-class Account:
+class Timings:
     """Seconds, of the clock and of all cores together, and peak memory of part after part."""
 
     def __init__(self) -> None:
@@ -80,7 +82,7 @@ class Account:
         typer.echo(f"  {name:24} {took[0]:8.1f} s {took[1]:8.1f} s of work  {peak:6.2f} GB peak")
 
 
-def scene(size: int, pairs: int, train: int) -> tuple[EvaluationContext, Pairs]:
+def context(size: int, pairs: int, train: int) -> tuple[EvaluationContext, Pairs]:
     """Splits, networks and pairs, all made up."""
     splits = {
         name: garden(name, count, 500, size)
@@ -89,39 +91,58 @@ def scene(size: int, pairs: int, train: int) -> tuple[EvaluationContext, Pairs]:
     mappings = networks(splits["train"], size)
     vectors = {
         name: Embeddings(
-            *(F.normalize(torch.randn(n, 128), dim=1) for n in (len(one), len(one.flat_captions)))
+            image=F.normalize(torch.randn(len(one), 128), dim=1),
+            psi=F.normalize(torch.randn(len(one.flat_captions), 128), dim=1),
         )
         for name, one in splits.items()
     }
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], size)
     judge = judges.build(splits["val"], size).eval()
-    config = EvaluationConfig(500, pairs, 200, 3, 24, "", 0, 3)
+    config = EvaluationConfig(
+        captioned=500,
+        pairs=pairs,
+        cycled=200,
+        turns=3,
+        judge_epochs=24,
+        judge_weights="",
+        use_steps=0,
+        use_seeds=3,
+    )
     new = garden("pairs", pairs, 500, size)
-    return EvaluationContext(mappings, judge, splits, vectors, novelty, config, 0, WORDS), Pairs(
-        new.ids,
-        [own[0] for own in new.captions],
-        new.pixels,
-        [STRATEGIES[i % 4] for i in range(pairs)],
-        [0.5] * pairs,
-        new.class_ids,
+    return EvaluationContext(
+        mappings=mappings,
+        judge=judge,
+        examples=splits,
+        embeddings=vectors,
+        novelty=novelty,
+        config=config,
+        seed=0,
+        lexicon=WORDS,
+    ), Pairs(
+        ids=new.ids,
+        captions=[own[0] for own in new.captions],
+        pixels=new.pixels,
+        strategies=[STRATEGIES[i % 4] for i in range(pairs)],
+        consistency=[0.5] * pairs,
+        class_ids=new.class_ids,
     )
 
 
 def main(size: int = 64, pairs: int = 10_000, train: int = 6_000) -> None:
     """Print seconds and peak memory of each part of `evaluate`."""
     torch.manual_seed(0)
-    account = Account()
-    place, pairs_made = scene(size, pairs, train)
-    account.say("(making the set)")
-    account.total = [0.0, 0.0]
+    timings = Timings()
+    place, pairs_made = context(size, pairs, train)
+    timings.say("(making the set)")
+    timings.total = [0.0, 0.0]
     ours = made.look_at(place, pairs_made)
-    account.say("drawn again, a row a pair")
+    timings.say("drawn again, a row a pair")
     for part in table.parts(measuring.TABLE):
         list(part(place, ours))
-        account.say(getattr(part, "__name__", "") or str(part.args[0]))  # type: ignore[attr-defined]
+        timings.say(getattr(part, "__name__", "") or str(part.args[0]))  # type: ignore[attr-defined]
     list(cycle_consistency.walk(place))
-    account.say("cycles")
-    account.line("evaluate", account.total)
+    timings.say("cycles")
+    timings.line("evaluate", timings.total)
 
 
 if __name__ == "__main__":

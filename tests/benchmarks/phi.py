@@ -21,7 +21,7 @@ from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.decoding import decode_beam
 from pairsynth.encoders import load_encoder
 from pairsynth.evaluation.caption_quality import by_batch, scores
-from pairsynth.evaluation.context import spread
+from pairsynth.evaluation.context import evenly_spaced
 from pairsynth.examples import read_examples
 from pairsynth.gan import Gan, load_gan, phi_of
 from pairsynth.metrics.cider import CiderD
@@ -60,7 +60,7 @@ def main(gans: list[Path], epochs: int | None = None, params: Path = Path("param
     options = replace(options, epochs=epochs or options.epochs)
     seed = config.load_seed(params)
     train, val = (read_examples(Path("data/pictures"), split) for split in ("train", "val"))
-    rows = spread(len(val), CAPTIONED)
+    rows = evenly_spaced(len(val), CAPTIONED)
     people = [val.captions[row][0] for row in rows]
     others = [val.captions[row][1:] for row in rows]
     cider, words = CiderD(train.captions), lexicon.read(Path("data/pictures"))

@@ -77,13 +77,13 @@ def pairs(
     """Pairs a CPU-second at one candidate and at four, in one process of one thread."""
     names = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz")
     options = config.load(SynthesisConfig, "synthesize", params)
-    inputs = dict(zip(INPUTS, (data / name for name in names), strict=True))
-    recipe = Recipe(**inputs, config=options, seed=config.load_seed(params), device="cpu")
-    world = recipe.inputs()
+    paths = dict(zip(INPUTS, (data / name for name in names), strict=True))
+    recipe = Recipe(**paths, config=options, seed=config.load_seed(params), device="cpu")
+    inputs = recipe.inputs()
     count = blocks * synthesis.BLOCK
     for turn in range(turns + 1):
         for candidates in (1, 4):
-            chosen = replace(world, config=replace(options, candidates=candidates))
+            chosen = replace(inputs, config=replace(options, candidates=candidates))
             start = time.process_time()
             made = synthesis.synthesize(chosen, numbers=range(turn * count, (turn + 1) * count))
             found = len(list(synthesis.rows(chosen, made)))

@@ -53,7 +53,14 @@ def examples(count: int, size: int) -> Examples:
     """Noise in classes of four, with one caption each."""
     pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
     ids = [str(i) for i in range(count)]
-    return Examples(ids, torch.arange(count) // 4, ids, pixels, [["a flower"]] * count, None)
+    return Examples(
+        ids=ids,
+        class_ids=torch.arange(count) // 4,
+        class_names=ids,
+        pixels=pixels,
+        captions=[["a flower"]] * count,
+        attributes=None,
+    )
 
 
 def gan_step(objective: str) -> Work:
@@ -65,7 +72,7 @@ def gan_step(objective: str) -> Work:
     widths = (options.generator_channels, options.discriminator_channels)
     gan = Gan.build(objective, 64, 128, options.noise, *widths).to(CPU)
     rng = seeds.torch_stream(0, "benchmark")
-    embeddings = Embeddings(vectors, vectors)
+    embeddings = Embeddings(image=vectors, psi=vectors)
     batches = Batches(data, embeddings, batch, 64, CPU)
     step = gan_training.Step(gan, options, rng)
 
