@@ -14,11 +14,15 @@ from pairsynth.sampling import one_caption
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Images (N, 3, S, S), psi of their captions and of wrong ones (N, D), class_ids (N)."""
+    """Images (N, 3, S, S), psi of their captions and of wrong ones (N, D), class_ids (N).
+
+    noise: (N, Z), what each image has beside its captions.
+    """
 
     images: Tensor
     psi: Tensor
     wrong_psi: Tensor
+    noise: Tensor
     class_ids: Tensor
 
 
@@ -29,6 +33,7 @@ class Batches:
         self,
         examples: Examples,
         embeddings: Embeddings,
+        noise: Tensor,
         size: int,
         image_size: int,
         device: torch.device,
@@ -37,6 +42,7 @@ class Batches:
         self.size, self.image_size = parallel.whole_batch(size, len(order)), image_size
         self.pixels = examples.pixels.to(device)
         self.psi = embeddings.psi.to(device)
+        self.noise = noise.to(device)
         self.first = examples.first_caption.to(device)
         self.class_ids = examples.class_ids.to(device)
         self.order = order.to(device)
@@ -61,6 +67,7 @@ class Batches:
                 images=to_network(images),
                 psi=psi,
                 wrong_psi=wrong,
+                noise=self.noise[rows],
                 class_ids=self.class_ids[rows],
             )
 

@@ -30,11 +30,11 @@ def _levels(size: int) -> int:
     return (size // GRID).bit_length() - 1
 
 
-class Joint(nn.Linear):
-    """A discriminator's way into psi's space, for the contrastive term."""
+class Reading(nn.Linear):
+    """What a discriminator reads off phi for a contrastive term: psi, or noise."""
 
     def forward(self, phi: Tensor) -> Tensor:
-        """phi (N, C, 4, 4) to unit vectors (N, D)."""
+        """phi (N, C, 4, 4) to unit vectors (N, D), or (N, Z)."""
         return F.normalize(super().forward(phi.mean((2, 3))).float(), dim=1)
 
 
@@ -96,7 +96,7 @@ class DCGenerator(Straying):
 class DCDiscriminator(nn.Module):
     """Strided convolutions and batch norm down to 4 x 4, where text joins."""
 
-    def __init__(self, size: int, dimension: int, channels: int) -> None:
+    def __init__(self, size: int, dimension: int, noise: int, channels: int) -> None:
         super().__init__()
         width = channels
         layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
@@ -111,7 +111,8 @@ class DCDiscriminator(nn.Module):
             nn.Conv2d(width + 128, width, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)
         )
         self.out = nn.Conv2d(width, 1, GRID)
-        self.joint = Joint(width, dimension)
+        self.joint = Reading(width, dimension)
+        self.noise = Reading(width, noise)
         self.apply(_dcgan_weights)
 
     def phi(self, images: Tensor) -> Tensor:
@@ -173,7 +174,7 @@ class ScaledLeakyReLU(nn.LeakyReLU):
 class Discriminator(nn.Module):
     """Spectrally normalised strided convolutions (arXiv 1802.05957); text joins at 4 x 4."""
 
-    def __init__(self, size: int, dimension: int, channels: int) -> None:
+    def __init__(self, size: int, dimension: int, noise: int, channels: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         width = 3
@@ -187,7 +188,8 @@ class Discriminator(nn.Module):
             spectral_norm(nn.Conv2d(width + dimension, width, 1)), nn.LeakyReLU(0.2)
         )
         self.out = spectral_norm(nn.Conv2d(width, 1, GRID))
-        self.joint = Joint(width, dimension)
+        self.joint = Reading(width, dimension)
+        self.noise = Reading(width, noise)
 
     def phi(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) to phi(v) (N, C, 4, 4)."""
@@ -227,7 +229,7 @@ class Objective:
     """The networks and losses that belong together."""
 
     generator: Callable[[int, int, int, int], nn.Module]
-    discriminator: Callable[[int, int, int], nn.Module]
+    discriminator: Callable[[int, int, int, int], nn.Module]
     discriminator_loss: Callable[[Tensor, Tensor, Tensor], Tensor]
     generator_loss: Callable[[Tensor], Tensor]
 
@@ -278,7 +280,7 @@ class Gan:
         kind = OBJECTIVES[objective]
         return cls(
             kind.generator(size, dimension, noise, generator_channels),
-            kind.discriminator(size, dimension, discriminator_channels),
+            kind.discriminator(size, dimension, noise, discriminator_channels),
             options,
         )
 

@@ -27,6 +27,7 @@ from pairsynth.gan import OBJECTIVES, Gan
 from pairsynth.image_files import network_size
 from pairsynth.images import center_crop, grid, to_pixels
 from pairsynth.inference import inference
+from pairsynth.left_open import left_open
 from pairsynth.memory import check_training
 from pairsynth.nonfinite import check_finite, gradient_norm
 from pairsynth.resume import NEVER, Resume
@@ -135,30 +136,9 @@ def build(config: GanConfig, examples: Examples, embeddings: Embeddings, encoder
     keys = "train_gan.generator_channels or .discriminator_channels"
     check_training("train_gan", keys, own, lambda gan: [gan.generator, gan.discriminator], step)
     gan = own()
-    if config.psi_noise:
-        open_directions = directions_left_open(examples, embeddings, config.noise)
-        gan.generator.open_directions.copy_(config.psi_noise * open_directions)
+    known = left_open(examples, embeddings, config.noise, config.psi_noise)
+    gan.generator.open_directions.copy_(known.directions)
     return gan
-
-
-def directions_left_open(examples: Examples, embeddings: Embeddings, noise: int) -> Tensor:
-    """A (D, Z), so that A A' is the covariance of psi among captions of one image.
-
-    Of its principal components the Z largest. Where each image has one caption only, those of one
-    class take their place; where there are no classes either, it is 0: nothing is known.
-    """
-    psi, rows = embeddings.psi.double(), torch.arange(len(examples))  # (M, D), (N)
-    counts = examples.first_caption.diff()
-    owner = rows.repeat_interleave(counts)  # (M): the image of each caption
-    if (counts == 1).all():
-        owner = torch.where(examples.class_ids < 0, -1 - rows, examples.class_ids)
-    _, owner, members = owner.unique(return_inverse=True, return_counts=True)
-    mean = psi.new_zeros(len(members), psi.shape[1]).index_add_(0, owner, psi) / members[:, None]
-    left = psi - mean[owner]
-    covariance = left.T @ left / max(1, len(psi) - len(members))  # (D, D)
-    values, vectors = torch.linalg.eigh(covariance)  # the largest last
-    found = (vectors * values.clamp(min=0).sqrt())[:, -noise:]  # (D, Z at most)
-    return F.pad(found, (noise - found.shape[1], 0)).float()
 
 
 def train(
@@ -180,8 +160,9 @@ def train(
     critics = () if critic is None else (critic,)
     parallel.agree(gan.generator, gan.discriminator, *critics)
     rng = torch_stream(seed, "train_gan", device=device)
-    batches = Batches(examples, embeddings, config.batch_size, gan.size, device)
-    step = Step(gan, config, rng, critic)
+    known = left_open(examples, embeddings, config.noise, config.psi_noise)
+    batches = Batches(examples, embeddings, known.noise, config.batch_size, gan.size, device)
+    step = Step(gan, config, rng, critic, known.share)
     ema = EMA(gan.generator, config.ema_decay)
     optimizers = (step.generator_optimizer, step.discriminator_optimizer)
     schedules = [cooled(optimizer, config) for optimizer in optimizers]
@@ -289,8 +270,11 @@ class Step:
         config: GanConfig,
         rng: torch.Generator,
         critic: ProjectedCritic | None = None,
+        noise_share: float = 0.0,
     ) -> None:
+        """noise_share: weight of the contrastive term on noise beside that on psi."""
         self.gan, self.config, self.rng, self.critic = gan, config, rng, critic
+        self.noise_share = noise_share
         heads = [] if critic is None else [critic.heads]
         self.judges = nn.ModuleList([gan.discriminator, *heads])
         if config.compile:
@@ -342,7 +326,7 @@ class Step:
                 shown = [maps.detach()[between:] for maps in seen]
                 second = self.second_loss(self.critic, images, shown, batch, psi)
                 loss = loss.lerp(second, CRITIC_SHARE)
-            loss = loss + self.matching(phi, batch.psi, batch.class_ids)
+            loss = loss + self.matching(phi, batch.psi, batch.noise, batch.class_ids)
         self.discriminator_optimizer.zero_grad()
         loss.backward()
         self.discriminator_optimizer.step()
@@ -354,7 +338,7 @@ class Step:
             if self.critic is not None:
                 score = self.critic.score(self.critic.phi(seen), psi)
                 generator_loss = generator_loss.lerp(losses.generator_loss(score), CRITIC_SHARE)
-            generator_loss = generator_loss + self.matching(phi, psi, batch.class_ids)
+            generator_loss = generator_loss + self.matching(phi, psi, noise, batch.class_ids)
         self.generator_optimizer.zero_grad()
         generator_loss.backward()
         self.generator_optimizer.step()
@@ -378,12 +362,24 @@ class Step:
         # Drawn on the host: a GPU that has to tell them would have to finish its work first.
         return translate(images, self.config.translation, torch.default_generator)
 
-    def matching(self, phi: Tensor, psi: Tensor, class_ids: Tensor) -> Tensor:
-        """The weighted contrastive term between phi and psi."""
+    def matching(self, phi: Tensor, psi: Tensor, noise: Tensor, class_ids: Tensor) -> Tensor:
+        """The weighted contrastive terms: between phi and psi, and between phi and noise.
+
+        The noise of a real image is what it has beside its captions. By the second term a
+        generator cannot leave it out: where captions of one image all say the same, psi hardly
+        strays, and every draw of a caption would be one image. It weighs as much as psi does not
+        stray: -log softmax is a bound on what phi tells of noise (InfoNCE; as InfoGAN's,
+        arXiv 1606.03657, but that the noise of real images is known here).
+        """
         if not self.config.contrastive:
             return phi.new_zeros(())
-        joint = self.gan.discriminator.joint(phi)
-        return self.config.contrastive * contrastive_loss(joint, psi, class_ids, 10.0)
+        discriminator = self.gan.discriminator
+        loss = contrastive_loss(discriminator.joint(phi), psi, class_ids, 10.0)
+        if self.noise_share:
+            read, each = discriminator.noise(phi), torch.full_like(class_ids, -1)
+            noise = F.normalize(noise, dim=1)
+            loss = loss + self.noise_share * contrastive_loss(read, noise, each, 10.0)
+        return self.config.contrastive * loss
 
 
 def interpolate_some(psi: Tensor, count: int, rng: torch.Generator) -> Tensor:

@@ -133,6 +133,12 @@ def embeddings(examples: Examples, encoder: JointEncoder) -> Embeddings:
 
 
 @pytest.fixture(scope="session")
+def noise(examples: Examples) -> torch.Tensor:
+    """The noise of each image."""
+    return torch.randn(len(examples), 6, generator=torch.Generator().manual_seed(9))
+
+
+@pytest.fixture(scope="session")
 def gan() -> Gan:
     """Untrained hinge networks, ready for inference."""
     torch.manual_seed(2)

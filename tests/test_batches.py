@@ -18,7 +18,13 @@ def chance() -> torch.Generator:
 
 
 def batches(examples: Examples, embeddings: Embeddings) -> Batches:
-    return Batches(examples, embeddings, 8, 32, CPU)
+    return of_size(8, examples, embeddings)
+
+
+def of_size(size: int, examples: Examples, embeddings: Embeddings) -> Batches:
+    """Batches whose noise tells the row."""
+    noise = torch.arange(len(examples)).float()[:, None].expand(-1, 6)
+    return Batches(examples, embeddings, noise, size, 32, CPU)
 
 
 def test_wrong_rows_are_of_any_other_class_evenly(
@@ -83,12 +89,13 @@ def test_an_epoch_shows_every_image_once_with_a_caption_of_its_own(
     owner = torch.repeat_interleave(torch.arange(24), first.diff())
     told = Embeddings(image=embeddings.image, psi=owner[:, None].float().expand(-1, 8).contiguous())
     flat = torch.arange(24, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 32, 32)
-    source = Batches(replace(examples, pixels=flat.contiguous()), told, 8, 32, CPU)
+    source = batches(replace(examples, pixels=flat.contiguous()), told)
     seen = []
     for batch in source.epoch(chance()):
         assert batch.images.shape == (8, 3, 32, 32)
         rows = ((batch.images[:, 0, 0, 0] + 1) * 127.5).round().long()
         assert torch.equal(batch.psi[:, 0].long(), rows)
+        assert torch.equal(batch.noise[:, 0].long(), rows)
         assert torch.equal(batch.class_ids, examples.class_ids[rows])
         wrong = examples.class_ids[batch.wrong_psi[:, 0].long()]
         assert not bool((wrong == batch.class_ids).any())
@@ -97,14 +104,14 @@ def test_an_epoch_shows_every_image_once_with_a_caption_of_its_own(
 
 
 def test_the_incomplete_last_batch_is_left_out(examples: Examples, embeddings: Embeddings) -> None:
-    source = Batches(examples, embeddings, 10, 32, CPU)
+    source = of_size(10, examples, embeddings)
     assert [len(batch.images) for batch in source.epoch(chance())] == [10, 10]
-    whole = Batches(examples, embeddings, 1000, 32, CPU)
+    whole = of_size(1000, examples, embeddings)
     assert [len(batch.images) for batch in whole.epoch(chance())] == [24]
 
 
 def test_stored_margins_are_cropped_away(examples: Examples, embeddings: Embeddings) -> None:
     wide = replace(examples, pixels=F.pad(examples.pixels, (3, 3, 3, 3)))
-    batch = next(Batches(wide, embeddings, 8, 32, CPU).epoch(chance()))
+    batch = next(batches(wide, embeddings).epoch(chance()))
     assert batch.images.shape == (8, 3, 32, 32)
     assert float(batch.images.abs().max()) <= 1

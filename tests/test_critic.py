@@ -73,7 +73,7 @@ def test_scores_depend_on_the_caption_and_on_the_image() -> None:
 
 @with_weights
 def test_a_step_moves_the_heads_and_nothing_that_is_frozen(
-    gan_config: GanConfig, examples: Examples, embeddings: Embeddings
+    gan_config: GanConfig, examples: Examples, embeddings: Embeddings, noise: Tensor
 ) -> None:
     config = replace(gan_config, critic="projected")
     torch.manual_seed(0)
@@ -84,7 +84,9 @@ def test_a_step_moves_the_heads_and_nothing_that_is_frozen(
     step = Step(gan, config, torch.Generator().manual_seed(0), second)
     calls = []
     second.projection.register_forward_hook(lambda *_: calls.append(1))
-    for batch in Batches(examples, embeddings, 8, 32, CPU).epoch(torch.Generator().manual_seed(0)):
+    for batch in Batches(examples, embeddings, noise, 8, 32, CPU).epoch(
+        torch.Generator().manual_seed(0)
+    ):
         step(batch)
     assert len(calls) == 2 * 3  # of each of three batches, the real images once, the fakes once
     moved = {name for name, value in second.state_dict().items() if not value.equal(before[name])}
@@ -99,7 +101,7 @@ def test_a_step_moves_the_heads_and_nothing_that_is_frozen(
 
 @with_weights
 def test_the_generator_learns_from_the_critic_too(
-    gan_config: GanConfig, examples: Examples, embeddings: Embeddings
+    gan_config: GanConfig, examples: Examples, embeddings: Embeddings, noise: Tensor
 ) -> None:
     """By hand: its loss is the mean of the two critics', the contrastive term aside."""
     config = replace(
@@ -110,9 +112,11 @@ def test_the_generator_learns_from_the_critic_too(
     gan = gan_training.build(config, examples, embeddings, "")
     second = gan_training.build_critic(config, gan, CPU)
     assert second is not None
-    batch = next(Batches(examples, embeddings, 8, 32, CPU).epoch(torch.Generator().manual_seed(0)))
-    noise = torch.randn(8, 6, generator=_after_interpolation(8))
-    fake = gan.generator(noise, batch.psi)
+    batch = next(
+        Batches(examples, embeddings, noise, 8, 32, CPU).epoch(torch.Generator().manual_seed(0))
+    )
+    drawn = torch.randn(8, 6, generator=_after_interpolation(8))
+    fake = gan.generator(drawn, batch.psi)
     own = -gan.discriminator.score(gan.discriminator.phi(fake), batch.psi).mean()
     other = -second.score(second.phi(second.projection(fake)), batch.psi).mean()
     told = Step(gan, config, torch.Generator().manual_seed(3), second)(batch)

@@ -18,6 +18,7 @@ from pairsynth.encoder_training import (
     EncoderReport,
     SeenImages,
     recall_at_1,
+    recall_by_chance,
     verdict,
 )
 from pairsynth.encoders import TEXT_ENCODERS, FrozenTower, JointEncoder, load_encoder
@@ -234,9 +235,25 @@ def test_recall_by_hand(encoder: JointEncoder, val: Examples) -> None:
         assert recall(encoder, val, among) == pytest.approx(hits / 12)
 
 
-def test_ties_are_misses(encoder: JointEncoder, val: Examples) -> None:
+def test_ties_are_misses_but_of_the_same_words(encoder: JointEncoder, val: Examples) -> None:
+    unknown = replace(val, captions=[[f"xx{i}"] for i in range(12)])
+    assert recall(encoder, unknown) == 0
     same = replace(val, captions=[["the same"]] * 12)
-    assert recall(encoder, same) == 0
+    assert recall(encoder, same) == 1
+    # Two captions that differ: that of an image is right wherever it stands.
+    half = replace(val, captions=[[("a red flower", "a blue flower")[i % 2]] for i in range(12)])
+    joint = encoder.embed_images(val.pixels)
+    scores = joint @ encoder.embed_captions(["a red flower", "a blue flower"]).T
+    right = (scores.argmax(1) == torch.arange(12) % 2).float().mean().item()
+    assert recall(encoder, half) == pytest.approx(right)
+
+
+def test_chance_is_one_of_so_many_captions_that_differ(examples: Examples) -> None:
+    few = replace(examples, captions=[[("red", "blue", "white")[i % 3]] for i in range(24)])
+    assert recall_by_chance(few) == pytest.approx(1 / 3)
+    assert recall_by_chance(few, 8) == 1  # each block has one of them
+    each = replace(examples, captions=[[str(i)] for i in range(24)])
+    assert recall_by_chance(each, 6) == pytest.approx(1 / 6)
 
 
 def test_figures_and_verdict(encoder: JointEncoder, examples: Examples, val: Examples) -> None:
@@ -247,10 +264,15 @@ def test_figures_and_verdict(encoder: JointEncoder, examples: Examples, val: Exa
     assert figures["val_recall_at_1_of_100"] == recall(encoder, val)
     assert figures["test_recall_at_1_of_100"] == recall(encoder, examples)
     json.dumps(figures, allow_nan=False)
-    assert "warning" not in verdict({"val_recall_at_1_of_100": 0.5})
-    assert "50.0%" in verdict({"val_recall_at_1_of_100": 0.5})
-    chance = verdict({"val_recall_at_1_of_100": 0.01})
-    assert "no better than chance; do captions and images match?" in chance
+
+    def told(recall: float, chance: float) -> str:
+        return verdict({"val_recall_at_1_of_100": recall, "val_recall_by_chance": chance})
+
+    assert "warning" not in told(0.5, 0.01)
+    assert "50.0%" in told(0.5, 0.01)
+    assert "no better than chance; do captions and images match?" in told(0.02, 0.01)
+    assert "warning" in told(0.12, 0.08)
+    assert "warning" not in told(0.9, 0.6)
 
 
 def test_embeddings_written_are_those_of_the_encoder(

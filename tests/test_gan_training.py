@@ -1,6 +1,5 @@
 """The loop of GAN-CLS: what a batch holds, what a step does, what an epoch says."""
 
-import itertools
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -26,11 +25,11 @@ from pairsynth.gan_training import (
     GanConfig,
     GanReport,
     Step,
-    directions_left_open,
     interpolate_some,
     rate_share,
     translate,
 )
+from pairsynth.left_open import left_open
 from tests.test_efficientnet import with_weights
 
 CPU = torch.device("cpu")
@@ -68,40 +67,6 @@ def test_interpolation_touches_the_first_rows_only() -> None:
     assert torch.allclose(interpolate_some(psi, 0, chance()), psi, atol=1e-6)
 
 
-def residuals(psi: np.ndarray, groups: list[list[int]]) -> np.ndarray:
-    """Each row of psi less the mean of its group, one after the other."""
-    parts = [psi[rows] - psi[rows].mean(0) for rows in groups]
-    return np.concatenate(parts)
-
-
-def test_psi_strays_as_captions_of_one_image_do(examples: Examples, embeddings: Embeddings) -> None:
-    first = examples.first_caption.tolist()
-    groups = [list(range(*ends)) for ends in itertools.pairwise(first)]
-    left = residuals(embeddings.psi.double().numpy(), groups)
-    values = np.linalg.svd(left, compute_uv=False) ** 2 / (len(left) - len(groups))
-    every = directions_left_open(examples, embeddings, 8).double().numpy()
-    assert np.allclose(every @ every.T, left.T @ left / (len(left) - len(groups)), atol=1e-6)
-    few = directions_left_open(examples, embeddings, 2).double().numpy()
-    assert np.allclose(np.sort((few**2).sum(0)), np.sort(values[:2]), atol=1e-6)
-    many = directions_left_open(examples, embeddings, 11)
-    assert torch.equal(many[:, 3:], directions_left_open(examples, embeddings, 8))
-    assert not many[:, :3].any()
-
-
-def test_psi_strays_as_captions_of_one_class_do_where_each_image_has_one(
-    examples: Examples, embeddings: Embeddings
-) -> None:
-    alone = replace(examples, captions=[captions[:1] for captions in examples.captions])
-    psi = embeddings.psi[examples.first_caption[:-1]]
-    ids = examples.class_ids.tolist()
-    groups = [[i for i, own in enumerate(ids) if own == one] for one in sorted(set(ids))]
-    left = residuals(psi.double().numpy(), groups)
-    every = directions_left_open(alone, Embeddings(image=psi, psi=psi), 8).double().numpy()
-    assert np.allclose(every @ every.T, left.T @ left / (len(left) - len(groups)), atol=1e-6)
-    unknown = replace(alone, class_ids=torch.full_like(alone.class_ids, -1))
-    assert not directions_left_open(unknown, Embeddings(image=psi, psi=psi), 8).any()
-
-
 def test_noise_changes_psi_where_captions_leave_it_open(
     gan_config: GanConfig, examples: Examples, embeddings: Embeddings
 ) -> None:
@@ -109,7 +74,7 @@ def test_noise_changes_psi_where_captions_leave_it_open(
     noise = torch.randn(400, 6, generator=chance())
     strayed = gan.generator.stray(noise, embeddings.psi[:1].expand(400, -1)) - embeddings.psi[:1]
     least, most = np.linalg.eigh(np.cov(strayed.numpy().T))[1].T[[0, -1]]
-    covariance = directions_left_open(examples, embeddings, 6)
+    covariance = left_open(examples, embeddings, 6, 1.0).directions
     # It strays furthest where captions of one image differ most, and hardly where they agree.
     spread = [float((torch.tensor(one).float() @ covariance).norm()) for one in (least, most)]
     assert spread[1] > 3 * spread[0]
@@ -210,16 +175,6 @@ def test_one_seed_gives_one_file(
     assert one != other
 
 
-def test_nan_in_psi_stops_and_names_epoch_and_step(
-    gan_config: GanConfig, examples: Examples, embeddings: Embeddings
-) -> None:
-    bad = Embeddings(image=embeddings.image, psi=torch.full_like(embeddings.psi, torch.nan))
-    with pytest.raises(
-        InputError, match=r"train_gan: losses, scores and gradients are .*nan.* epoch 1, step 1;"
-    ):
-        learn(replace(gan_config, psi_noise=0.0), examples, bad)
-
-
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_rate_that_explodes_stops_and_names_epoch_and_step(
     objective: str, plain_config: GanConfig, examples: Examples, embeddings: Embeddings
@@ -300,6 +255,7 @@ def test_no_step_waits_for_the_device(
     gan_config: GanConfig,
     examples: Examples,
     embeddings: Embeddings,
+    noise: Tensor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The meta device computes nothing, so whatever reads a number back from it fails."""
@@ -312,7 +268,7 @@ def test_no_step_waits_for_the_device(
     for optimizer in (step.generator_optimizer, step.discriminator_optimizer):
         optimizer.param_groups[0]["fused"] = None  # which meta does not have
     seen = 0
-    for batch in Batches(examples, embeddings, 8, 32, meta).epoch(chance()):
+    for batch in Batches(examples, embeddings, noise, 8, 32, meta).epoch(chance()):
         assert step(batch).device == meta
         ema.update(gan.generator)
         seen += 1

@@ -29,13 +29,17 @@ def works() -> Iterator[tuple[str, Gan, GanConfig]]:
     yield "the default's", Gan.build("hinge", 64, 128, options.noise, 64, 64), options
 
 
-def batch_of(count: int, psi: int, device: torch.device) -> Batch:
+def batch_of(count: int, psi: int, noise: int, device: torch.device) -> Batch:
     """`count` images of noise, each of a class of its own."""
     vectors = torch.nn.functional.normalize(torch.randn(2 * count, psi, device=device), dim=1)
     images = torch.rand(count, 3, 64, 64, device=device) * 2 - 1
     right, wrong = vectors.chunk(2)
     return Batch(
-        images=images, psi=right, wrong_psi=wrong, class_ids=torch.arange(count, device=device)
+        images=images,
+        psi=right,
+        wrong_psi=wrong,
+        noise=torch.randn(count, noise, device=device),
+        class_ids=torch.arange(count, device=device),
     )
 
 
@@ -72,7 +76,7 @@ def main(device: str = "auto", batch: int = 64, compile: bool = False) -> None:
     typer.echo(f"a matrix product of {SIDE} x {SIDE}: {rate / 1e12:.2f} TFLOP/s")
     for name, gan, options in works():
         gan.to(chosen)
-        data = batch_of(batch, int(gan.options["dimension"]), chosen)
+        data = batch_of(batch, int(gan.options["dimension"]), gan.noise, chosen)
         rng = seeds.torch_stream(0, "benchmark", device=chosen)
         with FlopCounterMode(display=False) as counter:
             Step(gan, options, rng)(data)

@@ -73,7 +73,8 @@ def gan_step(objective: str) -> Work:
     gan = Gan.build(objective, 64, 128, options.noise, *widths).to(CPU)
     rng = seeds.torch_stream(0, "benchmark")
     embeddings = Embeddings(image=vectors, psi=vectors)
-    batches = Batches(data, embeddings, batch, 64, CPU)
+    noise = torch.randn(len(data), options.noise)
+    batches = Batches(data, embeddings, noise, batch, 64, CPU)
     step = gan_training.Step(gan, options, rng)
 
     def work() -> int:
@@ -121,7 +122,8 @@ def paper_step() -> Work:
     options = papers_options()
     step = gan_training.Step(gan, options, seeds.torch_stream(0, "benchmark"))
     ema = gan_training.EMA(gan.generator, options.ema_decay)
-    batch = Batch(images=images, psi=psi, wrong_psi=wrong, class_ids=torch.arange(64))
+    noise = torch.randn(64, options.noise)
+    batch = Batch(images=images, psi=psi, wrong_psi=wrong, noise=noise, class_ids=torch.arange(64))
 
     def work() -> int:
         step(batch)
