@@ -165,7 +165,7 @@ def test_a_damaged_state_is_noticed_and_training_starts_anew(
 def test_what_is_made_once_is_found_beside_the_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = []
+    made: list[torch.Tensor] = []
 
     def make() -> dict[str, torch.Tensor]:
         made.append(torch.full((3,), float(len(made))))

@@ -26,7 +26,7 @@ from pairsynth.engines import Worker
 from pairsynth.errors import InputError
 from pairsynth.filters import NONE, Thresholds
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs
-from pairsynth.mappings import Mappings
+from pairsynth.mappings import Mappings, load_mappings
 from pairsynth.shard_making import Recipe, Span, told_of
 from stages import synthesize as stage
 from tests.options import SYNTHESIS
@@ -133,10 +133,8 @@ def test_what_the_encoder_looked_through_is_named(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it is of an encoder that looks through ImageNet's eyes; that of `whole` does not."""
-    load = shard_making.load_mappings
-
     def looking(*words: Any) -> Mappings:
-        found = load(*words)
+        found = load_mappings(*words)
         found.encoder.made_from["lite0"] = "of the weights"
         return found
 
