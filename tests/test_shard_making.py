@@ -133,6 +133,7 @@ def test_what_the_encoder_looked_through_is_named(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it is of an encoder that looks through ImageNet's eyes; that of `whole` does not."""
+
     def looking(*words: Any) -> Mappings:
         found = load_mappings(*words)
         found.encoder.made_from["lite0"] = "of the weights"
