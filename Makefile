@@ -9,8 +9,11 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 VENV := .venv
-INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-	-c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+LOCKED := $(INSTALL) --require-hashes --no-deps
+# Apart, by version alone: which build it is, and so its hash, is the machine's affair.
+TORCH := $(INSTALL) -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
+	torch torchvision
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -27,13 +30,15 @@ check: $(VENV)/installed-test
 	ruff format --check
 	mypy
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e '.[imagenet]'
+	$(LOCKED) -r requirements.lock
+	$(TORCH)
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
-	$(INSTALL) -e '.[imagenet,test]'
+$(VENV)/installed-test: $(VENV)/installed requirements-test.lock
+	$(LOCKED) -r requirements-test.lock
 	touch $@
 
 clean:

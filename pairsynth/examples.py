@@ -1,5 +1,6 @@
 """The captioned images of one split, and their vectors, as the stages read them."""
 
+import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,9 @@ from pairsynth.image_files import decode
 from pairsynth.images import center_crop, to_tensor
 from pairsynth.memory import check_bytes
 from pairsynth.whole_files import remake
+
+# What `download` lists beside the shards, and the columns of each list.
+LISTS = {"refused.csv": ("item", "reason"), "survey.csv": ("finding", "item", "what")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +134,24 @@ def read_examples(folder: Path, split: str) -> Examples:
         captions=table["captions"],
         attributes=attributes if len(attributes) == len(pixels) else None,
     )
+
+
+def read_list(folder: Path, name: str) -> list[list[str]]:
+    """The rows of one of `LISTS`.
+
+    Raises:
+        InputError: where it is missing or damaged.
+    """
+    path, columns = folder / name, list(LISTS[name])
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except (OSError, ValueError, csv.Error) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is missing or damaged ({reason}); {remake(path)}") from error
+    if header != columns or any(len(row) != len(columns) for row in rows):
+        raise InputError(f"{path} is damaged: its columns are not {columns}; {remake(path)}")
+    return rows
 
 
 def _image_files(files: Sequence[Path]) -> Iterator[bytes]:

@@ -1,6 +1,5 @@
 """`pairsynth look`: what `download` made, before the long run: images, splits, words, time."""
 
-import csv
 import statistics
 import time
 from collections import Counter, defaultdict
@@ -28,7 +27,7 @@ from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.config import Precision
 from pairsynth.encoder_training import EncoderConfig, SeenImages
-from pairsynth.examples import Embeddings, Examples, read_examples
+from pairsynth.examples import Embeddings, Examples, read_examples, read_list
 from pairsynth.gan_training import GanConfig
 from pairsynth.text import tokenize
 
@@ -87,21 +86,16 @@ def worded(train: Examples, least: int) -> Iterator[str]:
 
 def odd(folder: Path) -> Iterator[str]:
     """Lines on what `download` refused and found odd, such as near-duplicates."""
-    refused = _rows(folder / "refused.csv")
-    named = "; ".join(f"{one['item']}: {one['reason']}" for one in refused[:SHOWN])
+    refused = read_list(folder, "refused.csv")
+    named = "; ".join(f"{item}: {reason}" for item, reason in refused[:SHOWN])
     yield f"refused  {len(refused):,}" + (f", such as {named}" if refused else "")
     found: dict[str, list[str]] = defaultdict(list)
-    for one in _rows(folder / "survey.csv"):
-        found[one["finding"]].append(f"{one['item']}: {one['what']}")
+    for finding, item, what in read_list(folder, "survey.csv"):
+        found[finding].append(f"{item}: {what}")
     for finding, examples in found.items():
         yield f"odd      {finding}; such as {'; '.join(examples[:SHOWN])}"
     if not found:
         yield "odd      nothing: no near-duplicates, shared captions, small or blank images"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 # ---------------------------------------------------------------- how long it will take

@@ -31,7 +31,13 @@ from pairsynth.artifacts import (
 )
 from pairsynth.checkpoints import load_checkpoint, save_checkpoint
 from pairsynth.errors import InputError
-from pairsynth.examples import Embeddings, Examples, read_embeddings, read_examples
+from pairsynth.examples import (
+    Embeddings,
+    Examples,
+    read_embeddings,
+    read_examples,
+    read_list,
+)
 from pairsynth.image_files import decode
 from pairsynth.images import to_image, to_tensor
 from pairsynth.whole_files import (
@@ -266,6 +272,22 @@ def test_rows_of_another_split_or_twice_are_refused(tmp_path: Path, four: Exampl
     folder = write("leaked", train=four, test=four)
     with pytest.raises(InputError, match=rf"{four.ids[0]} stands in train and again in test; rem"):
         read_examples(folder, "test")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"itel,reason\na,b\n", b"item,reason\na\n", b'item,reason\na,"b\n', b"item\xff"],
+)
+def test_a_damaged_list_is_named_with_its_stage(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "pictures/refused.csv"
+    path.parent.mkdir()
+    path.write_bytes(b"item,reason\na,b\nc,d\n")
+    assert read_list(path.parent, "refused.csv") == [["a", "b"], ["c", "d"]]
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"^\S*refused.csv is .*damaged.*--single-item download$"):
+        read_list(path.parent, "refused.csv")
 
 
 def test_embeddings_come_back_as_they_went(

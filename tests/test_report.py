@@ -608,6 +608,48 @@ def test_a_word_in_a_table_of_numbers_is_named_with_file_and_line(
         results.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("made", "mide", "line 2: no row of role 'made' is of 'It is new'"),
+        ("It is new,x,share,more,floor", "It iS new,x,share,more,floor", "line 3: .* 'It iS new'"),
+        (",34", ",3e1", "line 2: count is '3e1', not a whole number"),
+        (",34", ",", "line 2: count is '', not a whole number"),
+        (",0.5,", ",nan,", "line 2: value is 'nan', not a number"),
+    ],
+)
+def test_a_claim_without_its_own_figure_is_damage(
+    tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    """A flipped bit in a word is as good CSV as before."""
+    text = (
+        "section,claim,says,headline,unit,better,role,label,value,low,high,count\n"
+        "new,pairs,It is new,x,share,more,made,pipeline,0.5,,,34\n"
+        "new,pairs,It is new,x,share,more,floor,shuffled,0.1,,,\n"
+    )
+    (tmp_path / "measures.csv").write_text(text)
+    assert len(headlines.lines(results.read(tmp_path), "new")) == 1
+    assert text.count(before) >= 1
+    (tmp_path / "measures.csv").write_text(text.replace(before, after, 1))
+    with pytest.raises(InputError, match=rf"measures.csv is damaged \({said}.*item evaluate$"):
+        results.read(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["source", *results.COUNTS])
+@pytest.mark.parametrize("value", [None, 1.5, [], True, "\N{SNOWMAN}"])
+def test_what_the_page_shows_of_download_is_there(tmp_path: Path, key: str, value: object) -> None:
+    whole: dict[str, object] = {**dict.fromkeys(results.COUNTS, 3), "source": "garden"}
+    path = tmp_path / "download.json"
+    path.write_text(json.dumps(whole))
+    assert results.read(tmp_path).told["download"] == whole
+    for other in ({**whole, key: value}, {k: v for k, v in whole.items() if k != key}):
+        if isinstance(other.get(key), str) and key == "source":
+            continue
+        path.write_text(json.dumps(other))
+        with pytest.raises(InputError, match=r"download.json is damaged .*--single-item download$"):
+            results.read(tmp_path)
+
+
 HARM: dict[str, Callable[[bytes], bytes]] = {
     "half of it": lambda data: data[: len(data) // 2],
     "nothing": lambda data: b"",

@@ -133,10 +133,9 @@ def test_what_the_encoder_looked_through_is_named(
     whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it is of an encoder that looks through ImageNet's eyes; that of `whole` does not."""
-    load = load_mappings
 
     def looking(*words: Any) -> Mappings:
-        found = load(*words)
+        found = load_mappings(*words)
         found.encoder.made_from["lite0"] = "of the weights"
         return found
 

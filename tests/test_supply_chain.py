@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import tomllib
 from importlib.metadata import distributions, metadata
 from pathlib import Path
 
@@ -89,9 +90,12 @@ BY_HAND = {
 
 def pinned() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text().split()
-    return {
-        name.lower().replace("_", "-"): version for name, version in (x.split("==") for x in lines)
-    }
+    return {plain(name): version for name, version in (x.split("==") for x in lines)}
+
+
+def plain(name: str) -> str:
+    """The name of a package as packages of that name are found, however it is written."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def licence(name: str) -> str:
@@ -104,7 +108,7 @@ def licence(name: str) -> str:
 
 
 def test_every_package_has_a_licence_that_may_be_used() -> None:
-    installed = {(one.metadata["Name"] or "").lower().replace("_", "-") for one in distributions()}
+    installed = {plain(one.metadata["Name"] or "") for one in distributions()}
     odd = {}
     for name in pinned().keys() & installed:
         told = licence(name)
@@ -124,4 +128,56 @@ def test_what_the_project_asks_for_is_pinned() -> None:
     asked = set(re.findall(r'^    "([A-Za-z0-9.-]+)', text, re.MULTILINE))
     asked |= set(re.findall(r"^clip = \[\"([a-z]+)", text, re.MULTILINE))
     stubs = {name for name in asked if name.startswith("types-") or name.endswith("-stubs")}
-    assert {name.lower() for name in asked - stubs} <= pinned().keys()
+    assert {plain(name) for name in asked - stubs} <= pinned().keys()
+
+
+# ---------------------------------------------------------------- hashes
+
+LOCKS = ("requirements.lock", "requirements-test.lock")
+APART = {"torch", "torchvision"}
+ONLY_FOR_TORCH = {"sympy", "mpmath"}
+
+
+def locked(name: str) -> dict[str, set[str]]:
+    """The pins of a lock, with the condition under which each counts, and the hashes of each."""
+    found: dict[str, set[str]] = {}
+    for line in (ROOT / name).read_text().replace(" \\\n", " ").splitlines():
+        pin, *hashes = line.split(" --hash=")
+        found[pin.strip()] = set(hashes)
+    return found
+
+
+def package(pin: str) -> str:
+    return plain(pin.partition("==")[0].partition("[")[0])
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_has_a_hash_of_each_package_and_nothing_but_such_lines(name: str) -> None:
+    pin = re.compile(r"[a-z0-9._\[\],-]+==[0-9][A-Za-z0-9.]*( ; [A-Za-z0-9_<>=!.\'() -]+)?")
+    for one, hashes in locked(name).items():
+        assert pin.fullmatch(one), one
+        assert hashes, one
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", value.strip()) for value in hashes), one
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_agrees_with_the_constraints(name: str) -> None:
+    pins = pinned()
+    for one in locked(name):
+        if package(one) in pins:
+            assert one.split()[0].partition("==")[2] == pins[package(one)], one
+    assert not APART & {package(one) for one in locked(name)}
+
+
+def test_the_locks_leave_out_torch_and_nothing_else_that_is_pinned() -> None:
+    repro, test = (locked(name) for name in LOCKS)
+    assert repro.items() <= test.items()
+    names = {package(one) for one in test}
+    assert pinned().keys() - names == APART | ONLY_FOR_TORCH
+    tree = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert tree["build-system"]["requires"][0].partition(">")[0] in {package(o) for o in repro}
+    extras = tree["project"]["optional-dependencies"]
+    for asked, lock in ((tree["project"]["dependencies"], repro), (extras["imagenet"], repro)):
+        wanted = {plain(re.split(r"[<>=\[;]", one)[0].strip()) for one in asked} - APART
+        assert wanted <= {package(one) for one in lock}
+    assert {plain(re.split(r"[<>=]", one)[0]) for one in extras["test"]} <= names

@@ -1,7 +1,6 @@
 """The gallery: pairs beside the nearest training image; refused candidates with reasons."""
 
 import base64
-import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from torch import Tensor
 from pairsynth.artifacts import read_shards
 from pairsynth.dataset import read_refused, read_rows
 from pairsynth.errors import InputError
+from pairsynth.examples import read_list
 from pairsynth.image_files import decode, fit
 from pairsynth.images import to_image
 from pairsynth.report.results import Results, Row, number
@@ -115,8 +115,7 @@ def made(examples: Path, synthetic: Path, results: Results) -> Gallery:
     refused.sort(key=lambda row: often[row["reason"]])  # the rarest reason first
     near = _nearest(examples, {row["nearest_image_id"] for row in (*shown, *refused)})
     judged = {row["pair_id"]: row for row in results.curves.get("pairs", [])}
-    with (examples / "refused.csv").open(encoding="utf-8", newline="") as file:
-        inputs = [(row["item"], row["reason"]) for row in csv.DictReader(file)]
+    inputs = [(item, reason) for item, reason in read_list(examples, "refused.csv")]
     return Gallery(
         pairs=[_pair(row, near, judged.get(row["pair_id"], {})) for row in shown],
         total=len(table),
@@ -130,9 +129,8 @@ def made(examples: Path, synthetic: Path, results: Results) -> Gallery:
 
 def _findings(examples: Path) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
-    with (examples / "survey.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row["finding"], []).append((row["item"], row["what"]))
+    for finding, item, what in read_list(examples, "survey.csv"):
+        found.setdefault(finding, []).append((item, what))
     return found
 
 

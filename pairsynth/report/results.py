@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pairsynth.artifacts import SPLITS
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode
 
 TOLD = ("download", "embed", "train_gan", "train_captioner", "fit_gmm", "synthesize", "evaluate")
 CURVES = ("embed", "train_gan", "train_captioner", "fit_gmm", "measures", "cycles", "use", "pairs")
-FIGURES = "evaluate"
+DOWNLOAD, FIGURES = "download", "evaluate"
 SHEETS = ("samples", "progress")
 
 # Of each table the columns of words and those of numbers that must be there; all others, where
@@ -47,6 +48,9 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("value", "low", "high", "count"),
     "measures": ("value", "low", "high", "count"),
 }
+
+# Of download.json the page shows the source and these numbers.
+COUNTS = tuple(f"{split}_{what}" for split in SPLITS for what in ("images", "captions", "classes"))
 
 Row = Mapping[str, str]
 Key = tuple[str, str, str]
@@ -118,6 +122,9 @@ def read(folder: Path) -> Results:
     curves = {
         name: _rows(path, text) for name, path, text in _texts(folder, (*CURVES, FIGURES), ".csv")
     }
+    if DOWNLOAD in told:
+        _check_counts(folder / f"{DOWNLOAD}.json", told[DOWNLOAD])
+    _check_claims(folder / "measures.csv", curves.get("measures", []))
     sheets = {name: folder / f"figures/{name}.png" for name in SHEETS}
     try:
         figures = dict(_measured(curves.pop(FIGURES, [])))
@@ -186,9 +193,27 @@ def _check_columns(path: Path, rows: list[Row]) -> None:
                 raise _damaged(path, f"line {i}: {key} is {row[key][:40]!r}, not a number")
 
 
+def _check_counts(path: Path, told: Mapping[str, Any]) -> None:
+    if not isinstance(told.get("source"), str):
+        raise _damaged(path, "it names no source")
+    for key in COUNTS:
+        if type(told.get(key)) is not int:
+            raise _damaged(path, f"{key} is {told.get(key)!r}, not a whole number")
+
+
+def _check_claims(path: Path, rows: list[Row]) -> None:
+    """Beside its floors and ceilings each claim has the figure that they are of, and its count."""
+    made = {(row["claim"], row["says"]) for row in rows if row["role"] == "made"}
+    for i, row in enumerate(rows, 2):
+        if (row["claim"], row["says"]) not in made:
+            raise _damaged(path, f"line {i}: no row of role 'made' is of {row['says'][:40]!r}")
+        if row["role"] == "made" and not row["count"].isdecimal():
+            raise _damaged(path, f"line {i}: count is {row['count'][:40]!r}, not a whole number")
+
+
 def _is_number(text: str) -> bool:
     try:
-        return not math.isinf(float(text))
+        return math.isfinite(float(text))
     except ValueError:
         return False
 
