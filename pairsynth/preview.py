@@ -150,8 +150,8 @@ def paces(train: Examples, params: Path, seed: int, device: torch.device) -> Ite
     psi = F.normalize(torch.randn(len(some.flat_captions), encoding.dimension), dim=1)
     vectors = Embeddings(image=psi[: len(some)], psi=psi)
     gan = gan_training.build(quick, some, vectors, "").to(device)
-    watch = CollapseMonitor(some, vectors, gan.size, gan.noise, seed, device)
-    training = gan_training.train(gan, some, vectors, quick, seed, device, watch)
+    monitor = CollapseMonitor(some, vectors, gan.size, gan.noise, seed, device)
+    training = gan_training.train(gan, some, vectors, quick, seed, device, monitor)
     yield _pace("train_gan", _rate(training, "images"), "images", images * drawing.epochs)
 
     reading = config.load(CaptionerConfig, "train_captioner", params)

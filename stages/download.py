@@ -20,7 +20,7 @@ def main(
     params: Path = Path("params.yaml"),
 ) -> None:
     """Fetch or draw the captioned images, check them, split them, write Parquet shards."""
-    watch = console.Stopwatch()
+    stopwatch = console.Stopwatch()
     config.check_all(params)
     check_outputs(files=[metrics], folders=[examples])
     options = config.load(DownloadConfig, "download", params)
@@ -35,7 +35,7 @@ def main(
 
     write_json(metrics, report.figures)
     typer.echo("\n".join(report.lines()))
-    watch.say("download", report.kept, "images")
+    stopwatch.say("download", report.kept, "images")
 
 
 if __name__ == "__main__":

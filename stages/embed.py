@@ -26,7 +26,7 @@ def main(
     precision: Precision | None = None,
 ) -> None:
     """Train psi and the image tower in one space, then embed every caption and image."""
-    watch = console.Stopwatch()
+    stopwatch = console.Stopwatch()
     config.check_all(params)
     check_outputs([examples], files=[encoder, curve, metrics], folders=[embeddings])
     options = config.load(EncoderConfig, "embed", params)
@@ -65,7 +65,7 @@ def main(
     write_reports(curve, reports)
     write_json(metrics, {"precision": numbers, **figures})
     kept.discard()
-    watch.say("embed", sum(report.images for report in reports[kept.done :]), "images")
+    stopwatch.say("embed", sum(report.images for report in reports[kept.done :]), "images")
 
 
 if __name__ == "__main__":

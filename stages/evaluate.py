@@ -29,7 +29,7 @@ def main(
     precision: Precision | None = None,
 ) -> None:
     """Measure captions, images, pairs, cycles and use, each beside its floor and its ceiling."""
-    watch = console.Stopwatch()
+    stopwatch = console.Stopwatch()
     config.check_all(params)
     inputs = [examples, embeddings, encoder, gan, captioner, synthetic]
     check_outputs(inputs, files=[metrics / name for name in measuring.FILES])
@@ -48,7 +48,7 @@ def main(
     measured = measuring.measure(context, pairs, console.track)
 
     measuring.write(metrics, measured, context, pairs, digest)
-    watch.say("evaluate", len(pairs), "pairs")
+    stopwatch.say("evaluate", len(pairs), "pairs")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Fit Gaussian mixtures over psi(t) and over phi(v) of the train split."""
-    watch = console.Stopwatch()
+    stopwatch = console.Stopwatch()
     config.check_all(params)
     check_outputs([examples, embeddings, gan], files=[mixtures, tried, metrics])
     options = config.load(MixtureConfig, "fit_gmm", params)
@@ -45,7 +45,7 @@ def main(
     mixture.save(mixtures, {fitted.over: fitted.mixture for fitted in found}, source)
     write_reports(tried, [one for fitted in found for one in fitted.tried])
     write_json(metrics, mixture_fitting.figures(found))
-    watch.say("fit_gmm", len(psi) + len(phi), "vectors")
+    stopwatch.say("fit_gmm", len(psi) + len(phi), "vectors")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Draw the report: one HTML file with all that was made and measured, and its curves as PNG."""
-    watch = console.Stopwatch()
+    stopwatch = console.Stopwatch()
     config.check_all(params)
     check_outputs([data, metrics], files=[html, sheet])
     options = config.read(params)
@@ -37,7 +37,7 @@ def main(
 
     write_whole(html, text.encode())
     write_image(sheet, image)
-    watch.say("report", len(report.made.pairs), "pairs")
+    stopwatch.say("report", len(report.made.pairs), "pairs")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main(
     engine: local or ray. workers: 0: as many as there are processors or GPUs. first, count: make
     only `count` shards from number `first` on, for a run without these to join; 0: all.
     """
-    watch = console.Stopwatch()
+    stopwatch = console.Stopwatch()
     config.check_all(params)
     inputs = [examples, embeddings, encoder, gan, captioner, mixtures]
     check_outputs(inputs, files=[metrics], folders=[synthetic])
@@ -65,7 +65,7 @@ def main(
                 refusals = shard_making.join(new, recipe, kept, spans)
                 figures = synthesis.figures(new, refusals)
             write_json(metrics, figures)
-    watch.say("synthesize", todo, "pairs")
+    stopwatch.say("synthesize", todo, "pairs")
 
 
 if __name__ == "__main__":

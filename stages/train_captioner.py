@@ -27,7 +27,7 @@ def main(
     precision: Precision | None = None,
 ) -> None:
     """Train the LSTM that reads phi(v), the frozen last convolution of the discriminator."""
-    watch = console.Stopwatch()
+    stopwatch = console.Stopwatch()
     config.check_all(params)
     check_outputs([examples, gan], files=[captioner, curve, metrics])
     options = config.load(CaptionerConfig, "train_captioner", params)
@@ -53,7 +53,7 @@ def main(
     write_reports(curve, reports)
     write_json(metrics, {"precision": numbers, **captioner_training.figures(model, reports)})
     kept.discard()
-    watch.say("train_captioner", sum(report.words for report in reports[kept.done :]), "words")
+    stopwatch.say("train_captioner", sum(report.words for report in reports[kept.done :]), "words")
 
 
 if __name__ == "__main__":

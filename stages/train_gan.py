@@ -63,19 +63,19 @@ def main(
     seeds.fix(seed, "train_gan")
     model = gan_training.build(options, train, psi, digest).to(where)
     model.options["made_from"] |= eyes
-    watch = collapse_monitor.CollapseMonitor(val, val_psi, model.size, model.noise, seed, where)
+    monitor = collapse_monitor.CollapseMonitor(val, val_psi, model.size, model.noise, seed, where)
 
-    training = gan_training.train(model, train, psi, options, seed, where, watch, kept)
-    training = watch.alarmed(console.track(training, options.epochs, "train_gan", "epochs"))
+    training = gan_training.train(model, train, psi, options, seed, where, monitor, kept)
+    training = monitor.alarmed(console.track(training, options.epochs, "train_gan", "epochs"))
     reports = list(training)
     parallel.leave()
-    typer.echo(collapse_monitor.verdict(reports[-1], watch.real_spread))
+    typer.echo(collapse_monitor.verdict(reports[-1], monitor.real_spread))
 
     model.eval().save(gan)
     write_reports(curve, reports)
     write_image(samples, gan_training.sample_sheet(model, val, val_psi, seed))
-    write_image(progress, watch.sheet(model.generator, reports[-1].epoch))
-    write_json(metrics, {"precision": numbers, **gan_training.figures(reports, watch)})
+    write_image(progress, monitor.sheet(model.generator, reports[-1].epoch))
+    write_json(metrics, {"precision": numbers, **gan_training.figures(reports, monitor)})
     kept.discard()
     stopwatch.say("train_gan", sum(report.images for report in reports[kept.done :]), "images")
 
