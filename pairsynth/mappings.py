@@ -20,8 +20,8 @@ from pairsynth.gan import Gan, load_gan
 from pairsynth.images import to_network, to_pixels
 from pairsynth.inference import inference
 
-# A processor has the maps of so few images in its cache: 160 of 64 x 64 are drawn in 0.6 of the time
-# that all at once take (2.4 and 3.8 ms an image, one thread of an AMD EPYC, Zen 5).
+# A processor has the maps of so few images in its cache: of 64 x 64 one is drawn in 2.4 ms, and of
+# 150 at once in 3.8 (one thread of an AMD EPYC, Zen 5).
 FEW = 16
 
 

@@ -7,7 +7,7 @@ Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch.nn.utils import parametrize
 from pairsynth import seeds
 from pairsynth.dataset import Refusals, pair_id, read_rows
 from pairsynth.decoding import MAX_WORDS
+from pairsynth.duplicates import Seen
 from pairsynth.filters import FILTERS, Looks
 from pairsynth.image_files import encode
 from pairsynth.images import to_image
@@ -33,10 +34,8 @@ from pairsynth.metrics.novelty import (
     NEW,
     RECOMBINATION,
     Novelty,
-    hashes,
 )
 from pairsynth.metrics.wording import Standard
-from pairsynth.text import normalize
 
 BLOCK = 50
 
@@ -126,31 +125,25 @@ def synthesize(
     """
     refusals = refusals or Refusals()
     numbers = range(world.config.pairs) if numbers is None else numbers
-    kept: dict[str, list[Pair]] = {}
+    seen = Seen(world.novelty.hashes.distance)
     for start in range(numbers.start, numbers.stop, BLOCK):
         block = close(world, [draft(world, number) for number in range(start, start + BLOCK)])
         for choice in block[: numbers.stop - start]:
-            refused = list(choice.reasons())
-            twin = choice.kept and _twin(world, choice.kept, kept)
-            if choice.kept and twin:
-                refused.append((choice.kept, DUPLICATE, f"the same as {pair_id(twin.number)}"))
+            refused, kept = list(choice.reasons()), choice.kept
+            twin = None if kept is None else seen.twin(kept.number, kept.caption, kept.pixels)
+            if kept is not None and twin is not None:
+                refused.append((kept, DUPLICATE, same_as(twin)))
+                kept = None
             for row in refused:
                 refusals.add(row[1], functools.partial(_refused_row, *row))
-            refusals.left_out += bool(twin) or choice.kept is None
-            if choice.kept is not None and not twin:
-                kept.setdefault(normalize(choice.kept.caption), []).append(choice.kept)
-                yield choice.kept
+            refusals.left_out += kept is None
+            if kept is not None:
+                yield kept
 
 
-def _twin(world: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -> Pair | None:
-    """The first of the `kept`, by caption, with the words of `pair` and nearly its image."""
-    others = kept.get(normalize(pair.caption), [])
-    if not others:
-        return None
-    own, *theirs = hashes(torch.stack([one.pixels for one in (pair, *others)]))
-    apart = [float((own - one).square().mean().sqrt()) for one in theirs]
-    near = (one for one, far in zip(others, apart, strict=True) if world.novelty.is_twin(far))
-    return next(near, None)
+def same_as(twin: int) -> str:
+    """Why a pair that is there already as `twin` is refused."""
+    return f"the same as {pair_id(twin)}"
 
 
 def draft(world: SynthesisInputs, number: int) -> Draft:
@@ -308,6 +301,7 @@ def facts(world: SynthesisInputs) -> dict[str, Any]:
         "seed": world.seed,
         "size": world.mappings.gan.size,
         "distance": world.novelty.threshold,
+        "hash_distance": world.novelty.hashes.distance,
         "novelty_recall": world.novelty.recall,
         "false_alarms": FALSE_ALARMS,
         "filters": world.thresholds.stated(),

@@ -135,10 +135,6 @@ class NoveltyIndex:
         """The distance of thumbnails below which an image counts as seen."""
         return self.thumbnails.distance
 
-    def is_twin(self, apart: float) -> bool:
-        """Whether two images whose `hashes` are so far apart (root mean square) are one image."""
-        return apart == 0 or apart < self.hashes.distance
-
     def alarms(self, pixels: Tensor) -> tuple[Near, dict[str, Tensor]]:
         """Nearest by thumbnails, and which rows (N) each of `DETECTORS` takes for seen."""
         small = shrunk(pixels)
