@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pairsynth import origin, synthesis
 from pairsynth.artifacts import read_shard
@@ -132,8 +133,13 @@ def compare(stored: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[
 
 def some(folder: Path, count: int, rng: np.random.Generator) -> list[str]:
     """The ids of `count` pairs of a dataset, or of all where there are fewer, in their order."""
-    ids = [
-        pair for path in pair_shards(folder) for pair in read_shard(path, ["pair_id"])["pair_id"]
-    ]
-    chosen = sorted(rng.choice(len(ids), min(count, len(ids)), replace=False).tolist())
-    return [ids[i].as_py() for i in chosen]
+    counts = [pq.read_metadata(path).num_rows for path in pair_shards(folder)]
+    total, first = sum(counts), 0
+    chosen = np.sort(rng.choice(total, min(count, total), replace=False))
+    found: list[str] = []
+    for path, rows in zip(pair_shards(folder), counts, strict=True):
+        own = chosen[(chosen >= first) & (chosen < first + rows)] - first
+        if len(own):
+            found += read_shard(path, ["pair_id"])["pair_id"].take(own).to_pylist()
+        first += rows
+    return found

@@ -7,6 +7,7 @@ Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
 """
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,7 +20,8 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from pairsynth import seeds
-from pairsynth.dataset import Refusals, pair_id, read_rows
+from pairsynth.artifacts import read_shard
+from pairsynth.dataset import Refusals, pair_id, pair_shards
 from pairsynth.decoding import MAX_WORDS
 from pairsynth.duplicates import Seen
 from pairsynth.filters import FILTERS, Looks
@@ -310,15 +312,19 @@ def facts(world: SynthesisInputs) -> dict[str, Any]:
 
 def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
     """What `synthesize` reports: what the shards hold, and how many were refused."""
-    table = read_rows(folder, ["strategy", "consistency", "novelty"]).to_pandas()
-    told: dict[str, float | int] = {"pairs": len(table)}
-    for strategy, group in table.groupby("strategy"):
-        told[f"{strategy}_pairs"] = len(group)
-        told[f"{strategy}_consistency"] = float(group["consistency"].mean())
+    kinds, sums, strategies = Counter[str](), Counter[str](), Counter[str]()
+    for path in pair_shards(folder):
+        columns = read_shard(path, ["novelty", "strategy", "consistency"]).to_pydict()
+        kinds.update(columns["novelty"])
+        strategies.update(columns["strategy"])
+        for strategy, value in zip(columns["strategy"], columns["consistency"], strict=True):
+            sums[strategy] += value
+    told: dict[str, float | int] = {"pairs": strategies.total()}
+    for strategy, count in sorted(strategies.items()):
+        told[f"{strategy}_pairs"] = count
+        told[f"{strategy}_consistency"] = sums[strategy] / count
     for kind in KINDS:
-        told[f"{kind.replace(',', '').replace(' ', '_')}_pairs"] = int(
-            (table["novelty"] == kind).sum()
-        )
+        told[f"{kind.replace(',', '').replace(' ', '_')}_pairs"] = kinds[kind]
     for reason in REASONS:
         told[f"refused_{reason.replace(' ', '_')}"] = refusals.counts[reason]
     return told | {"left_out": refusals.left_out}
