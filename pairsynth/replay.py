@@ -7,11 +7,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pairsynth import origin, synthesis
 from pairsynth.artifacts import read_shard
-from pairsynth.dataset import INPUTS, PAIRS, number_of, pair_id, pair_shards, read_told
+from pairsynth.dataset import (
+    INPUTS,
+    PAIRS,
+    count_rows,
+    number_of,
+    pair_id,
+    pair_shards,
+    read_some,
+    read_told,
+)
 from pairsynth.devices import choose
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode
@@ -133,13 +141,7 @@ def compare(stored: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[
 
 def some(folder: Path, count: int, rng: np.random.Generator) -> list[str]:
     """The ids of `count` pairs of a dataset, or of all where there are fewer, in their order."""
-    counts = [pq.read_metadata(path).num_rows for path in pair_shards(folder)]
-    total, first = sum(counts), 0
-    chosen = np.sort(rng.choice(total, min(count, total), replace=False))
-    found: list[str] = []
-    for path, rows in zip(pair_shards(folder), counts, strict=True):
-        own = chosen[(chosen >= first) & (chosen < first + rows)] - first
-        if len(own):
-            found += read_shard(path, ["pair_id"])["pair_id"].take(own).to_pylist()
-        first += rows
+    total = sum(count_rows(folder))
+    chosen = np.sort(rng.choice(total, min(count, total), replace=False)).tolist()
+    found: list[str] = read_some(folder, chosen, ["pair_id"])["pair_id"].to_pylist()
     return found

@@ -192,6 +192,16 @@ def test_the_schema_is_the_one_that_is_stated(pairs_folder: Path) -> None:
     assert table["novelty"].to_pylist() == [row(i)["novelty"] for i in range(20)]
 
 
+@pytest.mark.parametrize("rows", [[], [0], [19, 0, 7, 8, 7], list(range(20)), [3, 11]])
+def test_some_rows_are_those_of_all_in_their_order(pairs_folder: Path, rows: list[int]) -> None:
+    """Of shards of 8, 8 and 4."""
+    assert dataset.count_rows(pairs_folder) == [8, 8, 4]
+    found = dataset.read_some(pairs_folder, rows, ["caption", "image"])
+    assert found.column_names == ["caption", "image"]
+    assert found["caption"].to_pylist() == [row(i)["caption"] for i in rows]
+    assert found["image"].to_pylist() == [row(i)["image"] for i in rows]
+
+
 # ---------------------------------------------------------------- card and manifest
 
 
