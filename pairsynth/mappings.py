@@ -3,6 +3,7 @@
 Shapes: N batch, D psi's dimension, Z noise, C channels of phi, S side of an image.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,10 @@ from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.gan import Gan, load_gan
 from pairsynth.images import to_network, to_pixels
 from pairsynth.inference import inference
+
+# A processor has the maps of so few images in its cache: of 64 x 64 one is drawn in 2.4 ms, and of
+# 150 at once in 3.8 (one thread of an AMD EPYC, Zen 5).
+FEW = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +51,11 @@ class Mappings:
 
     def draw(self, psi: Tensor, noise: Tensor) -> Tensor:
         """f: psi (N, D) and noise (N, Z) to images, uint8 (N, 3, S, S), on the CPU."""
+        parts = max(1, math.ceil(len(psi) / FEW)) if self.device.type == "cpu" else 1
+        some = zip(noise.tensor_split(parts), psi.tensor_split(parts), strict=True)
         with inference(self.gan.generator):
-            images = self.gan.generator(noise.to(self.device), psi.to(self.device))
-        return to_pixels(images).cpu()
+            images = [self.gan.generator(z.to(self.device), p.to(self.device)) for z, p in some]
+        return torch.cat([to_pixels(one).cpu() for one in images])
 
     def phi(self, pixels: Tensor) -> Tensor:
         """Images, uint8 (N, 3, S, S), to phi (N, C, 4, 4)."""

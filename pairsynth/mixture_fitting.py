@@ -4,10 +4,13 @@ Shapes: N rows, D dimension of the vectors, R dimension after PCA, K components,
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -68,18 +71,44 @@ class Fit:
     tried: list[TriedMixture]
 
 
+class Vectors(Protocol):
+    """Vectors (N, D) of which some rows are asked for, as an array of numpy's has them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> Array: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """Vectors that are looked up when they are asked for: only those are ever in memory.
+
+    count: N. look: rows (K) to what there is of them (K, ...).
+    """
+
+    count: int
+    look: Callable[[Tensor], Tensor]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> Array:
+        """Their vectors (K, D)."""
+        found: Array = self.look(torch.from_numpy(rows)).flatten(1).double().numpy()
+        return found
+
+
 def fit_both(
-    psi: Tensor, phi: Tensor, config: MixtureConfig, rng: np.random.Generator
+    psi: Tensor, phi: Looked, config: MixtureConfig, rng: np.random.Generator
 ) -> Iterator[Fit]:
-    """The mixtures over psi (N, D) and over phi (N, C, 4, 4)."""
+    """The mixtures over psi (N, D) and over phi, each (C, 4, 4)."""
     yield fit("psi", psi.double().numpy(), config.psi_dimensions, config, rng)
-    flat = phi.flatten(1)  # (N, 16 C)
-    yield fit("phi", flat.double().numpy(), config.phi_dimensions, config, rng)
+    yield fit("phi", phi, config.phi_dimensions, config, rng)
 
 
 def fit(
     over: str,
-    vectors: Array,
+    vectors: Vectors,
     dimensions: int,
     config: MixtureConfig,
     rng: np.random.Generator,

@@ -10,7 +10,16 @@ import pyarrow as pa
 
 from pairsynth import origin, synthesis
 from pairsynth.artifacts import read_shard
-from pairsynth.dataset import INPUTS, PAIRS, number_of, pair_id, pair_shards, read_told
+from pairsynth.dataset import (
+    INPUTS,
+    PAIRS,
+    count_rows,
+    number_of,
+    pair_id,
+    pair_shards,
+    read_some,
+    read_told,
+)
 from pairsynth.devices import choose
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode
@@ -131,9 +140,8 @@ def compare(stored: Mapping[str, Any], again: Mapping[str, Any] | None) -> list[
 
 
 def some(folder: Path, count: int, rng: np.random.Generator) -> list[str]:
-    """`count` random ids of a dataset in order, or all where there are fewer."""
-    ids = [
-        pair for path in pair_shards(folder) for pair in read_shard(path, ["pair_id"])["pair_id"]
-    ]
-    chosen = sorted(rng.choice(len(ids), min(count, len(ids)), replace=False).tolist())
-    return [ids[i].as_py() for i in chosen]
+    """The ids of `count` pairs of a dataset, or of all where there are fewer, in their order."""
+    total = sum(count_rows(folder))
+    chosen = np.sort(rng.choice(total, min(count, total), replace=False)).tolist()
+    found: list[str] = read_some(folder, chosen, ["pair_id"])["pair_id"].to_pylist()
+    return found

@@ -10,9 +10,11 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,15 @@ import threadpoolctl
 import torch
 import typer
 
-from pairsynth import dataset, engines, mixture, origin, seeds, synthesis
-from pairsynth.artifacts import file_digest, read_shards, shard_name, shards, write_shard
+from pairsynth import dataset, duplicates, engines, mixture, origin, seeds, synthesis
+from pairsynth.artifacts import (
+    file_digest,
+    read_shard,
+    read_shards,
+    shard_name,
+    shards,
+    write_shard,
+)
 from pairsynth.dataset import (
     DATA,
     INPUTS,
@@ -44,7 +53,7 @@ from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs, fillabl
 from pairsynth.mappings import load_mappings
 from pairsynth.metrics import wording
 from pairsynth.metrics.novelty import NoveltyIndex
-from pairsynth.synthesis import BLOCK
+from pairsynth.synthesis import BLOCK, DUPLICATE, same_as
 from pairsynth.whole_files import write_whole
 
 STAGE = origin.ROOT / "stages" / "synthesize.py"
@@ -347,21 +356,56 @@ def join(
 ) -> Refusals:
     """Put the shards into the new `folder` with card and manifest; return all refusals.
 
-    A shard is hard-linked, not copied, where the file system allows it.
+    A shard is hard-linked, not copied, where the file system allows it; one with pairs that an
+    earlier shard has already is rewritten without them.
     """
-    refusals = Refusals()
+    refusals, dropped = Refusals(), list[dict[str, Any]]()
     facts: dict[str, Any] = {}
+    repeated = _repeated(kept, spans)
     (folder / DATA).mkdir()
     for number, span in enumerate(spans):
-        one = kept[span]
-        told = stored_facts(one.pairs)
+        source, target = kept[span].pairs, folder / DATA / shard_name("train", number, len(spans))
+        told = stored_facts(source)
+        if source in repeated:
+            told, gone = _lay_without(source, repeated[source], target, told)
+            dropped += gone[: SHOWN_OF_EACH - len(dropped)]
+        else:
+            _lay(source, target)
         facts = told["facts"]
         refusals.counts.update(told["refused"])
         refusals.left_out += told["left_out"]
-        _lay(one.pairs, folder / DATA / shard_name("train", number, len(spans)))
-    refusals.rows = list(_shown(kept, spans))
+    refusals.rows = list(_shown(kept, spans, dropped))
     complete(folder, {**facts, **recipe.told()}, refusals)
     return refusals
+
+
+def _repeated(kept: Mapping[Span, Kept], spans: Sequence[Span]) -> dict[Path, dict[int, int]]:
+    """`duplicates.between_shards` of a data set.
+
+    Pairs that fill up classes are compared with one another only: a set of more pairs keeps them.
+    """
+    found: dict[Path, dict[int, int]] = {}
+    for _, group in groupby(spans, lambda span: span.first >= FILLING):
+        paths = [kept[span].pairs for span in group]
+        distance = stored_facts(paths[0])["facts"]["hash_distance"]
+        found |= duplicates.between_shards(paths, distance)
+    return found
+
+
+def _lay_without(
+    source: Path, again: Mapping[int, int], target: Path, told: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Write `source` without the rows `again`; what it tells then, and those as `REFUSED`.
+
+    again: for each row the number of the pair that it repeats.
+    """
+    rows = read_shard(source).to_pylist()
+    refused = Counter(told["refused"]) + Counter({DUPLICATE: len(again)})
+    told = {**told, "refused": dict(sorted(refused.items()))}
+    told["left_out"] += len(again)
+    write_shard(target, [row for i, row in enumerate(rows) if i not in again], PAIRS, told)
+    gone = [{**rows[i], "reason": DUPLICATE, "why": same_as(twin)} for i, twin in again.items()]
+    return told, [{name: row[name] for name in REFUSED.names} for row in gone]
 
 
 def _lay(source: Path, target: Path) -> None:
@@ -371,16 +415,18 @@ def _lay(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _shown(kept: Mapping[Span, Kept], spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
-    """The first `SHOWN_OF_EACH` refused candidates of each reason, by pair number."""
-    shown: dict[str, int] = {}
+def _shown(
+    kept: Mapping[Span, Kept], spans: Sequence[Span], dropped: Sequence[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """The first refused of each reason, in the order of their numbers; among them the `dropped`."""
+    shown: Counter[str] = Counter()
     read: dict[Path, list[dict[str, Any]]] = {}
     for span in spans:
         path = kept[span].refused
         if path not in read:
             read = {path: pq.read_table(path).to_pylist()}
-        for row in read[path]:
-            seen = shown.get(row["reason"], 0)
-            if seen < SHOWN_OF_EACH and number_of(row["pair_id"]) in span.numbers:
-                shown[row["reason"]] = seen + 1
+        own = [row for row in (*read[path], *dropped) if number_of(row["pair_id"]) in span.numbers]
+        for row in sorted(own, key=lambda row: number_of(row["pair_id"])):
+            shown[row["reason"]] += 1
+            if shown[row["reason"]] <= SHOWN_OF_EACH:
                 yield row

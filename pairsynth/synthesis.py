@@ -7,7 +7,8 @@ Shapes: N rows, A candidates, D psi's dimension, Z noise, C channels of phi.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -19,8 +20,10 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from pairsynth import seeds
-from pairsynth.dataset import Refusals, pair_id, read_rows
+from pairsynth.artifacts import read_shard
+from pairsynth.dataset import Refusals, pair_id, pair_shards
 from pairsynth.decoding import MAX_WORDS
+from pairsynth.duplicates import Seen
 from pairsynth.filters import FILTERS, Candidates
 from pairsynth.image_files import encode
 from pairsynth.images import to_image
@@ -33,10 +36,8 @@ from pairsynth.metrics.novelty import (
     NEW,
     RECOMBINATION,
     Novelty,
-    hashes,
 )
 from pairsynth.metrics.wording import Standard
-from pairsynth.text import normalize
 
 BLOCK = 50
 
@@ -126,31 +127,25 @@ def synthesize(
     """
     refusals = refusals or Refusals()
     numbers = range(inputs.config.pairs) if numbers is None else numbers
-    kept: dict[str, list[Pair]] = {}
+    seen = Seen(inputs.novelty.hashes.distance)
     for start in range(numbers.start, numbers.stop, BLOCK):
         block = close(inputs, [draft(inputs, number) for number in range(start, start + BLOCK)])
         for choice in block[: numbers.stop - start]:
-            refused = list(choice.reasons())
-            twin = choice.kept and _twin(inputs, choice.kept, kept)
-            if choice.kept and twin:
-                refused.append((choice.kept, DUPLICATE, f"the same as {pair_id(twin.number)}"))
+            refused, kept = list(choice.reasons()), choice.kept
+            twin = None if kept is None else seen.twin(kept.number, kept.caption, kept.pixels)
+            if kept is not None and twin is not None:
+                refused.append((kept, DUPLICATE, same_as(twin)))
+                kept = None
             for row in refused:
                 refusals.add(row[1], functools.partial(_refused_row, *row))
-            refusals.left_out += bool(twin) or choice.kept is None
-            if choice.kept is not None and not twin:
-                kept.setdefault(normalize(choice.kept.caption), []).append(choice.kept)
-                yield choice.kept
+            refusals.left_out += kept is None
+            if kept is not None:
+                yield kept
 
 
-def _twin(inputs: SynthesisInputs, pair: Pair, kept: Mapping[str, list[Pair]]) -> Pair | None:
-    """The first pair of `kept` (by caption) with the caption of `pair` and nearly its image."""
-    others = kept.get(normalize(pair.caption), [])
-    if not others:
-        return None
-    own, *theirs = hashes(torch.stack([one.pixels for one in (pair, *others)]))  # (bits) each
-    apart = [float((own - one).square().mean().sqrt()) for one in theirs]
-    near = (one for one, far in zip(others, apart, strict=True) if inputs.novelty.is_twin(far))
-    return next(near, None)
+def same_as(twin: int) -> str:
+    """Why a pair that is there already as `twin` is refused."""
+    return f"the same as {pair_id(twin)}"
 
 
 def draft(inputs: SynthesisInputs, number: int) -> Draft:
@@ -329,6 +324,7 @@ def facts(inputs: SynthesisInputs) -> dict[str, Any]:
         "seed": inputs.seed,
         "size": inputs.mappings.gan.size,
         "distance": inputs.novelty.threshold,
+        "hash_distance": inputs.novelty.hashes.distance,
         "novelty_recall": inputs.novelty.recall,
         "false_alarms": FALSE_ALARMS,
         "filters": inputs.thresholds.stated(),
@@ -336,16 +332,20 @@ def facts(inputs: SynthesisInputs) -> dict[str, Any]:
 
 
 def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
-    """The metrics of `synthesize`: pairs by strategy and novelty, and refusals by reason."""
-    table = read_rows(folder, ["strategy", "consistency", "novelty"]).to_pandas()
-    told: dict[str, float | int] = {"pairs": len(table)}
-    for strategy, group in table.groupby("strategy"):
-        told[f"{strategy}_pairs"] = len(group)
-        told[f"{strategy}_consistency"] = float(group["consistency"].mean())
+    """What `synthesize` reports: what the shards hold, and how many were refused."""
+    kinds, sums, strategies = Counter[str](), Counter[str](), Counter[str]()
+    for path in pair_shards(folder):
+        columns = read_shard(path, ["novelty", "strategy", "consistency"]).to_pydict()
+        kinds.update(columns["novelty"])
+        strategies.update(columns["strategy"])
+        for strategy, value in zip(columns["strategy"], columns["consistency"], strict=True):
+            sums[strategy] += value
+    told: dict[str, float | int] = {"pairs": strategies.total()}
+    for strategy, count in sorted(strategies.items()):
+        told[f"{strategy}_pairs"] = count
+        told[f"{strategy}_consistency"] = sums[strategy] / count
     for kind in KINDS:
-        told[f"{kind.replace(',', '').replace(' ', '_')}_pairs"] = int(
-            (table["novelty"] == kind).sum()
-        )
+        told[f"{kind.replace(',', '').replace(' ', '_')}_pairs"] = kinds[kind]
     for reason in REASONS:
         told[f"refused_{reason.replace(' ', '_')}"] = refusals.counts[reason]
     return told | {"left_out": refusals.left_out}

@@ -26,7 +26,7 @@ from pairsynth.mappings import Mappings
 from pairsynth.metrics import wording
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture
-from pairsynth.mixture_fitting import MixtureConfig
+from pairsynth.mixture_fitting import Looked, MixtureConfig
 from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
@@ -167,7 +167,7 @@ def mixtures(examples: Examples, embeddings: Embeddings, gan: Gan) -> dict[str, 
     config = MixtureConfig(
         psi_dimensions=4, phi_dimensions=4, max_components=2, rows=100, held_out=0.2
     )
-    phi = phi_of(gan, examples.pixels, CPU)
+    phi = Looked(count=len(examples), look=lambda rows: phi_of(gan, examples.pixels[rows], CPU))
     fits = mixture_fitting.fit_both(embeddings.psi, phi, config, np.random.default_rng(0))
     return {fitted.over: fitted.mixture for fitted in fits}
 

@@ -34,7 +34,9 @@ FLOORS = {
         "whole_files"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
-    "joints": "critic decoding export filters left_open mappings mixture_fitting pairs strips",
+    "joints": (
+        "critic decoding duplicates export filters left_open mappings mixture_fitting pairs strips"
+    ),
     "beginnings": "latents",
     "acts": (
         "captioner_training encoder_training evaluation exploration gan_training report synthesis "

@@ -46,26 +46,6 @@ def test_hugging_face_datasets_sees_images(
     assert load("refused")["why"] == ["copy of a"] * 3
 
 
-@pytest.mark.parametrize("count", [20, 35], ids=["as many, as large", "more"])
-def test_hugging_face_datasets_sees_what_a_second_run_made(
-    pairs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    """Its cache goes by the card: the same path, and even the same sizes, are not enough."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    import datasets
-
-    datasets.disable_progress_bars()
-    where = str(tmp_path / "cache")
-    before = datasets.load_dataset(str(pairs_folder), cache_dir=where, split="train")["caption"]
-    with whole_files.new_folder(pairs_folder) as again:
-        changed = ({**row(i), "caption": f"{row(i)['caption'][:-1]}?"} for i in range(count))
-        write_pairs(again, changed, count, FACTS, refusals())
-    after = datasets.load_dataset(str(pairs_folder), cache_dir=where, split="train")["caption"]
-    assert list(before) == [row(i)["caption"] for i in range(20)]
-    assert list(after) == [f"{row(i)['caption'][:-1]}?" for i in range(count)]
-
-
 def by_pandas(data: Path) -> list[dict[str, Any]]:
     import pandas as pd
 
@@ -115,15 +95,69 @@ def test_other_tools_read_the_folder(
         assert np.array_equal(pixels, image(i).permute(1, 2, 0).numpy())
 
 
+Captions = Callable[[Path], list[str]]
+
+
+def hugging_face(cache: Path) -> Captions:
+    import datasets
+
+    datasets.disable_progress_bars()
+
+    def read(folder: Path) -> list[str]:
+        told = datasets.load_dataset(str(folder), cache_dir=str(cache), split="train")
+        return list(told["caption"])
+
+    return read
+
+
+def open_duckdb(cache: Path) -> Captions:
+    """One connection for both looks, with what it keeps of files."""
+    import duckdb
+
+    connection = duckdb.connect()
+
+    def read(folder: Path) -> list[str]:
+        words = f"select caption from '{folder}/data/*.parquet' order by pair_id"
+        return [one for (one,) in connection.execute(words).fetchall()]
+
+    return read
+
+
+def captions_by(read: Callable[[Path], list[dict[str, Any]]]) -> Callable[[Path], Captions]:
+    return lambda cache: lambda folder: [one["caption"] for one in read(folder / "data")]
+
+
+SIX: dict[str, Callable[[Path], Captions]] = {
+    "pandas": captions_by(by_pandas),
+    "pyarrow": captions_by(by_pyarrow),
+    "polars": captions_by(by_polars),
+    "DuckDB": open_duckdb,
+    "datasets": hugging_face,
+    "PairDataset": lambda cache: lambda folder: [one["caption"] for one in PairDataset(folder)],
+}
+
+
+@pytest.mark.parametrize("count", [20, 35], ids=["as many, as large", "more"])
+@pytest.mark.parametrize("reader", SIX)
+def test_what_a_second_run_made_is_seen(
+    pairs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, count: int
+) -> None:
+    """Caches go by path, size, time or, the one of `datasets`, by the card: none is taken in."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    read = SIX[reader](tmp_path / "cache")
+    before = read(pairs_folder)
+    with whole_files.new_folder(pairs_folder) as again:
+        changed = ({**row(i), "caption": f"{row(i)['caption'][:-1]}?"} for i in range(count))
+        write_pairs(again, changed, count, FACTS, refusals())
+    assert before == [row(i)["caption"] for i in range(20)]
+    assert read(pairs_folder) == [f"{row(i)['caption'][:-1]}?" for i in range(count)]
+
+
 @pytest.mark.parametrize("read", READERS)
-def test_other_tools_read_a_folder_made_anew_and_one_without_rows(
+def test_other_tools_read_a_folder_without_rows(
     pairs_folder: Path, read: Callable[[Path], list[dict[str, Any]]]
 ) -> None:
-    with whole_files.new_folder(pairs_folder) as again:
-        write_pairs(again, (row(i) for i in range(2)), 2, FACTS)
-    assert [one["caption"] for one in read(pairs_folder / "data")] == [
-        row(i)["caption"] for i in (0, 1)
-    ]
     with whole_files.new_folder(pairs_folder) as again:
         write_pairs(again, (), 0, FACTS)
     assert read(pairs_folder / "data") == []
@@ -156,6 +190,16 @@ def test_the_schema_is_the_one_that_is_stated(pairs_folder: Path) -> None:
     table = dataset.read_rows(pairs_folder)
     assert table.schema.equals(PAIRS)
     assert table["novelty"].to_pylist() == [row(i)["novelty"] for i in range(20)]
+
+
+@pytest.mark.parametrize("rows", [[], [0], [19, 0, 7, 8, 7], list(range(20)), [3, 11]])
+def test_some_rows_are_those_of_all_in_their_order(pairs_folder: Path, rows: list[int]) -> None:
+    """Of shards of 8, 8 and 4."""
+    assert dataset.count_rows(pairs_folder) == [8, 8, 4]
+    found = dataset.read_some(pairs_folder, rows, ["caption", "image"])
+    assert found.column_names == ["caption", "image"]
+    assert found["caption"].to_pylist() == [row(i)["caption"] for i in rows]
+    assert found["image"].to_pylist() == [row(i)["image"] for i in rows]
 
 
 # ---------------------------------------------------------------- card and manifest

@@ -14,7 +14,7 @@ from pairsynth.encoders import JointEncoder
 from pairsynth.errors import InputError
 from pairsynth.examples import Examples
 from pairsynth.gan import Gan, phi_of
-from pairsynth.mappings import Mappings, between, load_mappings
+from pairsynth.mappings import FEW, Mappings, between, load_mappings
 
 CPU = torch.device("cpu")
 
@@ -34,6 +34,16 @@ def test_draw_and_phi_and_describe(mappings: Mappings, examples: Examples) -> No
     draws = torch.rand(4, 40, generator=torch.Generator().manual_seed(1))
     freely = decode(mappings.captioner, phi[:4], "nucleus", draws)
     assert mappings.describe_freely(phi[:4], draws) == freely
+
+
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 3 * FEW - 1])
+def test_few_drawn_at_once_are_all_drawn_at_once(mappings: Mappings, count: int) -> None:
+    psi = F.normalize(torch.randn(count, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    with torch.no_grad():
+        wanted = (mappings.gan.generator(noise(count), psi) + 1) * 127.5
+    drawn = mappings.draw(psi, noise(count))
+    assert len(drawn) == count
+    assert torch.allclose(drawn.float(), wanted, atol=0.51)
 
 
 def test_consistency_is_a_cosine_row_by_row(mappings: Mappings, examples: Examples) -> None:

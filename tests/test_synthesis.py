@@ -534,7 +534,7 @@ def test_a_pair_that_is_there_already_is_refused(
         return found
 
     monkeypatch.setattr(synthesis, "close", repeated)
-    monkeypatch.setattr(inputs.novelty, "is_twin", lambda apart: apart < 0.1)
+    monkeypatch.setattr(inputs.novelty.hashes, "distance", 0.1)
     refusals = Refusals()
     numbers = [pair.number for pair in synthesize(inputs, refusals)]
     assert numbers == [i for i in range(70) if i != 60]

@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from pairsynth import lexicon
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.config import check_between, named
-from pairsynth.dataset import read_manifest, read_rows
+from pairsynth.dataset import read_manifest, read_rows, read_some
 from pairsynth.efficientnet import JUDGE, TEACHER, digest, installed
 from pairsynth.errors import InputError
 from pairsynth.evaluation import judges
@@ -178,10 +179,11 @@ def read_pairs(folder: Path, most: int, **wanted: str) -> tuple[Pairs, str]:
     """
     manifest = read_manifest(folder, **wanted)
     columns = ["pair_id", "image", "caption", "strategy", "consistency", "class_id"]
-    table = read_rows(folder, columns).sort_by("pair_id")
-    if len(table) < 2:
-        raise InputError(f"{folder} has {len(table)} pairs; set synthesize.pairs to 2 or more")
-    found = table.take(evenly_spaced(len(table), most)).to_pydict()
+    order = pc.sort_indices(read_rows(folder, ["pair_id"])["pair_id"])
+    if len(order) < 2:
+        raise InputError(f"{folder} has {len(order)} pairs; set synthesize.pairs to 2 or more")
+    chosen = order.take(evenly_spaced(len(order), most)).to_pylist()
+    found = read_some(folder, chosen, columns).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])
     class_ids = torch.tensor([-1 if one is None else one for one in found["class_id"]])
     names = ("pair_id", "caption", "strategy", "consistency")

@@ -135,10 +135,6 @@ class NoveltyIndex:
         """The distance of thumbnails below which an image counts as seen."""
         return self.thumbnails.distance
 
-    def is_twin(self, apart: float) -> bool:
-        """Whether images at this root mean square distance of `hashes` count as the same."""
-        return apart == 0 or apart < self.hashes.distance
-
     def alarms(self, pixels: Tensor) -> tuple[Near, dict[str, Tensor]]:
         """Nearest by thumbnails, and the rows (N) that each of `DETECTORS` flags as seen."""
         near, hashed = self.thumbnails.find(pixels), self.hashes.find(pixels)

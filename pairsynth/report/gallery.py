@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from pairsynth.artifacts import read_shards
-from pairsynth.dataset import read_refused, read_rows
+from pairsynth.dataset import read_refused, read_rows, read_some
 from pairsynth.errors import InputError
 from pairsynth.examples import read_list
 from pairsynth.image_files import decode, fit
@@ -103,13 +103,13 @@ def made(examples: Path, synthetic: Path, results: Results) -> Gallery:
     Raises:
         InputError: where a part is missing or damaged, or there is no pair.
     """
-    table = read_rows(synthetic, COLUMNS)
+    table = read_rows(synthetic, ["consistency", "nearest_image_distance"])
     if not len(table):
         raise InputError(f"{synthetic} has no pairs; set synthesize.pairs to 1 or more")
     scores, distances = (
         np.asarray(table[name], float) for name in ("consistency", "nearest_image_distance")
     )
-    shown = table.take(choose(scores, distances)).to_pylist()
+    shown = read_some(synthetic, choose(scores, distances), COLUMNS).to_pylist()
     refused = read_refused(synthetic, REFUSED).to_pylist()
     often = Counter(row["reason"] for row in refused)
     refused.sort(key=lambda row: often[row["reason"]])  # the rarest reason first

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pairsynth import mixture
 from pairsynth.artifacts import SPLITS
-from pairsynth.dataset import read_manifest, read_rows
+from pairsynth.dataset import count_rows, read_manifest, read_some
 from pairsynth.examples import read_embeddings, read_examples
 from pairsynth.image_files import decode
 from pairsynth.images import to_tensor
@@ -93,9 +93,9 @@ def gather(
 
 
 def _mapped(synthetic: Path) -> tuple[torch.Tensor, list[str]]:
-    table = read_rows(synthetic, ["image", "caption"])
-    rows = torch.linspace(0, len(table) - 1, min(len(table), MAPPED)).round().long().tolist()
-    found = table.take(rows).to_pydict()
+    total = sum(count_rows(synthetic))
+    rows = torch.linspace(0, total - 1, min(total, MAPPED)).round().long().tolist()
+    found = read_some(synthetic, rows, ["image", "caption"]).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])
     return pixels, found["caption"]
 

@@ -1,20 +1,29 @@
-"""Many training images: what novelty costs a candidate, and memory; and pairs a second.
+"""Many images, many pairs: what novelty costs a candidate; pairs a second; memory they take.
 
     python -m tests.benchmarks.scale novelty --rows 1000000
     python -m tests.benchmarks.scale pairs data params.yaml
+    python -m tests.benchmarks.scale memory data params.yaml --pairs 10000 --pairs 200000
 
 Pairs are made with one and with four candidates, in turns, so that a busy machine is as unfair to
-the one as to the other. Times are of the processor, not of the clock.
+the one as to the other. Times are of the processor, not of the clock. Memory is that of the stage,
+as the system has it, at its most: of the first process and of each worker.
 """
 
+import os
+import re
 import resource
+import subprocess
+import sys
+import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from ruamel.yaml import YAML
 from torch.nn import functional as F
 
 from pairsynth import config, synthesis
@@ -25,6 +34,7 @@ from pairsynth.metrics.novelty import hashes, thumbnails
 from pairsynth.shard_making import Recipe
 
 app = typer.Typer()
+NAMES = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz")
 
 
 def peak() -> float:
@@ -75,9 +85,8 @@ def pairs(
     data: Path, params: Path, blocks: int = 4, turns: Annotated[int, typer.Option(min=1)] = 3
 ) -> None:
     """Pairs a CPU-second at one candidate and at four, in one process of one thread."""
-    names = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz")
     options = config.load(SynthesisConfig, "synthesize", params)
-    paths = dict(zip(INPUTS, (data / name for name in names), strict=True))
+    paths = dict(zip(INPUTS, (data / name for name in NAMES), strict=True))
     recipe = Recipe(**paths, config=options, seed=config.load_seed(params), device="cpu")
     inputs = recipe.inputs()
     count = blocks * synthesis.BLOCK
@@ -90,6 +99,49 @@ def pairs(
             if turn:  # the first warms up
                 rate = found / (time.process_time() - start)
                 typer.echo(f"{candidates} candidates: {rate:.0f} pairs/CPU-s")
+
+
+@app.command()
+def memory(
+    data: Path,
+    params: Path,
+    pairs: Annotated[list[int], typer.Option()],
+    workers: int = 2,
+) -> None:
+    """The most memory of the stage's processes, for each number of pairs; Linux alone tells it."""
+    for count in pairs:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            tree = YAML().load(params)
+            tree["synthesize"]["pairs"] = count
+            YAML().dump(tree, folder / "params.yaml")
+            words = [sys.executable, "-m", "stages.synthesize", *(str(data / one) for one in NAMES)]
+            words += [str(folder / one) for one in ("synthetic", "metrics.json")]
+            words += ["--params", str(folder / "params.yaml"), "--workers", str(workers)]
+            environment = {**os.environ, "PAIRSYNTH_RESUME_DIR": str(folder / "resume")}
+            most = watched(subprocess.Popen(words, env=environment))
+            made = config.read(folder / "metrics.json")["pairs"]
+        first, *others = (f"{size:.0f}" for size in most)
+        typer.echo(
+            f"{count:,} tried, {made:,} pairs: {first} MB, workers {' and '.join(others)} MB"
+        )
+
+
+def watched(process: subprocess.Popen[bytes]) -> list[float]:
+    """The most memory, in MB, of a process and of each that it starts."""
+    most: dict[str, float] = {}
+    while process.poll() is None:
+        own = Path(f"/proc/{process.pid}")
+        with suppress(OSError):
+            children = (own / f"task/{process.pid}/children").read_text().split()
+            for one in (str(process.pid), *children):
+                told = (own.parent / one / "status").read_text()
+                if found := re.search(r"VmHWM:\s+(\d+) kB", told):
+                    most[one] = int(found[1]) / 1000
+        time.sleep(0.2)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return [size for size in most.values() if size > 100]  # the other is multiprocessing's own
 
 
 if __name__ == "__main__":
