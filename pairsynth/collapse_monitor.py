@@ -18,7 +18,7 @@ CAPTIONS = 8
 DRAWS = 8
 
 
-class Spread(Protocol):
+class SpreadReport(Protocol):
     """A report that tells how much drawn images differ."""
 
     @property
@@ -30,7 +30,7 @@ class Spread(Protocol):
         """Mean distance between images of the same caption and different noise."""
 
 
-Report = TypeVar("Report", bound=Spread)
+Report = TypeVar("Report", bound=SpreadReport)
 
 
 class CollapseMonitor:
@@ -108,7 +108,7 @@ def spread(images: Tensor) -> float:
     return float(torch.pdist(images.flatten(1)).mean() / images[0].numel() ** 0.5)
 
 
-def verdict(report: Spread, real: float) -> str:
+def verdict(report: SpreadReport, real: float) -> str:
     """How much drawn images differ beside real ones, with the alarm of collapse."""
     told = (
         f"drawn images of different captions differ by {report.caption_spread:.3f} on average, "

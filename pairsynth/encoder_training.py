@@ -97,7 +97,6 @@ def build(config: EncoderConfig, examples: Examples) -> JointEncoder:
         examples.flat_captions, TEXT_ENCODERS[config.text_encoder].unit, config.min_count
     )
     size = network_size(examples.pixels.shape[-1])
-    widths = (config.dimension, config.hidden, config.channels)
     source = {"pictures": examples.digest}
     network, weights = "", None
     if named(config.image_weights):
@@ -108,7 +107,16 @@ def build(config: EncoderConfig, examples: Examples) -> JointEncoder:
         network = IMAGENET
 
     def make() -> JointEncoder:
-        return JointEncoder(config.text_encoder, vocabulary, size, *widths, network, source)
+        return JointEncoder(
+            config.text_encoder,
+            vocabulary,
+            size=size,
+            dimension=config.dimension,
+            hidden=config.hidden,
+            channels=config.channels,
+            image_network=network,
+            made_from=source,
+        )
 
     def step(encoder: JointEncoder) -> tuple[Tensor, Tensor]:
         rows = min(config.batch_size, len(examples))

@@ -145,6 +145,7 @@ class JointEncoder(nn.Module):
         self,
         text_encoder: str,
         vocabulary: Vocabulary,
+        *,
         size: int,
         dimension: int,
         hidden: int,

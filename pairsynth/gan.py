@@ -38,8 +38,8 @@ class Reading(nn.Linear):
         return F.normalize(super().forward(phi.mean((2, 3))).float(), dim=1)
 
 
-class Straying(nn.Module):
-    """What generators have in common: noise enters beside psi, and in it."""
+class ConditioningAugmentation(nn.Module):
+    """What generators have in common: noise enters beside psi, and moves psi."""
 
     open_directions: Tensor
 
@@ -48,12 +48,12 @@ class Straying(nn.Module):
         self.noise = noise
         self.register_buffer("open_directions", torch.zeros(dimension, noise))
 
-    def stray(self, noise: Tensor, psi: Tensor) -> Tensor:
-        """psi (N, D) and what noise (N, Z) adds to it where its caption leaves things open.
+    def augment(self, noise: Tensor, psi: Tensor) -> Tensor:
+        """psi (N, D), moved by noise (N, Z) where its caption leaves things open.
 
         psi + A z, with A A' the covariance of captions of one image: what one of them does not
-        say is drawn as another might have said it. This is the conditioning augmentation of
-        StackGAN (arXiv 1612.03242), with a covariance that is measured instead of learned.
+        say is drawn as another might have said it. As in StackGAN (arXiv 1612.03242), but that the
+        covariance is measured instead of learned.
         """
         return F.normalize(psi + noise @ self.open_directions.T.to(noise.dtype), dim=1)
 
@@ -61,7 +61,7 @@ class Straying(nn.Module):
 # ---------------------------------------------------------------- Reed's DCGAN (gan-cls)
 
 
-class Spread(nn.ConvTranspose2d):
+class Unfold(nn.ConvTranspose2d):
     """From one place to 4 x 4; computed as the matrix product that it is, which is faster."""
 
     def forward(self, seed: Tensor) -> Tensor:  # type: ignore[override]
@@ -71,14 +71,14 @@ class Spread(nn.ConvTranspose2d):
         return grid.contiguous(memory_format=torch.channels_last)
 
 
-class DCGenerator(Straying):
+class DCGenerator(ConditioningAugmentation):
     """Transposed convolutions and batch norm from 4 x 4 up (Reed et al., arXiv 1605.05396)."""
 
     def __init__(self, size: int, dimension: int, noise: int, channels: int) -> None:
         super().__init__(dimension, noise)
         self.project = nn.Sequential(nn.Linear(dimension, 128), nn.LeakyReLU(0.2))
         width = channels * 2 ** (_levels(size) - 1)
-        layers: list[nn.Module] = [Spread(noise + 128, width, GRID, bias=False)]
+        layers: list[nn.Module] = [Unfold(noise + 128, width, GRID, bias=False)]
         while width > channels:
             layers += [nn.BatchNorm2d(width), nn.ReLU()]
             layers += [nn.ConvTranspose2d(width, width // 2, 4, 2, 1, bias=False)]
@@ -89,7 +89,7 @@ class DCGenerator(Straying):
 
     def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
         """Noise (N, Z) and psi (N, D) to images (N, 3, S, S) in [-1, 1]."""
-        seed = torch.cat([noise, self.project(self.stray(noise, psi))], 1)
+        seed = torch.cat([noise, self.project(self.augment(noise, psi))], 1)
         return torch.tanh(self.layers(seed[:, :, None, None]))
 
 
@@ -135,7 +135,7 @@ def _dcgan_weights(module: nn.Module) -> None:
 # ---------------------------------------------------------------- the default
 
 
-class Generator(Straying):
+class Generator(ConditioningAugmentation):
     """Noise and psi to a grid of 4 x 4; then each pixel is repeated and a convolution smooths it.
 
     Transposed convolutions leave a chequered image (Odena et al., distill.pub, 2016), smooth
@@ -154,7 +154,7 @@ class Generator(Straying):
 
     def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
         """Noise (N, Z) and psi (N, D) to images (N, 3, S, S) in [-1, 1]."""
-        psi = self.stray(noise, psi) * psi.shape[1] ** 0.5
+        psi = self.augment(noise, psi) * psi.shape[1] ** 0.5
         seed = self.seed(torch.cat([noise, psi], 1))
         grid = seed.unflatten(1, (-1, GRID, GRID)).contiguous(memory_format=torch.channels_last)
         return torch.tanh(self.layers(grid))
@@ -257,6 +257,7 @@ class Gan:
     def build(
         cls,
         objective: str,
+        *,
         size: int,
         dimension: int,
         noise: int,

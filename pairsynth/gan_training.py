@@ -121,11 +121,18 @@ class GanReport:
 def build(config: GanConfig, examples: Examples, embeddings: Embeddings, encoder: str) -> Gan:
     """Untrained networks for these images and embeddings by the encoder of that digest."""
     size, dimension = network_size(examples.pixels.shape[-1]), embeddings.psi.shape[1]
-    widths = (config.noise, config.generator_channels, config.discriminator_channels)
     source = {"pictures": examples.digest, "encoder": encoder}
 
     def own() -> Gan:
-        return Gan.build(config.objective, size, dimension, *widths, source)
+        return Gan.build(
+            config.objective,
+            size=size,
+            dimension=dimension,
+            noise=config.noise,
+            generator_channels=config.generator_channels,
+            discriminator_channels=config.discriminator_channels,
+            made_from=source,
+        )
 
     def step(gan: Gan) -> tuple[Tensor, Tensor]:
         rows = min(config.batch_size, len(examples))
@@ -148,7 +155,7 @@ def train(
     config: GanConfig,
     seed: int,
     device: torch.device,
-    watch: CollapseMonitor,
+    monitor: CollapseMonitor,
     resume: Resume = NEVER,
 ) -> Iterator[GanReport]:
     """Train `gan` in place; one report an epoch. After the last, its generator is the average.
@@ -168,7 +175,7 @@ def train(
     schedules = [cooled(optimizer, config) for optimizer in optimizers]
     for optimizer in optimizers:
         parallel.average_before(optimizer)
-    parts = (gan.generator, gan.discriminator, *critics, ema, *optimizers, *schedules, rng, watch)
+    parts = (gan.generator, gan.discriminator, *critics, ema, *optimizers, *schedules, rng, monitor)
     reports = resume.restore(GanReport, *parts)
     yield from reports
     for epoch in range(len(reports) + 1, config.epochs + 1):
@@ -185,7 +192,7 @@ def train(
         heads = [one.heads for one in critics]
         parallel.average_buffers(gan.generator, gan.discriminator, ema.module, *heads)
         images = len(figures) * batches.size
-        told = dict(zip(TOLD, [*means, *watch(ema.module, epoch)], strict=True))
+        told = dict(zip(TOLD, [*means, *monitor(ema.module, epoch)], strict=True))
         reports.append(GanReport(epoch=epoch, images=images, **told))
         resume.keep(reports)
         yield reports[-1]
@@ -216,7 +223,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, generator: nn.Module) -> None:
-        """Take a step of the generator in."""
+        """Average in the weights of the generator after a step."""
         kept = min(self.share, self.steps / (self.steps + 9))
         get_ema_multi_avg_fn(kept)(_numbers(self.module), _numbers(generator), self.steps)
         self.steps += 1
@@ -226,7 +233,7 @@ class EMA:
         return {"module": self.module.state_dict(), "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the state over."""
+        """Go on from a stored average."""
         self.module.load_state_dict(state["module"])
         self.steps = state["steps"]
 
@@ -418,7 +425,7 @@ def sample_sheet(
     return grid(torch.cat([real[:, None], drawn.unflatten(0, (rows, 7))], 1).flatten(0, 1), 8, 2)
 
 
-def figures(reports: Sequence[GanReport], watch: CollapseMonitor) -> dict[str, float | int]:
+def figures(reports: Sequence[GanReport], monitor: CollapseMonitor) -> dict[str, float | int]:
     """What `train_gan` reports: the last epoch, how much real images differ, the processes."""
     last = {key: value for key, value in asdict(reports[-1]).items() if key != "images"}
-    return {**last, "real_spread": watch.real_spread, "processes": parallel.size()}
+    return {**last, "real_spread": monitor.real_spread, "processes": parallel.size()}

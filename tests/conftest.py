@@ -120,7 +120,11 @@ def encoder(examples: Examples) -> JointEncoder:
     """An untrained encoder, ready for inference."""
     torch.manual_seed(1)
     vocabulary = Vocabulary.build(examples.flat_captions, "word")
-    return JointEncoder("word-gru", vocabulary, 32, 8, 8, 4).eval().requires_grad_(False)
+    return (
+        JointEncoder("word-gru", vocabulary, size=32, dimension=8, hidden=8, channels=4)
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -142,7 +146,13 @@ def noise(examples: Examples) -> torch.Tensor:
 def gan() -> Gan:
     """Untrained hinge networks, ready for inference."""
     torch.manual_seed(2)
-    return Gan.build("hinge", 32, 8, 6, 4, 4).to(CPU).eval()
+    return (
+        Gan.build(
+            "hinge", size=32, dimension=8, noise=6, generator_channels=4, discriminator_channels=4
+        )
+        .to(CPU)
+        .eval()
+    )
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,9 @@ CAPTIONS = [
 def build(text_encoder: str, captions: list[str], size: int = 32) -> JointEncoder:
     torch.manual_seed(0)
     vocabulary = Vocabulary.build(captions, TEXT_ENCODERS[text_encoder].unit)
-    return JointEncoder(text_encoder, vocabulary, size, 8, 8, 4).eval()
+    return JointEncoder(
+        text_encoder, vocabulary, size=size, dimension=8, hidden=8, channels=4
+    ).eval()
 
 
 # ---------------------------------------------------------------- the loss

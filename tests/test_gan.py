@@ -13,7 +13,7 @@ from pairsynth.gan import (
     OBJECTIVES,
     Gan,
     ScaledLeakyReLU,
-    Spread,
+    Unfold,
     gan_cls_discriminator_loss,
     gan_cls_generator_loss,
     hinge_discriminator_loss,
@@ -30,7 +30,15 @@ ZEROS = torch.zeros(3)
 
 def build(objective: str, size: int = 32) -> Gan:
     torch.manual_seed(0)
-    return Gan.build(objective, size, 8, 6, 4, 4, {"encoder": "of psi"}).to(CPU)
+    return Gan.build(
+        objective,
+        size=size,
+        dimension=8,
+        noise=6,
+        generator_channels=4,
+        discriminator_channels=4,
+        made_from={"encoder": "of psi"},
+    ).to(CPU)
 
 
 def inputs(count: int) -> tuple[Tensor, Tensor]:
@@ -40,7 +48,7 @@ def inputs(count: int) -> tuple[Tensor, Tensor]:
 
 def test_spread_is_the_transposed_convolution_that_it_is_named_after() -> None:
     torch.manual_seed(0)
-    spread = Spread(6, 5, 4, bias=False).to(memory_format=torch.channels_last)
+    spread = Unfold(6, 5, 4, bias=False).to(memory_format=torch.channels_last)
     plain = nn.ConvTranspose2d(6, 5, 4, bias=False)
     plain.load_state_dict(spread.state_dict())
     seed = torch.randn(3, 6, 1, 1)
@@ -180,7 +188,7 @@ def test_psi_and_noise_both_reach_the_image_and_psi_the_score(objective: str) ->
 def test_gan_cls_is_reeds_dcgan() -> None:
     gan = build("gan-cls", 64)
     kinds = [type(module) for module in gan.generator.modules()]
-    assert kinds.count(Spread) + kinds.count(nn.ConvTranspose2d) == 5  # 1, 4, 8, 16, 32, 64
+    assert kinds.count(Unfold) + kinds.count(nn.ConvTranspose2d) == 5  # 1, 4, 8, 16, 32, 64
     assert kinds.count(nn.BatchNorm2d) == 4
     assert nn.Conv2d not in kinds
     seen = [type(module) for module in gan.discriminator.modules()]

@@ -72,7 +72,7 @@ def test_noise_changes_psi_where_captions_leave_it_open(
 ) -> None:
     gan = gan_training.build(gan_config, examples, embeddings, "digest")
     noise = torch.randn(400, 6, generator=chance())
-    strayed = gan.generator.stray(noise, embeddings.psi[:1].expand(400, -1)) - embeddings.psi[:1]
+    strayed = gan.generator.augment(noise, embeddings.psi[:1].expand(400, -1)) - embeddings.psi[:1]
     least, most = np.linalg.eigh(np.cov(strayed.numpy().T))[1].T[[0, -1]]
     covariance = left_open(examples, embeddings, 6, 1.0).directions
     # It strays furthest where captions of one image differ most, and hardly where they agree.
@@ -80,7 +80,7 @@ def test_noise_changes_psi_where_captions_leave_it_open(
     assert spread[1] > 3 * spread[0]
     same = gan_training.build(replace(gan_config, psi_noise=0.0), examples, embeddings, "digest")
     psi = embeddings.psi
-    assert torch.allclose(same.generator.stray(noise[: len(psi)], psi), psi, atol=1e-6)
+    assert torch.allclose(same.generator.augment(noise[: len(psi)], psi), psi, atol=1e-6)
 
 
 def shifted(images: np.ndarray, down: int, right: int) -> np.ndarray:

@@ -71,8 +71,12 @@ class Networks:
         torch.manual_seed(0)
         self.examples, self.embeddings, self.pixels = examples, embeddings, examples.pixels
         vocabulary = judges.build(examples, 32).vocabulary
-        self.encoder = JointEncoder("word-gru", vocabulary, 32, 8, 8, 4)
-        self.gan = Gan.build("gan-cls", 32, 8, 6, 4, 4).to(CPU)
+        self.encoder = JointEncoder(
+            "word-gru", vocabulary, size=32, dimension=8, hidden=8, channels=4
+        )
+        self.gan = Gan.build(
+            "gan-cls", size=32, dimension=8, noise=6, generator_channels=4, discriminator_channels=4
+        ).to(CPU)
         channels = self.gan.discriminator.phi_channels
         self.captioner = Captioner(vocabulary, channels, 8)
         self.phi = torch.randn(4, channels, 4, 4)

@@ -95,8 +95,18 @@ Three = tuple[Path, Path, Path]
 def saved(tmp_path: Path, encoder: JointEncoder, captioner: Captioner) -> Three:
     """Three checkpoints that belong together."""
     paths = tmp_path / "encoder.pt", tmp_path / "gan.pt", tmp_path / "captioner.pt"
-    JointEncoder("word-gru", encoder.vocabulary, 32, 8, 8, 4, made_from=SOURCE).save(paths[0])
-    gan = Gan.build("hinge", 32, 8, 6, 4, 4, {**SOURCE, "encoder": file_digest(paths[0])})
+    JointEncoder(
+        "word-gru", encoder.vocabulary, size=32, dimension=8, hidden=8, channels=4, made_from=SOURCE
+    ).save(paths[0])
+    gan = Gan.build(
+        "hinge",
+        size=32,
+        dimension=8,
+        noise=6,
+        generator_channels=4,
+        discriminator_channels=4,
+        made_from={**SOURCE, "encoder": file_digest(paths[0])},
+    )
     gan.save(paths[1])
     channels = gan.discriminator.phi_channels
     source = {**SOURCE, "gan": file_digest(paths[1])}
@@ -113,7 +123,9 @@ def test_three_checkpoints_that_belong_together_are_loaded(saved: Three) -> None
 
 def test_a_gan_of_another_encoder_is_refused(saved: Three, encoder: JointEncoder) -> None:
     torch.manual_seed(99)
-    other = JointEncoder("word-gru", encoder.vocabulary, 32, 8, 8, 4, made_from=SOURCE)
+    other = JointEncoder(
+        "word-gru", encoder.vocabulary, size=32, dimension=8, hidden=8, channels=4, made_from=SOURCE
+    )
     other.save(saved[0])
     with pytest.raises(InputError, match=r"gan.pt was made from another encoder; .* train_gan"):
         load_mappings(*saved, CPU)
@@ -121,7 +133,15 @@ def test_a_gan_of_another_encoder_is_refused(saved: Three, encoder: JointEncoder
 
 def test_a_captioner_of_another_gan_is_refused(saved: Three) -> None:
     source = {**SOURCE, "encoder": file_digest(saved[0])}
-    Gan.build("hinge", 32, 8, 6, 4, 4, source).save(saved[1])
+    Gan.build(
+        "hinge",
+        size=32,
+        dimension=8,
+        noise=6,
+        generator_channels=4,
+        discriminator_channels=4,
+        made_from=source,
+    ).save(saved[1])
     with pytest.raises(InputError, match=r"captioner.pt was made from another gan; .* train_capt"):
         load_mappings(*saved, CPU)
 
@@ -130,7 +150,15 @@ def test_networks_of_other_images_are_refused(saved: Three) -> None:
     assert load_mappings(*saved, CPU, SOURCE["pictures"]).digests["gan"] == file_digest(saved[1])
     with pytest.raises(InputError, match=r"encoder.pt was made from another pictures; .* embed"):
         load_mappings(*saved, CPU, "of others")
-    Gan.build("hinge", 32, 8, 6, 4, 4, {"encoder": file_digest(saved[0])}).save(saved[1])
+    Gan.build(
+        "hinge",
+        size=32,
+        dimension=8,
+        noise=6,
+        generator_channels=4,
+        discriminator_channels=4,
+        made_from={"encoder": file_digest(saved[0])},
+    ).save(saved[1])
     with pytest.raises(InputError, match=r"gan.pt was made from another pictures; .* train_gan"):
         load_mappings(*saved, CPU)
 

@@ -76,7 +76,13 @@ def train_captioner() -> dict[str, Any]:
         hidden=16, min_count=1, epochs=20, batch_size=10, learning_rate=0.003, weight_decay=0.01
     )
     examples = draw(1, 6)
-    gan = Gan.build("hinge", 32, 8, 6, 4, 4).to(CPU).eval()
+    gan = (
+        Gan.build(
+            "hinge", size=32, dimension=8, noise=6, generator_channels=4, discriminator_channels=4
+        )
+        .to(CPU)
+        .eval()
+    )
     model = captioner_training.build(config, examples, gan, "")
     training = captioner_training.train(model, gan, examples, draw(2, 3), config, 1, CPU)
     reports = [asdict(report) for report in training]

@@ -26,7 +26,18 @@ def works() -> Iterator[tuple[str, Gan, GanConfig]]:
     """The paper's step at the size of public code, and the default's at the same widths."""
     yield "the paper's", peers_gan(), papers_options()
     options = config.load(GanConfig, "train_gan", ROOT / "params.yaml")
-    yield "the default's", Gan.build("hinge", 64, 128, options.noise, 64, 64), options
+    yield (
+        "the default's",
+        Gan.build(
+            "hinge",
+            size=64,
+            dimension=128,
+            noise=options.noise,
+            generator_channels=64,
+            discriminator_channels=64,
+        ),
+        options,
+    )
 
 
 def batch_of(count: int, psi: int, noise: int, device: torch.device) -> Batch:

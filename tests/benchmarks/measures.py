@@ -55,8 +55,21 @@ def garden(name: str, count: int, drawn: int, size: int) -> Examples:
 def networks(examples: Examples, size: int) -> Mappings:
     """Untrained networks at the widths of params.yaml."""
     words = Vocabulary.build(examples.flat_captions, "word", 3)
-    encoder = JointEncoder("word-gru", words, size, 128, 128, 24).eval()
-    gan = Gan.build("hinge", size, 128, 64, 16, 32).to(CPU).eval()
+    encoder = JointEncoder(
+        "word-gru", words, size=size, dimension=128, hidden=128, channels=24
+    ).eval()
+    gan = (
+        Gan.build(
+            "hinge",
+            size=size,
+            dimension=128,
+            noise=64,
+            generator_channels=16,
+            discriminator_channels=32,
+        )
+        .to(CPU)
+        .eval()
+    )
     captioner = Captioner(words, gan.discriminator.phi_channels, 128).eval()
     return Mappings(encoder=encoder, gan=gan, captioner=captioner.requires_grad_(False), device=CPU)
 

@@ -69,8 +69,14 @@ def gan_step(objective: str) -> Work:
     batch = options.batch_size
     data = examples(4 * batch, 64)
     vectors = torch.nn.functional.normalize(torch.randn(len(data), 128), dim=1)
-    widths = (options.generator_channels, options.discriminator_channels)
-    gan = Gan.build(objective, 64, 128, options.noise, *widths).to(CPU)
+    gan = Gan.build(
+        objective,
+        size=64,
+        dimension=128,
+        noise=options.noise,
+        generator_channels=options.generator_channels,
+        discriminator_channels=options.discriminator_channels,
+    ).to(CPU)
     rng = seeds.torch_stream(0, "benchmark")
     embeddings = Embeddings(image=vectors, psi=vectors)
     noise = torch.randn(len(data), options.noise)
@@ -88,7 +94,14 @@ def gan_step(objective: str) -> Work:
 def peers_gan() -> Gan:
     """The paper's networks at the size of public code: 1,024 numbers in psi, 64 channels."""
     torch.manual_seed(0)
-    return Gan.build("gan-cls", 64, 1024, 100, 64, 64)
+    return Gan.build(
+        "gan-cls",
+        size=64,
+        dimension=1024,
+        noise=100,
+        generator_channels=64,
+        discriminator_channels=64,
+    )
 
 
 def papers_options() -> gan_training.GanConfig:
