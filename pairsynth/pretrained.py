@@ -23,12 +23,14 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET = "imagenet"  # among the names of networks: the one whose weights come with the extra
 TAPS = (2, 4, 10)  # blocks after which it is looked at besides the end
 TAPS_SIDE = 128
+GRID = 4
 
 
 class ImageNetFeatures(nn.Module):
-    """EfficientNet-Lite0: what it tells classes from, and mean and deviation of three early maps.
+    """EfficientNet-Lite0: what it tells classes from, and what three early maps have where.
 
-    What ImageNet's classes have in common, colour above all, is left in the early maps alone.
+    What ImageNet's classes have in common, colour above all, is left in the early maps alone: their
+    deviation, and their means in each of 4 x 4 places, which tell a flower's centre from its ground.
     width: F, how many features it has.
     """
 
@@ -36,7 +38,7 @@ class ImageNetFeatures(nn.Module):
         super().__init__()
         self.network = EfficientNet(TEACHER)
         widths = self.network.widths
-        self.width = self.network.width + 2 * sum(widths[i] for i in TAPS)
+        self.width = self.network.width + (1 + GRID**2) * sum(widths[i] for i in TAPS)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -47,8 +49,9 @@ class ImageNetFeatures(nn.Module):
         size = (TAPS_SIDE, TAPS_SIDE)
         large = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
         early, last = self.network.seen(large, TAPS)
-        moments = [part for maps in early for part in (maps.mean((2, 3)), maps.std((2, 3)))]
-        return torch.cat([last, *moments], 1)
+        deviations = [maps.std((2, 3)) for maps in early]  # (N, C) each
+        places = [F.adaptive_avg_pool2d(maps, GRID).flatten(1) for maps in early]  # (N, 16 C)
+        return torch.cat([last, *deviations, *places], 1)
 
 
 class Pretrained(nn.Module):
