@@ -30,7 +30,7 @@ class ImageNetFeatures(nn.Module):
     """EfficientNet-Lite0: what it tells classes from, and what three early maps have where.
 
     What ImageNet's classes have in common, colour above all, is left in the early maps alone: their
-    deviation, and their means in each of 4 x 4 places, which tell a flower's centre from its ground.
+    deviation, and their means in 4 x 4 places, which tell a flower's centre from its ground.
     width: F, how many features it has.
     """
 
