@@ -41,11 +41,11 @@ def test_weights_that_cannot_be_used_say_what_is_needed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not installed(TEACHER), reason="the extra imagenet is not installed")
 def test_imagenets_eyes_see_colour_in_early_maps() -> None:
-    """Of each of three maps the mean and the deviation over its places, by hand; then the end."""
+    """The end, of each of three maps the deviation, then its mean in each of 4 x 4 places, by hand."""
     images = 2 * torch.rand(9, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 1
     look = ImageNetFeatures()
     found = look(images)
-    assert found.shape == (9, look.width) == (9, 1280 + 2 * (24 + 40 + 112))
+    assert found.shape == (9, look.width) == (9, 1280 + 17 * (24 + 40 + 112))
     with torch.no_grad():
         large = F.interpolate(images, (128, 128), mode="bicubic", antialias=True)
         network = EfficientNet(TEACHER)
@@ -53,5 +53,9 @@ def test_imagenets_eyes_see_colour_in_early_maps() -> None:
         end = network.pooled(large.clamp(-1, 1))
     flat = maps.flatten(2).double()
     assert torch.allclose(found[:, :1280], end, atol=1e-4)
-    assert torch.allclose(found[:, 1280:1304].double(), flat.mean(2), atol=1e-4)
-    assert torch.allclose(found[:, 1304:1328].double(), flat.std(2), atol=1e-4)
+    assert torch.allclose(found[:, 1280:1304].double(), flat.std(2), atol=1e-4)
+    first = 1280 + 24 + 40 + 112
+    places = found[:, first : first + 24 * 16].unflatten(1, (24, 4, 4)).double()
+    for row, column in ((0, 0), (1, 2), (3, 3)):  # of 32 x 32, 8 x 8 each
+        part = maps[:, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].double()
+        assert torch.allclose(places[:, :, row, column], part.mean((2, 3)), atol=1e-4)
