@@ -41,7 +41,7 @@ def test_weights_that_cannot_be_used_say_what_is_needed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not installed(TEACHER), reason="the extra imagenet is not installed")
 def test_imagenets_eyes_see_colour_in_early_maps() -> None:
-    """The end, of each of three maps the deviation, then its mean in each of 4 x 4 places, by hand."""
+    """The end; of each of three maps the deviation, then the means of 4 x 4 places, by hand."""
     images = 2 * torch.rand(9, 3, 64, 64, generator=torch.Generator().manual_seed(1)) - 1
     look = ImageNetFeatures()
     found = look(images)
