@@ -31,7 +31,7 @@ from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
 from tests.options import EVALUATION, SYNTHESIS
-from tests.rows import write_pairs
+from tests.rows import embedded, write_pairs
 from tests.workspace import make_checkout, undone, write_examples, write_synthetic
 
 CPU = torch.device("cpu")
@@ -226,23 +226,17 @@ def context(
         captions=[[*own, f"this flower has {own[0]} petals"] for own in test.captions],
     )
     splits = {"train": examples, "val": val, "test": test}
-    vectors = {
-        name: Embeddings(
-            image=encoder.embed_images(one.pixels), psi=encoder.embed_captions(one.flat_captions)
-        )
-        for name, one in splits.items()
-    }
+    vectors = {name: embedded(encoder, one) for name, one in splits.items()}
     torch.manual_seed(0)
     judge = judges.build(test, 32).eval()
     novelty = NoveltyIndex(examples, vectors["train"].psi, val, 32)
-    config = EVALUATION
     return EvaluationContext(
         mappings=mappings,
         judge=judge,
         examples=splits,
         embeddings=vectors,
         novelty=novelty,
-        config=config,
+        config=EVALUATION,
         seed=5,
         lexicon=FLOWERS,
     )

@@ -1,4 +1,4 @@
-"""Rows of a small data set whose every value is known."""
+"""Rows of a small data set whose every value is known, and vectors of small examples."""
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -10,6 +10,8 @@ import torch
 from pairsynth import dataset
 from pairsynth.artifacts import shard_name, write_shard
 from pairsynth.dataset import DATA, PAIRS, Refusals, complete, number_of
+from pairsynth.encoders import JointEncoder
+from pairsynth.examples import Embeddings, Examples
 from pairsynth.image_files import encode
 from pairsynth.images import to_image
 
@@ -95,3 +97,11 @@ def write_pairs(
     for empty in range(done, total):
         write_pairs_shard(folder, empty, total, ())
     complete(folder, facts, refusals or Refusals())
+
+
+def embedded(encoder: JointEncoder, examples: Examples) -> Embeddings:
+    """The vectors of `examples`, as `embed` would write them."""
+    return Embeddings(
+        image=encoder.embed_images(examples.pixels),
+        psi=encoder.embed_captions(examples.flat_captions),
+    )

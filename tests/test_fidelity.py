@@ -14,7 +14,7 @@ from pairsynth.evaluation import fidelity, judges
 from pairsynth.evaluation.context import Drawn, EvaluationContext, Figure, Pairs
 from pairsynth.evaluation.fidelity import degrade, relative, variety
 from pairsynth.evaluation.made import Made
-from pairsynth.examples import Embeddings, Examples
+from pairsynth.examples import Examples
 from pairsynth.images import to_tensor
 from pairsynth.lexicon import Lexicon
 from pairsynth.mappings import Mappings
@@ -26,18 +26,14 @@ from pairsynth.sources import garden_drawing
 from pairsynth.sources.garden import grow
 from tests.conftest import draw
 from tests.options import EVALUATION
+from tests.rows import embedded
 
 
 @pytest.fixture(scope="module")
 def context(val: Examples, encoder: JointEncoder, mappings: Mappings) -> EvaluationContext:
     """Real images of two draws, 60 of each, and an untrained judge."""
     splits = {"train": draw(11, 15), "val": val, "test": draw(12, 15)}
-    vectors = {
-        name: Embeddings(
-            image=encoder.embed_images(one.pixels), psi=encoder.embed_captions(one.flat_captions)
-        )
-        for name, one in splits.items()
-    }
+    vectors = {name: embedded(encoder, one) for name, one in splits.items()}
     torch.manual_seed(0)
     judge = judges.build(val, 32).eval()
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, val, 32)

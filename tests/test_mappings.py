@@ -91,6 +91,18 @@ SOURCE = {"pictures": "digest of images"}
 Three = tuple[Path, Path, Path]
 
 
+def small_gan(made_from: dict[str, str]) -> Gan:
+    return Gan.build(
+        "hinge",
+        size=32,
+        dimension=8,
+        noise=6,
+        generator_channels=4,
+        discriminator_channels=4,
+        made_from=made_from,
+    )
+
+
 @pytest.fixture
 def saved(tmp_path: Path, encoder: JointEncoder, captioner: Captioner) -> Three:
     """Three checkpoints that belong together."""
@@ -98,15 +110,7 @@ def saved(tmp_path: Path, encoder: JointEncoder, captioner: Captioner) -> Three:
     JointEncoder(
         "word-gru", encoder.vocabulary, size=32, dimension=8, hidden=8, channels=4, made_from=SOURCE
     ).save(paths[0])
-    gan = Gan.build(
-        "hinge",
-        size=32,
-        dimension=8,
-        noise=6,
-        generator_channels=4,
-        discriminator_channels=4,
-        made_from={**SOURCE, "encoder": file_digest(paths[0])},
-    )
+    gan = small_gan({**SOURCE, "encoder": file_digest(paths[0])})
     gan.save(paths[1])
     channels = gan.discriminator.phi_channels
     source = {**SOURCE, "gan": file_digest(paths[1])}
@@ -133,15 +137,7 @@ def test_a_gan_of_another_encoder_is_refused(saved: Three, encoder: JointEncoder
 
 def test_a_captioner_of_another_gan_is_refused(saved: Three) -> None:
     source = {**SOURCE, "encoder": file_digest(saved[0])}
-    Gan.build(
-        "hinge",
-        size=32,
-        dimension=8,
-        noise=6,
-        generator_channels=4,
-        discriminator_channels=4,
-        made_from=source,
-    ).save(saved[1])
+    small_gan(source).save(saved[1])
     with pytest.raises(InputError, match=r"captioner.pt was made from another gan; .* train_capt"):
         load_mappings(*saved, CPU)
 
@@ -150,15 +146,7 @@ def test_networks_of_other_images_are_refused(saved: Three) -> None:
     assert load_mappings(*saved, CPU, SOURCE["pictures"]).digests["gan"] == file_digest(saved[1])
     with pytest.raises(InputError, match=r"encoder.pt was made from another pictures; .* embed"):
         load_mappings(*saved, CPU, "of others")
-    Gan.build(
-        "hinge",
-        size=32,
-        dimension=8,
-        noise=6,
-        generator_channels=4,
-        discriminator_channels=4,
-        made_from={"encoder": file_digest(saved[0])},
-    ).save(saved[1])
+    small_gan({"encoder": file_digest(saved[0])}).save(saved[1])
     with pytest.raises(InputError, match=r"gan.pt was made from another pictures; .* train_gan"):
         load_mappings(*saved, CPU)
 

@@ -6,6 +6,7 @@ captions each, all of the garden's grammar and drawn at `size` pixels, by untrai
 
 import resource
 import time
+from dataclasses import replace
 
 import torch
 import typer
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import cycle_consistency, judges, made, measuring, table
-from pairsynth.evaluation.context import EvaluationConfig, EvaluationContext, Pairs
+from pairsynth.evaluation.context import EvaluationContext, Pairs
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan
 from pairsynth.images import to_tensor
@@ -25,6 +26,7 @@ from pairsynth.sources.garden import grow
 from pairsynth.sources.garden_captions import WORDS, captions
 from pairsynth.sources.garden_drawing import draw
 from pairsynth.text import Vocabulary
+from tests.options import EVALUATION
 
 CPU = torch.device("cpu")
 STRATEGIES = ("text_prototype", "text_density", "image_prototype", "image_density")
@@ -111,15 +113,8 @@ def context(size: int, pairs: int, train: int) -> tuple[EvaluationContext, Pairs
     }
     novelty = NoveltyIndex(splits["train"], vectors["train"].psi, splits["val"], size)
     judge = judges.build(splits["val"], size).eval()
-    config = EvaluationConfig(
-        captioned=500,
-        pairs=pairs,
-        cycled=200,
-        turns=3,
-        judge_epochs=24,
-        judge_weights="",
-        use_steps=0,
-        use_seeds=3,
+    config = replace(
+        EVALUATION, captioned=500, pairs=pairs, cycled=200, turns=3, judge_epochs=24, use_steps=0
     )
     new = garden("pairs", pairs, 500, size)
     return EvaluationContext(
