@@ -11,6 +11,7 @@ from pairsynth.errors import InputError
 from pairsynth.examples import Examples
 from pairsynth.gan import (
     OBJECTIVES,
+    Enlarge,
     Gan,
     ScaledLeakyReLU,
     Unfold,
@@ -61,6 +62,18 @@ def test_spread_is_the_transposed_convolution_that_it_is_named_after() -> None:
 
 
 # ---------------------------------------------------------------- losses
+
+
+def test_enlarging_is_repeating_pixels_and_convolving() -> None:
+    torch.manual_seed(1)
+    maps, layer = torch.randn(2, 5, 4, 6, dtype=torch.double), Enlarge(5, 3, 3, bias=False).double()
+    repeated = maps.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    wanted = nn.functional.conv2d(repeated, layer.weight, padding=1)
+    found = layer(maps)
+    assert torch.allclose(found, wanted, atol=1e-12)
+    towards = torch.randn_like(wanted)
+    slopes = [torch.autograd.grad(one, layer.weight, towards)[0] for one in (found, wanted)]
+    assert torch.allclose(*slopes, atol=1e-12)
 
 
 def test_gan_cls_knows_nothing_at_zero_logits() -> None:
