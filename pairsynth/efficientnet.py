@@ -41,7 +41,8 @@ class Convolution(nn.Module):
 
     def __init__(self, tensors: tuple[Tensor, ...], stride: int, rectified: bool) -> None:
         super().__init__()
-        kernel, gain, shift, mean, variance = tensors[:5]
+        kernel, gain, shift, mean, variance = tensors[:5]  # (C', C, K, K), then (C') each
+        # gain (W * x - mean) / sqrt(variance + e) + shift = (s W) * x + (shift - mean s)
         scale = gain / (variance + EPSILON).sqrt()
         weight = (kernel * scale[:, None, None, None]).contiguous(memory_format=torch.channels_last)
         self.register_buffer("weight", weight, persistent=False)
@@ -119,6 +120,7 @@ class EfficientNet(nn.Module):
     def maps(self, images: Tensor, after: tuple[int, ...]) -> list[Tensor]:
         """Images (N, 3, H, W) in [-1, 1] to the maps after blocks `after`, counted from 0."""
         found = []
+        # [-1, 1] -> [0, 255] -> what it was taught with; (N, 3, H, W) -> (N, C, H / 2, W / 2)
         maps = self.stem((images * 127.5 + 127.5 - MIDDLE) / SCALE)
         for i, block in enumerate(self.blocks):
             maps = block(maps)
@@ -131,7 +133,7 @@ class EfficientNet(nn.Module):
         images = images.contiguous(memory_format=torch.channels_last)
         *maps, last = self.maps(images, (*after, len(self.blocks) - 1))
         assert self.head is not None
-        return maps, self.head(last).mean((2, 3))
+        return maps, self.head(last).mean((2, 3))  # (N, F, H / 32, W / 32) -> (N, F)
 
     def pooled(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [-1, 1] to features (N, F), from which it told the class."""

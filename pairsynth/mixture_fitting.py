@@ -137,7 +137,7 @@ def fit(
     return Fit(over=over, mixture=mixture, tried=[one for _, one in tried])
 
 
-def figures(fits: list[Fit]) -> dict[str, float | int | str]:
+def summary(fits: list[Fit]) -> dict[str, float | int | str]:
     """What `fit_gmm` reports of each mixture kept."""
     told: dict[str, float | int | str] = {}
     for one in fits:

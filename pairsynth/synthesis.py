@@ -331,7 +331,7 @@ def facts(inputs: SynthesisInputs) -> dict[str, Any]:
     }
 
 
-def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
+def summary(folder: Path, refusals: Refusals) -> dict[str, float | int]:
     """What `synthesize` reports: what the shards hold, and how many were refused."""
     kinds, sums, strategies = Counter[str](), Counter[str](), Counter[str]()
     for path in pair_shards(folder):

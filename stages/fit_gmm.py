@@ -46,7 +46,7 @@ def main(
 
     mixture.save(mixtures, {fitted.over: fitted.mixture for fitted in found}, source)
     write_reports(tried, [one for fitted in found for one in fitted.tried])
-    write_json(metrics, mixture_fitting.figures(found))
+    write_json(metrics, mixture_fitting.summary(found))
     stopwatch.say("fit_gmm", min(options.rows, len(psi)) + min(options.rows, len(train)), "vectors")
 
 

@@ -63,8 +63,8 @@ def main(
         if not count:
             with new_folder(synthetic) as new:
                 refusals = shard_making.join(new, recipe, kept, spans)
-                figures = synthesis.figures(new, refusals)
-            write_json(metrics, figures)
+                summary = synthesis.summary(new, refusals)
+            write_json(metrics, summary)
     stopwatch.say("synthesize", todo, "pairs")
 
 

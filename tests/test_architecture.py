@@ -29,9 +29,9 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
         "arguments artifacts card checkpoints config console contrastive devices efficientnet "
-        "engines errors examples figures image_files images inference lexicon memory minimums "
-        "nonfinite origin parallel pixel_depth pretrained profile resume sampling seeds text "
-        "whole_files"
+        "engines errors examples image_files images inference lexicon memory minimums "
+        "nonfinite origin parallel pixel_depth pretrained profile resume sampling seeds sheets "
+        "text whole_files"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
     "joints": (

@@ -66,7 +66,7 @@ def test_reports_tell_finite_losses_and_the_words_read(
     assert reports[1].val_loss < math.log(len(model.vocabulary)) + 0.5
     tokens = sum(len(t.replace(",", " ,").split()) + 1 for t in examples.flat_captions)
     assert 0.6 * tokens < reports[0].words <= tokens  # the incomplete last batch is left out
-    told = captioner_training.figures(model, reports)
+    told = captioner_training.summary(model, reports)
     assert told["epoch"] == 2
     assert told["vocabulary"] == len(model.vocabulary)
     assert "words" not in told

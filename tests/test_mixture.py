@@ -127,10 +127,10 @@ def test_held_out_rows_choose_the_number_of_clusters(count: int) -> None:
     }
     best = max(found.tried, key=lambda one: one.held_out)
     assert best.components == count
-    figures = mixture_fitting.figures([found])
-    assert figures["psi_components"] == count
-    assert figures["psi_covariance"] == best.covariance
-    assert figures["psi_held_out_log_likelihood"] == best.held_out
+    summary = mixture_fitting.summary([found])
+    assert summary["psi_components"] == count
+    assert summary["psi_covariance"] == best.covariance
+    assert summary["psi_held_out_log_likelihood"] == best.held_out
 
 
 def test_pca_is_that_of_scikit_learn() -> None:
@@ -203,7 +203,7 @@ def test_vectors_that_are_all_alike_do_not_crash() -> None:
     except InputError as error:
         assert "psi" in str(error)  # noqa: PT017
     else:
-        json.dumps(mixture_fitting.figures([found]), allow_nan=False)
+        json.dumps(mixture_fitting.summary([found]), allow_nan=False)
 
 
 def test_both_domains_are_fitted_and_tried_is_a_table(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_both_domains_are_fitted_and_tried_is_a_table(tmp_path: Path) -> None:
     lines = (tmp_path / "tried.csv").read_text().splitlines()
     assert lines[0] == ",".join(asdict(tried[0]))
     assert len(lines) == len(tried) + 1
-    assert set(mixture_fitting.figures([psi_fit, phi_fit])) == {
+    assert set(mixture_fitting.summary([psi_fit, phi_fit])) == {
         f"{over}_{key}"
         for over in ("psi", "phi")
         for key in (
