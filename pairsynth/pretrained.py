@@ -1,4 +1,4 @@
-"""Networks that learned from other images, and learn no more: what they see in ours.
+"""Frozen networks that learned from other images: their features of ours.
 
 They take images as ours do, in [-1, 1].
 
@@ -27,10 +27,10 @@ GRID = 4
 
 
 class ImageNetFeatures(nn.Module):
-    """EfficientNet-Lite0: what it tells classes from, and what three early maps have where.
+    """EfficientNet-Lite0: its pooled features, and deviations and means of three early maps.
 
-    What ImageNet's classes have in common, colour above all, is left in the early maps alone: their
-    deviation, and their means in 4 x 4 places, which tell a flower's centre from its ground.
+    What ImageNet's classes have in common, colour above all, is left in the early maps alone; their
+    means in 4 x 4 places tell a flower's centre from its ground.
     width: F, how many features it has.
     """
 
