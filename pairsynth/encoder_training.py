@@ -241,7 +241,6 @@ def train(
             each = torch.arange(len(joint), device=device)
             scale = encoder.log_scale.exp().clamp(max=100)
             nce = partial(contrastive_loss, class_ids=each, scale=scale)
-            # [nce(v, t) + nce(v, t')] / 2 + paraphrase nce(t, t')
             loss = (nce(joint, one) + nce(joint, other)) / 2 + config.paraphrase * nce(one, other)
             optimizer.zero_grad()
             loss.backward()
