@@ -97,16 +97,6 @@ class PlainCaptioner(nn.Module):
         return torch.stack(logits, 1)
 
     @torch.no_grad()
-    def greedy(self, phi: Tensor) -> list[int]:
-        """The likeliest word after word for one phi (1, C, 4, 4)."""
-        places, state = self.begin(phi)
-        words = [START]
-        while len(words) <= MAX_WORDS and words[-1] != END:
-            logits, state = self.step(torch.tensor(words[-1:]), places, state)
-            words.append(int(logits.argmax(1)))
-        return words
-
-    @torch.no_grad()
     def beam(self, phi: Tensor, beams: int = 5) -> list[int]:
         """The best of what `beams` beams end with, for one phi (1, C, 4, 4)."""
         places, (hidden, cell) = self.begin(phi)
