@@ -111,7 +111,7 @@ def render(report: Report) -> str:
     template = _environment().get_template("page.html")
     return template.render(
         report=report,
-        told=found.told,
+        summaries=found.summaries,
         words=found.words(),
         strategies={name: _first_line(one) for name, one in STRATEGIES.items()},
         answers=headlines.answers(found),
