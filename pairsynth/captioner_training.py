@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pairsynth import parallel
-from pairsynth.captioner import Captioner, likelihood_loss
+from pairsynth.captioner import MAX_WORDS, Captioner, likelihood_loss
 from pairsynth.config import check, check_between
 from pairsynth.devices import autocast
 from pairsynth.errors import InputError
@@ -20,7 +20,7 @@ from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.text import PAD, SPECIALS, Vocabulary, trim
 
-WORDS = 42
+TOKENS = MAX_WORDS + 2  # of a caption, with <start> and <end>
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def build(config: CaptionerConfig, examples: Examples, gan: Gan, digest: str) ->
 
     def step(captioner: Captioner) -> Tensor:
         rows = min(config.batch_size, len(examples.flat_captions))
-        phi, tokens = torch.zeros(rows, channels, 4, 4), torch.zeros(rows, WORDS, dtype=torch.long)
+        phi, tokens = torch.zeros(rows, channels, 4, 4), torch.zeros(rows, TOKENS, dtype=torch.long)
         return captioner(phi, tokens)
 
     keys = "train_captioner.hidden"
@@ -154,7 +154,7 @@ def _finite(losses: Tensor, epoch: int) -> Tensor:
 
 def _tokens_and_owner(captioner: Captioner, examples: Examples) -> tuple[Tensor, Tensor]:
     """Token numbers of all captions (M, T), and the row of the image of each (M)."""
-    tokens = captioner.vocabulary.encode(examples.flat_captions, WORDS)
+    tokens = captioner.vocabulary.encode(examples.flat_captions, TOKENS)
     counts = torch.tensor([len(captions) for captions in examples.captions])
     return tokens, torch.repeat_interleave(torch.arange(len(examples)), counts)
 

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairsynth.captioner import Captioner
+from pairsynth.captioner import MAX_WORDS, Captioner
 from pairsynth.inference import inference
 from pairsynth.text import END, PAD, START, UNKNOWN, Vocabulary
 
-MAX_WORDS = 40
 JOINING = (",", "and", "or")
 # The share of p that a word by chance is drawn from. At 0.9 captions of the garden had 94 % of the
 # words in use and 81 % of the distinct pairs of words that people's have; at 1 a word in some

@@ -21,8 +21,8 @@ from torch.nn.utils import parametrize
 
 from pairsynth import seeds
 from pairsynth.artifacts import read_shard
+from pairsynth.captioner import MAX_WORDS
 from pairsynth.dataset import Refusals, pair_id, pair_shards
-from pairsynth.decoding import MAX_WORDS
 from pairsynth.duplicates import Seen
 from pairsynth.filters import FILTERS, Candidates
 from pairsynth.image_files import encode

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from pairsynth.captioner import Captioner
-from pairsynth.decoding import JOINING, MAX_WORDS, NUCLEUS
+from pairsynth.captioner import MAX_WORDS, Captioner
+from pairsynth.decoding import JOINING, NUCLEUS
 from pairsynth.text import END, PAD, START, UNKNOWN
 
 

@@ -41,11 +41,10 @@ FLOORS = {
     "commands": "cli preview showing stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
-# The mappings write by decoding, and filters know how long that can be; the report shows what
-# people can also draw for themselves; the command line hands on to what needs torch.
+# The mappings write by decoding; the report shows what people can also draw for themselves; the
+# command line hands on to what needs torch.
 NEIGHBOURS = {
     ("mappings", "decoding"),
-    ("filters", "decoding"),
     ("report", "exploration"),
     ("cli", "showing"),
     ("cli", "preview"),

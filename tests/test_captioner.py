@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pairsynth.captioner import Captioner, likelihood_loss, load_captioner
+from pairsynth.captioner import MAX_WORDS, Captioner, likelihood_loss, load_captioner
 from pairsynth.decoding import (
     JOINING,
-    MAX_WORDS,
     DecodingState,
     choose_nucleus,
     decode_beam,

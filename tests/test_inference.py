@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pairsynth import captioner_training, gan_training
-from pairsynth.captioner import Captioner
+from pairsynth.captioner import MAX_WORDS, Captioner
 from pairsynth.collapse_monitor import CollapseMonitor
-from pairsynth.decoding import MAX_WORDS, decode_beam, decode_nucleus
+from pairsynth.decoding import decode_beam, decode_nucleus
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.probes import Probes

@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from pairsynth import latents, seeds, synthesis
+from pairsynth.captioner import MAX_WORDS
 from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals
-from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Examples
 from pairsynth.filters import FILTERS, Thresholds

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.decoding import MAX_WORDS
+from pairsynth.captioner import MAX_WORDS
 from pairsynth.gan import Gan
 from pairsynth.text import END, PAD, START
 

@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 
 from pairsynth import config, devices, gan_training, seeds
 from pairsynth.batches import Batch, Batches
-from pairsynth.captioner import Captioner, likelihood_loss
-from pairsynth.decoding import MAX_WORDS, decode_beam
+from pairsynth.captioner import MAX_WORDS, Captioner, likelihood_loss
+from pairsynth.decoding import decode_beam
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan
 from pairsynth.nonfinite import gradient_norm
