@@ -18,6 +18,8 @@ from pairsynth.artifacts import check_source
 from pairsynth.checkpoints import load_checkpoint, rebuild, save_checkpoint
 from pairsynth.text import PAD, Vocabulary
 
+MAX_WORDS = 40  # of a caption, read or written
+
 State = tuple[Tensor, Tensor]
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pairsynth import parallel
-from pairsynth.captioner import Captioner, likelihood_loss
+from pairsynth.captioner import MAX_WORDS, Captioner, likelihood_loss
 from pairsynth.config import check, check_between
 from pairsynth.devices import autocast
 from pairsynth.errors import InputError
@@ -20,7 +20,7 @@ from pairsynth.resume import NEVER, Resume
 from pairsynth.seeds import torch_stream
 from pairsynth.text import PAD, SPECIALS, Vocabulary, trim
 
-WORDS = 42
+TOKENS = MAX_WORDS + 2  # of a caption, with <start> and <end>
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def build(config: CaptionerConfig, examples: Examples, gan: Gan, digest: str) ->
 
     def step(captioner: Captioner) -> Tensor:
         rows = min(config.batch_size, len(examples.flat_captions))
-        phi, tokens = torch.zeros(rows, channels, 4, 4), torch.zeros(rows, WORDS, dtype=torch.long)
+        phi, tokens = torch.zeros(rows, channels, 4, 4), torch.zeros(rows, TOKENS, dtype=torch.long)
         return captioner(phi, tokens)
 
     keys = "train_captioner.hidden"
@@ -123,7 +123,7 @@ def train(
         captioner.train()
         parallel.draw_apart(rng, seed, "train_captioner", epoch)
         order = parallel.same(torch.randperm(len(tokens), generator=rng, device=device))
-        figures, words = [], torch.zeros((), dtype=torch.long, device=device)
+        losses, words = [], torch.zeros((), dtype=torch.long, device=device)
         for whole in order[: steps * batch].split(batch):
             rows = parallel.own(whole)
             mirrored = torch.randint(2, (len(rows),), generator=rng, device=device)
@@ -138,23 +138,23 @@ def train(
             norm = torch.nn.utils.clip_grad_norm_(captioner.parameters(), 5.0)
             optimizer.step()
             schedule.step()
-            figures.append(torch.stack([loss.detach(), norm]))
+            losses.append(torch.stack([loss.detach(), norm]))
             words += (captions[:, 1:] != PAD).sum()
-        mean = _finite(parallel.mean(torch.stack(figures)), epoch)[:, 0].mean().item()  # (steps, 2)
+        mean = _finite(parallel.mean(torch.stack(losses)), epoch)[:, 0].mean().item()  # (steps, 2)
         told, read = val_loss(captioner, gan, val, device), int(parallel.total(words))
         reports.append(CaptionerReport(epoch=epoch, loss=mean, val_loss=told, words=read))
         resume.keep(reports)
         yield reports[-1]
 
 
-def _finite(figures: Tensor, epoch: int) -> Tensor:
+def _finite(losses: Tensor, epoch: int) -> Tensor:
     names, mend = "loss and gradient", "lower train_captioner.learning_rate"
-    return check_finite(figures, names, "train_captioner", epoch, mend)
+    return check_finite(losses, names, "train_captioner", epoch, mend)
 
 
 def _tokens_and_owner(captioner: Captioner, examples: Examples) -> tuple[Tensor, Tensor]:
     """Token numbers of all captions (M, T), and the row of the image of each (M)."""
-    tokens = captioner.vocabulary.encode(examples.flat_captions, WORDS)
+    tokens = captioner.vocabulary.encode(examples.flat_captions, TOKENS)
     counts = torch.tensor([len(captions) for captions in examples.captions])
     return tokens, torch.repeat_interleave(torch.arange(len(examples)), counts)
 
@@ -174,7 +174,7 @@ def val_loss(captioner: Captioner, gan: Gan, val: Examples, device: torch.device
     return total / max(words, 1)
 
 
-def figures(captioner: Captioner, reports: Sequence[CaptionerReport]) -> dict[str, float | int]:
+def summary(captioner: Captioner, reports: Sequence[CaptionerReport]) -> dict[str, float | int]:
     """What `train_captioner` reports: the last epoch, the vocabulary's size, the processes."""
     last = {key: value for key, value in asdict(reports[-1]).items() if key != "words"}
     return {**last, "vocabulary": len(captioner.vocabulary), "processes": parallel.size()}

@@ -96,7 +96,7 @@ near. A caption counts as seen where it stands word for word among the training 
 | --- | --- |
 | pair_id | `pair-NNNNNNN`; the same number is the same pair in every run of the same seed |
 | image, caption | the pair; the image is a PNG file in `bytes` |
-| strategy | text_prototype, text_density, image_prototype or image_density: where it started |
+| strategy | where it started: `text_` with a caption's vector, `image_` with an image's |
 | source_ids | prototypes: both sources, `image_id#caption` for text |
 | blend_weight | prototypes: the first source's share, lambda of the paper |
 | component | density: the component of the mixture |

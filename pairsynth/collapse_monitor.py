@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pairsynth.examples import Embeddings, Examples
-from pairsynth.figures import gallery
 from pairsynth.images import center_crop, to_pixels
 from pairsynth.inference import inference
 from pairsynth.seeds import torch_stream
+from pairsynth.sheets import captioned_sheet
 
 CAPTIONS = 8
 DRAWS = 8
@@ -98,7 +98,7 @@ class CollapseMonitor:
             last = to_pixels(generator(self.noise[::DRAWS], self.psi[::DRAWS])).cpu()
         rows = {**self.rows, epoch: last}
         labels = [label for row in rows for label in (f"epoch {row}", *[""] * (CAPTIONS - 1))]
-        return gallery(torch.cat(list(rows.values())), labels, CAPTIONS)
+        return captioned_sheet(torch.cat(list(rows.values())), labels, CAPTIONS)
 
 
 def spread(images: Tensor) -> float:

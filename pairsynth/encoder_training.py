@@ -154,7 +154,7 @@ class SeenImages:
         show: Show = iter,
         resume: Resume = NEVER,
     ) -> None:
-        """show: hands on what it is given, and may say how far it is."""
+        """show: passes blocks of images on, and may show progress."""
         self.encoder, self.splits = encoder, splits
         size, train = encoder.size, splits["train"].pixels
         self.middle = {split: center_crop(one.pixels, size) for split, one in splits.items()}
@@ -184,7 +184,7 @@ class SeenImages:
                 to_network(random_crop_flip(self.pixels[rows], self.encoder.size, rng))
             )
         side = torch.randint(2, rows.shape, generator=rng, device=rng.device)
-        return self.tower.read(self.sides[side.to(rows.device), rows])
+        return self.tower.read(self.sides[side.to(rows.device), rows])  # (N, F) -> (N, D)
 
     def joint(self, split: str) -> Tensor:
         """Joint vectors (N, D) of the images of a split, of unit length, on the CPU."""
@@ -227,15 +227,16 @@ def train(
         encoder.train()
         parallel.draw_apart(rng, seed, "embed", epoch)
         order = parallel.same(torch.randperm(len(examples), generator=rng, device=device))
-        figures = []
+        losses = []
         for whole in order[: steps * batch].split(batch):
             rows = parallel.own(whole)
             with autocast(device):
-                joint = F.normalize(images.some(rows, rng).float(), dim=1)
+                joint = F.normalize(images.some(rows, rng).float(), dim=1)  # (B) -> (B, D)
             captions = [one_caption(rows, first, rng) for _ in range(2)]
             with autocast(device):
+                # two captions of each image in one pass: (2 B, T) -> (2 B, D) -> 2 x (B, D)
                 one, other = encoder.psi(trim(tokens[torch.cat(captions)])).chunk(2)
-            joint, one, other = map(parallel.gather, (joint, one, other))
+            joint, one, other = map(parallel.gather, (joint, one, other))  # of all processes
             # Two images of one class are told apart as well: captions name what differs.
             each = torch.arange(len(joint), device=device)
             scale = encoder.log_scale.exp().clamp(max=100)
@@ -246,18 +247,18 @@ def train(
             parallel.average_gradients(encoder)
             optimizer.step()
             schedule.step()
-            figures.append(torch.stack([loss.detach(), gradient_norm(encoder)]))
+            losses.append(torch.stack([loss.detach(), gradient_norm(encoder)]))
         parallel.average_buffers(encoder)
-        mean = _finite(torch.stack(figures), epoch)[:, 0].mean().item()
+        mean = _finite(torch.stack(losses), epoch)[:, 0].mean().item()  # (steps, 2)
         recall, seen = recall_at_1(encoder, images, "val"), steps * batch
         reports += [EncoderReport(epoch=epoch, loss=mean, val_recall_at_1=recall, images=seen)]
         resume.keep(reports)
         yield reports[-1]
 
 
-def _finite(figures: Tensor, epoch: int) -> Tensor:
+def _finite(losses: Tensor, epoch: int) -> Tensor:
     names, mend = "loss and gradient", "lower embed.learning_rate"
-    return check_finite(figures, names, "embed", epoch, mend)
+    return check_finite(losses, names, "embed", epoch, mend)
 
 
 def recall_at_1(encoder: JointEncoder, images: SeenImages, split: str, among: int = 100) -> float:
@@ -272,20 +273,20 @@ def recall_at_1(encoder: JointEncoder, images: SeenImages, split: str, among: in
         rows = list(words)
         numbers = torch.tensor(list(words.values()))  # (B)
         scores = joint[rows] @ psi[rows].T  # (B, B)
-        others = numbers[:, None] != numbers
+        others = numbers[:, None] != numbers  # (B, B)
         hits += int((~(others & (scores >= scores.diagonal()[:, None])).any(1)).sum())
     return hits / max(len(joint), 1)
 
 
 def recall_by_chance(examples: Examples, among: int = 100) -> float:
-    """The same where captions are ranked blindly: one of so many that differ, block by block."""
+    """`recall_at_1` of a random ranking: one over the captions that differ, block by block."""
     captions = [captions[0] for captions in examples.captions]
     shares = [len(words) / len(set(words.values())) for words in _blocks(captions, among)]
     return sum(shares) / max(len(captions), 1)
 
 
 def _blocks(captions: Sequence[str], among: int) -> Iterator[dict[int, int]]:
-    """The rows of each block of about `among`, and for each the number of its words.
+    """The rows of each block of about `among` images, and by row a number of its caption's words.
 
     Neighbours are dealt out to different blocks, because they are often of one class.
     """
@@ -295,7 +296,7 @@ def _blocks(captions: Sequence[str], among: int) -> Iterator[dict[int, int]]:
         yield {row: numbers[captions[row]] for row in range(block, len(captions), count)}
 
 
-def figures(encoder: JointEncoder, images: SeenImages) -> dict[str, float | int]:
+def summary(encoder: JointEncoder, images: SeenImages) -> dict[str, float | int]:
     """What `embed` reports: recall@1 among 100 on val and test, val by chance, the vocabulary."""
     return {
         "processes": parallel.size(),
@@ -306,9 +307,9 @@ def figures(encoder: JointEncoder, images: SeenImages) -> dict[str, float | int]
     }
 
 
-def verdict(figures: Mapping[str, float | int]) -> str:
+def verdict(summary: Mapping[str, float | int]) -> str:
     """Recall in words, with a warning where captions do not seem to belong to their images."""
-    recall, chance = figures["val_recall_at_1_of_100"], figures["val_recall_by_chance"]
+    recall, chance = summary["val_recall_at_1_of_100"], summary["val_recall_by_chance"]
     told = (
         f"the right caption is first of 100 for {recall:.1%} of val images (chance: {chance:.1%})"
     )

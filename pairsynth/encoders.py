@@ -34,8 +34,9 @@ class WordGRU(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Token numbers (N, T) to vectors (N, D)."""
-        states, _ = self.gru(F.dropout(self.embedding(tokens), 0.2, self.training))
-        return self.out(_masked_mean(states, tokens))
+        words = F.dropout(self.embedding(tokens), 0.2, self.training)  # (N, T) -> (N, T, H)
+        states, _ = self.gru(words)  # (N, T, H)
+        return self.out(_masked_mean(states, tokens))  # (N, H) -> (N, D)
 
 
 class CharCNNRNN(nn.Module):
@@ -59,14 +60,17 @@ class CharCNNRNN(nn.Module):
         """Token numbers (N, T) to vectors (N, D)."""
         # Always one width: what follows a caption must not depend on the captions beside it.
         tokens = F.pad(tokens, (0, self.length - tokens.shape[1]), value=PAD)
-        features = self.convolutions(self.embedding(tokens).transpose(1, 2)).transpose(1, 2)
-        states, _ = self.gru(features)
+        letters = self.embedding(tokens).transpose(1, 2)  # (N, T) -> (N, 64, T)
+        features = self.convolutions(letters).transpose(1, 2)  # (N, H, L) -> (N, L, H), L = T / 9
+        states, _ = self.gru(features)  # (N, L, H)
+        # (N, T) -> (N, L): 1 where any of the characters pooled into a place is one
         kept = F.adaptive_max_pool1d((tokens != PAD).float(), states.shape[1])
-        return self.out(_masked_mean(states, kept))
+        return self.out(_masked_mean(states, kept))  # (N, H) -> (N, D)
 
 
 def _masked_mean(states: Tensor, tokens: Tensor) -> Tensor:
-    kept = (tokens != PAD).unsqueeze(2).to(states.dtype)
+    """The mean (N, H) of states (N, T, H) over tokens (N, T) that are no padding."""
+    kept = (tokens != PAD).unsqueeze(2).to(states.dtype)  # (N, T, 1)
     return (states * kept).sum(1) / kept.sum(1).clamp(min=1)
 
 
@@ -87,11 +91,11 @@ class ImageTower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [-1, 1] to vectors (N, D)."""
-        return self.out(self.trunk(images).mean((2, 3)))
+        return self.out(self.trunk(images).mean((2, 3)))  # (N, C, 4, 4) -> (N, C) -> (N, D)
 
 
 class FrozenTower(nn.Module):
-    """What a network that learned from other images sees, as it is, and a linear way from there.
+    """A frozen network that learned from other images, and a linear layer on its features.
 
     Shapes: F features of the network.
     """

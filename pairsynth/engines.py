@@ -30,7 +30,7 @@ class Progress:
 Worker = Callable[[Any], Iterator[Progress]]
 
 
-class Recipe(Protocol):
+class WorkerFactory(Protocol):
     """Builds a worker in any process; it is sent there by pickle."""
 
     @property
@@ -45,10 +45,12 @@ class Recipe(Protocol):
         """Worker number `place`, with everything it needs loaded."""
 
 
-Engine = Callable[[Recipe, Sequence[Any], int], Iterator[Progress]]
+Engine = Callable[[WorkerFactory, Sequence[Any], int], Iterator[Progress]]
 
 
-def run(name: str, recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
+def run(
+    name: str, factory: WorkerFactory, tasks: Sequence[Any], workers: int
+) -> Iterator[Progress]:
     """Let the engine of `ENGINES` called `name` do all `tasks`.
 
     workers: how many; 0: as many as there is room for.
@@ -59,26 +61,26 @@ def run(name: str, recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterat
     if name not in ENGINES:
         raise InputError(f"--engine {name}: give one of {', '.join(ENGINES)}")
     if tasks:
-        yield from ENGINES[name](recipe, tasks, workers)
+        yield from ENGINES[name](factory, tasks, workers)
 
 
-def places(recipe: Recipe) -> int:
+def places(factory: WorkerFactory) -> int:
     """How many workers fit this machine's processors or GPUs, and its memory."""
-    if recipe.gpus:
-        return recipe.gpus
+    if factory.gpus:
+        return factory.gpus
     known = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    return max(1, min(cores, available() // recipe.memory))
+    return max(1, min(cores, available() // factory.memory))
 
 
 # ---------------------------------------------------------------- processes of this machine
 
 
-def local(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
+def local(factory: WorkerFactory, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
     """Run the tasks in `workers` processes of this machine, or in this process if it is one."""
-    workers = min(workers or places(recipe), len(tasks))
+    workers = min(workers or places(factory), len(tasks))
     if workers == 1:
-        work = recipe.open(0)
+        work = factory.open(0)
         for task in tasks:
             yield from work(task)
         return
@@ -88,7 +90,7 @@ def local(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progre
         todo = iter(tasks)
         for place in range(workers):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(recipe, place, theirs), daemon=True)
+            process = context.Process(target=_serve, args=(factory, place, theirs), daemon=True)
             process.start()
             theirs.close()
             crew[ours] = process
@@ -102,11 +104,11 @@ def local(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progre
             process.join()
 
 
-def _serve(recipe: Recipe, place: int, boss: Connection) -> None:
+def _serve(factory: WorkerFactory, place: int, boss: Connection) -> None:
     """The loop of a worker process: do tasks until None arrives or the first process is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to deal with
     try:
-        work = recipe.open(place)
+        work = factory.open(place)
         while (task := boss.recv()) is not None:
             for report in work(task):
                 boss.send(report)
@@ -154,10 +156,10 @@ def _hand_on(crew: dict[Connection, Any], worker: Connection, todo: Iterator[Any
 # ---------------------------------------------------------------- a cluster of Ray's
 
 
-def on_ray(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
+def on_ray(factory: WorkerFactory, tasks: Sequence[Any], workers: int) -> Iterator[Progress]:
     """Run the tasks as Ray actors, on the cluster that RAY_ADDRESS names or on this machine.
 
-    Each actor has networks of its own, on a processor, or on a GPU where the recipe uses them.
+    Each actor has networks of its own, on a processor, or on a GPU where the factory uses them.
 
     Raises:
         InputError: where Ray is not installed.
@@ -168,12 +170,12 @@ def on_ray(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progr
     except ImportError as error:
         raise InputError("--engine ray: Ray is not here; pip install 'pairsynth[ray]'") from error
     # Of a cluster that is there, nothing is asked; one of this run's own is as large as it needs.
-    own = None if os.environ.get("RAY_ADDRESS") else workers or places(recipe)
+    own = None if os.environ.get("RAY_ADDRESS") else workers or places(factory)
     ray.init(num_cpus=own, include_dashboard=False, log_to_driver=False)
     try:
-        there = int(ray.cluster_resources().get("GPU" if recipe.gpus else "CPU", 1))
-        kind = ray.remote(num_cpus=1, num_gpus=min(1, recipe.gpus))(_Actor)
-        actors = [kind.remote(recipe) for _ in range(min(workers or there, len(tasks)))]
+        there = int(ray.cluster_resources().get("GPU" if factory.gpus else "CPU", 1))
+        kind = ray.remote(num_cpus=1, num_gpus=min(1, factory.gpus))(_Actor)
+        actors = [kind.remote(factory) for _ in range(min(workers or there, len(tasks)))]
         yield from _attend(ray, actors, tasks)
     finally:
         ray.shutdown()
@@ -182,14 +184,14 @@ def on_ray(recipe: Recipe, tasks: Sequence[Any], workers: int) -> Iterator[Progr
 class _Actor:
     """A worker as a Ray actor."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, factory: WorkerFactory) -> None:
+        self.factory = factory
         self.worker: Worker | None = None
 
     def work(self, task: Any) -> Iterator[Progress | Exception]:
         """Progress of the task; an InputError is passed on as the last item."""
         try:
-            self.worker = self.worker or self.recipe.open(0)
+            self.worker = self.worker or self.factory.open(0)
             yield from self.worker(task)
         except InputError as error:
             yield error

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairsynth import seeds
-from pairsynth.decoding import MAX_WORDS
+from pairsynth.captioner import MAX_WORDS
 from pairsynth.mappings import Mappings, Turn, between
 from pairsynth.mixture import Mixture
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pairsynth.decoding import MAX_WORDS
+from pairsynth.captioner import MAX_WORDS
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.images import center_crop
 from pairsynth.text import tokenize

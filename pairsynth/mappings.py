@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from pairsynth.artifacts import file_digest
 from pairsynth.captioner import Captioner, load_captioner
-from pairsynth.decoding import decode, decode_beam
+from pairsynth.decoding import decode_beam, decode_nucleus
 from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.gan import Gan, load_gan
 from pairsynth.images import to_network, to_pixels
@@ -68,7 +68,7 @@ class Mappings:
 
     def describe_freely(self, phi: Tensor, draws: Tensor) -> list[str]:
         """g by nucleus sampling: phi (N, C, 4, 4), uniform draws (N, MAX_WORDS) to captions."""
-        return decode(self.captioner, phi.to(self.device), "nucleus", draws.to(self.device))
+        return decode_nucleus(self.captioner, phi.to(self.device), draws.to(self.device))
 
     def psi(self, captions: list[str]) -> Tensor:
         """psi (N, D) of captions, on the CPU."""

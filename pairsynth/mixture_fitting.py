@@ -6,10 +6,8 @@ Shapes: N rows, D dimension of the vectors, R dimension after PCA, K components,
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -71,49 +69,34 @@ class Fit:
     tried: list[TriedMixture]
 
 
-class Vectors(Protocol):
-    """Vectors (N, D) of which some rows are asked for, as an array of numpy's has them."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: NDArray[np.int64], /) -> Array: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Looked:
-    """Vectors that are looked up when they are asked for: only those are ever in memory.
-
-    count: N. look: rows (K) to what there is of them (K, ...).
-    """
-
-    count: int
-    look: Callable[[Tensor], Tensor]
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, rows: NDArray[np.int64], /) -> Array:
-        """Their vectors (K, D)."""
-        found: Array = self.look(torch.from_numpy(rows)).flatten(1).double().numpy()
-        return found
-
-
 def fit_both(
-    psi: Tensor, phi: Looked, config: MixtureConfig, rng: np.random.Generator
+    psi: Tensor,
+    pixels: Tensor,
+    phi_of: Callable[[Tensor], Tensor],
+    config: MixtureConfig,
+    rng: np.random.Generator,
 ) -> Iterator[Fit]:
-    """The mixtures over psi (N, D) and over phi, each (C, 4, 4)."""
-    yield fit("psi", psi.double().numpy(), config.psi_dimensions, config, rng)
-    yield fit("phi", phi, config.phi_dimensions, config, rng)
+    """The mixtures over psi (captions, D) and over phi of uint8 images (images, 3, S, S).
+
+    phi_of: images (N, 3, S, S) to phi (N, C, 4, 4). It is given those alone that are fitted.
+    """
+    vectors = psi[drawn(len(psi), config, rng)]  # (N, D)
+    yield fit("psi", vectors.double().numpy(), config.psi_dimensions, config, rng)
+    phi = phi_of(pixels[drawn(len(pixels), config, rng)]).flatten(1)  # (N, 16 C)
+    yield fit("phi", phi.double().numpy(), config.phi_dimensions, config, rng)
+
+
+def drawn(count: int, config: MixtureConfig, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Up to `config.rows` of `count` rows, in random order: (N)."""
+    return rng.permutation(count)[: config.rows]
 
 
 def fit(
-    over: str,
-    vectors: Vectors,
-    dimensions: int,
-    config: MixtureConfig,
-    rng: np.random.Generator,
+    over: str, vectors: Array, dimensions: int, config: MixtureConfig, rng: np.random.Generator
 ) -> Fit:
     """Fit PCA and mixtures to vectors (N, D); keep the one of greatest held-out likelihood.
+
+    The first vectors are held out: give them in random order.
 
     Raises:
         InputError: where there are fewer than `minimums.FEWEST` vectors, or all are alike.
@@ -123,9 +106,9 @@ def fit(
         raise InputError(
             f"fit_gmm: {len(vectors)} vectors of {over} are too few; {least} are needed"
         )
-    rows = rng.permutation(len(vectors))[: config.rows]
-    kept = min(max(1, int(config.held_out * len(rows))), len(rows) - min(FITTED, len(rows) - 1))
-    held_out, fitted = np.split(vectors[rows], [kept])  # (kept, D), (N - kept, D)
+    rows = len(vectors)
+    kept = min(max(1, int(config.held_out * rows)), rows - min(FITTED, rows - 1))
+    held_out, fitted = np.split(vectors, [kept])  # (kept, D), (N - kept, D)
     if not fitted.std(0).any():
         raise InputError(f"fit_gmm: all vectors of {over} are alike; train_gan or embed collapsed")
     directions = min(dimensions, len(fitted) - 1, fitted.shape[1])  # in which N rows differ
@@ -154,7 +137,7 @@ def fit(
     return Fit(over=over, mixture=mixture, tried=[one for _, one in tried])
 
 
-def figures(fits: list[Fit]) -> dict[str, float | int | str]:
+def summary(fits: list[Fit]) -> dict[str, float | int | str]:
     """What `fit_gmm` reports of each mixture kept."""
     told: dict[str, float | int | str] = {}
     for one in fits:

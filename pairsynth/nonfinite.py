@@ -12,17 +12,17 @@ def gradient_norm(network: nn.Module) -> Tensor:
     return torch.nn.utils.get_total_norm(gradients, foreach=True)
 
 
-def check_finite(figures: Tensor, names: str, stage: str, epoch: int, mend: str) -> Tensor:
-    """Return `figures`, one row per step, if all are finite.
+def check_finite(values: Tensor, names: str, stage: str, epoch: int, mend: str) -> Tensor:
+    """Return `values`, one row per step, if all are finite.
 
     names: what the columns are. mend: advice for the message.
 
     Raises:
         InputError: naming stage, epoch and step.
     """
-    bad = (~figures.isfinite().all(1)).nonzero()
+    bad = (~values.isfinite().all(1)).nonzero()
     if len(bad):
         step = int(bad[0])
-        told = ", ".join(f"{figure:g}" for figure in figures[step].tolist())
+        told = ", ".join(f"{value:g}" for value in values[step].tolist())
         raise InputError(f"{stage}: {names} are {told} in epoch {epoch}, step {step + 1}; {mend}")
-    return figures
+    return values

@@ -103,16 +103,16 @@ def draw_apart(rng: torch.Generator, seed: int, stage: str, epoch: int) -> None:
         torch.manual_seed(digest(seed, stage, "dropout", rank(), epoch))
 
 
-def total(figures: Tensor) -> Tensor:
+def total(values: Tensor) -> Tensor:
     """The sum over all processes."""
     if size() > 1:
-        distributed.all_reduce(figures)
-    return figures
+        distributed.all_reduce(values)
+    return values
 
 
-def mean(figures: Tensor) -> Tensor:
+def mean(values: Tensor) -> Tensor:
     """The mean over all processes."""
-    return total(figures) / size()
+    return total(values) / size()
 
 
 def average_gradients(*networks: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Networks that learned from other images, and learn no more: what they see in ours.
+"""Frozen networks that learned from other images: their features of ours.
 
 They take images as ours do, in [-1, 1].
 
@@ -27,10 +27,10 @@ GRID = 4
 
 
 class ImageNetFeatures(nn.Module):
-    """EfficientNet-Lite0: what it tells classes from, and what three early maps have where.
+    """EfficientNet-Lite0: its pooled features, and deviations and means of three early maps.
 
-    What ImageNet's classes have in common, colour above all, is left in the early maps alone: their
-    deviation, and their means in 4 x 4 places, which tell a flower's centre from its ground.
+    What ImageNet's classes have in common, colour above all, is left in the early maps alone; their
+    means in 4 x 4 places tell a flower's centre from its ground.
     width: F, how many features it has.
     """
 
@@ -47,11 +47,12 @@ class ImageNetFeatures(nn.Module):
 
     def _look(self, images: Tensor) -> Tensor:
         size = (TAPS_SIDE, TAPS_SIDE)
+        # (N, 3, S, S) -> (N, 3, 128, 128)
         large = F.interpolate(images, size, mode="bicubic", antialias=True).clamp(-1, 1)
-        early, last = self.network.seen(large, TAPS)
+        early, last = self.network.seen(large, TAPS)  # (N, C, H, W) each, (N, F')
         deviations = [maps.std((2, 3)) for maps in early]  # (N, C) each
         places = [F.adaptive_avg_pool2d(maps, GRID).flatten(1) for maps in early]  # (N, 16 C)
-        return torch.cat([last, *deviations, *places], 1)
+        return torch.cat([last, *deviations, *places], 1)  # (N, F)
 
 
 class Pretrained(nn.Module):
@@ -82,6 +83,7 @@ class Pretrained(nn.Module):
         self.width = last.in_features
         parent, _, child = self.head.rpartition(".")
         setattr(self.network.get_submodule(parent), child, nn.Identity())
+        # of pixels in [-1, 1], 2 p - 1: (3, 1, 1) each
         mean, deviation = (2 * torch.tensor(one)[:, None, None] for one in (MEAN, DEVIATION))
         self.register_buffer("mean", mean - 1, persistent=False)
         self.register_buffer("deviation", deviation, persistent=False)
@@ -95,7 +97,7 @@ class Pretrained(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, 3, S, S) in [-1, 1] to features (N, F)."""
         large = F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
-        return self.network((large - self.mean) / self.deviation)
+        return self.network((large - self.mean) / self.deviation)  # (N, 3, 224, 224) -> (N, F)
 
 
 def load_pretrained(weights: Path, key: str) -> Pretrained:

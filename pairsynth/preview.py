@@ -18,7 +18,6 @@ from pairsynth import (
     console,
     devices,
     encoder_training,
-    figures,
     gan_training,
     seeds,
 )
@@ -29,6 +28,7 @@ from pairsynth.config import Precision
 from pairsynth.encoder_training import EncoderConfig, SeenImages
 from pairsynth.examples import Embeddings, Examples, read_examples, read_list
 from pairsynth.gan_training import GanConfig
+from pairsynth.sheets import captioned_sheet
 from pairsynth.text import tokenize
 
 IMAGES, COLUMNS = 12, 6
@@ -53,7 +53,7 @@ def show(data: Path, params: Path, output: Path, seed: int) -> None:
     chosen = seeds.stream(seed, "look").permutation(len(train))[:IMAGES].tolist()
     told = [train.captions[i][0] for i in chosen]
     title = f"{len(chosen)} of {len(train):,} train images"
-    write_image(output, figures.gallery(train.pixels[chosen], told, COLUMNS, title))
+    write_image(output, captioned_sheet(train.pixels[chosen], told, COLUMNS, title))
     typer.echo(output)
     for line in (*counted(splits), *worded(train, options.min_count), *odd(folder)):
         typer.echo(console.line(line))

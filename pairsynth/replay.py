@@ -25,7 +25,7 @@ from pairsynth.errors import InputError
 from pairsynth.image_files import decode
 from pairsynth.images import to_tensor
 from pairsynth.latents import SynthesisConfig
-from pairsynth.shard_making import STAGE, Recipe
+from pairsynth.shard_making import STAGE, ShardFactory
 from pairsynth.synthesis import BLOCK
 from pairsynth.whole_files import remake
 
@@ -68,8 +68,8 @@ class Replayer:
             ) from error
         where = choose(device)
         self.differences = origin.differences(told, origin.of(STAGE, where))
-        recipe = Recipe(**paths, config=config, seed=seed, device=str(where))
-        self.inputs = recipe.inputs()
+        factory = ShardFactory(**paths, config=config, seed=seed, device=str(where))
+        self.inputs = factory.inputs()
         for name, digest in self.inputs.made_from.items():
             if made_from.get(name) != digest:
                 path = paths.get(name, paths["pictures"])

@@ -1,8 +1,8 @@
 """Make the data set shard by shard, each a range of pair numbers.
 
-A shard depends only on its numbers and its `Recipe`, so it is the same whichever process makes it.
-Finished shards are kept until the data set is complete, under a digest of everything that decides
-them; shards of an earlier data set with the same digest are reused.
+A shard depends only on its numbers and its `ShardFactory`, so it is the same whichever process
+makes it. Finished shards are kept until the data set is complete, under a digest of everything that
+decides them; shards of an earlier data set with the same digest are reused.
 """
 
 import hashlib
@@ -87,7 +87,7 @@ class Shard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class ShardFactory:
     """Everything pairs are made from, as paths and values that can be sent to a worker.
 
     device: as `devices.choose` takes it.
@@ -273,7 +273,7 @@ class Kept:
 
 
 def make_missing(
-    recipe: Recipe,
+    factory: ShardFactory,
     engine: str,
     workers: int,
     spans: Sequence[Span],
@@ -285,7 +285,7 @@ def make_missing(
     engine, workers: as `engines.run` takes them.
     """
     missing = [span for span in spans if span not in kept]
-    for report in engines.run(engine, recipe, missing, workers):
+    for report in engines.run(engine, factory, missing, workers):
         if report.outcome is not None:
             kept[report.task] = keep(folder, report.task, report.outcome)
         yield from (None for _ in range(report.steps))
@@ -352,7 +352,7 @@ def stored_facts(shard: Path) -> dict[str, Any]:
 
 
 def join(
-    folder: Path, recipe: Recipe, kept: Mapping[Span, Kept], spans: Sequence[Span]
+    folder: Path, factory: ShardFactory, kept: Mapping[Span, Kept], spans: Sequence[Span]
 ) -> Refusals:
     """Put the shards into the new `folder` with card and manifest; return all refusals.
 
@@ -375,7 +375,7 @@ def join(
         refusals.counts.update(told["refused"])
         refusals.left_out += told["left_out"]
     refusals.rows = list(_shown(kept, spans, dropped))
-    complete(folder, {**facts, **recipe.told()}, refusals)
+    complete(folder, {**facts, **factory.told()}, refusals)
     return refusals
 
 

@@ -21,8 +21,8 @@ from torch.nn.utils import parametrize
 
 from pairsynth import seeds
 from pairsynth.artifacts import read_shard
+from pairsynth.captioner import MAX_WORDS
 from pairsynth.dataset import Refusals, pair_id, pair_shards
-from pairsynth.decoding import MAX_WORDS
 from pairsynth.duplicates import Seen
 from pairsynth.filters import FILTERS, Candidates
 from pairsynth.image_files import encode
@@ -331,7 +331,7 @@ def facts(inputs: SynthesisInputs) -> dict[str, Any]:
     }
 
 
-def figures(folder: Path, refusals: Refusals) -> dict[str, float | int]:
+def summary(folder: Path, refusals: Refusals) -> dict[str, float | int]:
     """What `synthesize` reports: what the shards hold, and how many were refused."""
     kinds, sums, strategies = Counter[str](), Counter[str](), Counter[str]()
     for path in pair_shards(folder):

@@ -33,7 +33,7 @@ def main(
         counted = console.track(found, None, "download", "images")
         report = acquisition.acquire(options, counted, log, folder)
 
-    write_json(metrics, report.figures)
+    write_json(metrics, report.summary)
     typer.echo("\n".join(report.lines()))
     stopwatch.say("download", report.kept, "images")
 

@@ -54,8 +54,8 @@ def main(
     training = encoder_training.train(model, images, options, seed, where, kept)
     reports = list(console.track(training, options.epochs, "embed", "epochs"))
     parallel.leave()
-    figures = encoder_training.figures(model, images)
-    typer.echo(encoder_training.verdict(figures))
+    summary = encoder_training.summary(model, images)
+    typer.echo(encoder_training.verdict(summary))
 
     model.save(encoder)
     digest = file_digest(encoder)
@@ -63,7 +63,7 @@ def main(
         for split in splits:
             encoder_training.embed(model, images, folder, split, digest)
     write_reports(curve, reports)
-    write_json(metrics, {"precision": numbers, **figures})
+    write_json(metrics, {"precision": numbers, **summary})
     kept.discard()
     stopwatch.say("embed", sum(report.images for report in reports[kept.done :]), "images")
 

@@ -36,10 +36,8 @@ def main(
     options, seed = config.load(EvaluationConfig, "evaluate", params), config.load_seed(params)
 
     splits, vectors = read_splits(examples, embeddings, checked_digest(encoder, "encoder"))
-    where, train = (
-        devices.choose(device, precision or config.load_precision(params)),
-        splits["train"].digest,
-    )
+    where = devices.choose(device, precision or config.load_precision(params))
+    train = splits["train"].digest
     mappings = load_mappings(encoder, gan, captioner, where, train)
     pairs, digest = read_pairs(synthetic, options.pairs, pictures=train, **mappings.digests)
 

@@ -37,7 +37,7 @@ def main(
 
     write_whole(html, text.encode())
     write_image(sheet, image)
-    stopwatch.say("report", len(report.made.pairs), "pairs")
+    stopwatch.say("report", len(report.gallery.pairs), "pairs")
 
 
 if __name__ == "__main__":

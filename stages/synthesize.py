@@ -7,7 +7,7 @@ import typer
 
 from pairsynth import config, console, devices, resume, shard_making, synthesis
 from pairsynth.latents import SynthesisConfig
-from pairsynth.shard_making import Recipe
+from pairsynth.shard_making import ShardFactory
 from pairsynth.whole_files import check_outputs, new_folder, write_json
 
 app = typer.Typer()
@@ -40,7 +40,7 @@ def main(
     inputs = [examples, embeddings, encoder, gan, captioner, mixtures]
     check_outputs(inputs, files=[metrics], folders=[synthetic])
     options = config.load(SynthesisConfig, "synthesize", params)
-    recipe = Recipe(
+    factory = ShardFactory(
         pictures=examples,
         embeddings=embeddings,
         encoder=encoder,
@@ -52,19 +52,19 @@ def main(
         device=str(devices.choose(device)),
     )
 
-    spans = recipe.spans()
+    spans = factory.spans()
     asked = spans[first : first + count] if count else spans
-    with resume.parts("synthesize", recipe.digest, alone=not count) as folder:
-        kept = shard_making.there_already(folder, synthetic, recipe.digest, asked)
+    with resume.parts("synthesize", factory.digest, alone=not count) as folder:
+        kept = shard_making.there_already(folder, synthetic, factory.digest, asked)
         todo = sum(span.count for span in asked if span not in kept)
-        steps = shard_making.make_missing(recipe, engine, workers, asked, kept, folder)
+        steps = shard_making.make_missing(factory, engine, workers, asked, kept, folder)
         for _ in console.track(steps, todo, "synthesize", "pairs"):
             pass
         if not count:
             with new_folder(synthetic) as new:
-                refusals = shard_making.join(new, recipe, kept, spans)
-                figures = synthesis.figures(new, refusals)
-            write_json(metrics, figures)
+                refusals = shard_making.join(new, factory, kept, spans)
+                summary = synthesis.summary(new, refusals)
+            write_json(metrics, summary)
     stopwatch.say("synthesize", todo, "pairs")
 
 

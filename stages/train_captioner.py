@@ -51,7 +51,7 @@ def main(
 
     model.save(captioner)
     write_reports(curve, reports)
-    write_json(metrics, {"precision": numbers, **captioner_training.figures(model, reports)})
+    write_json(metrics, {"precision": numbers, **captioner_training.summary(model, reports)})
     kept.discard()
     stopwatch.say("train_captioner", sum(report.words for report in reports[kept.done :]), "words")
 

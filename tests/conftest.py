@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from pairsynth.mappings import Mappings
 from pairsynth.metrics import wording
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.mixture import Mixture
-from pairsynth.mixture_fitting import Looked, MixtureConfig
+from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
 from tests import rows
@@ -177,8 +178,8 @@ def mixtures(examples: Examples, embeddings: Embeddings, gan: Gan) -> dict[str, 
     config = MixtureConfig(
         psi_dimensions=4, phi_dimensions=4, max_components=2, rows=100, held_out=0.2
     )
-    phi = Looked(count=len(examples), look=lambda rows: phi_of(gan, examples.pixels[rows], CPU))
-    fits = mixture_fitting.fit_both(embeddings.psi, phi, config, np.random.default_rng(0))
+    phi, rng = partial(phi_of, gan, device=CPU), np.random.default_rng(0)
+    fits = mixture_fitting.fit_both(embeddings.psi, examples.pixels, phi, config, rng)
     return {fitted.over: fitted.mixture for fitted in fits}
 
 

@@ -1,9 +1,25 @@
 """Small options of the stages, to be varied by `dataclasses.replace`."""
 
+from typing import Any
+
+from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.evaluation.context import EvaluationConfig
+from pairsynth.gan_training import GanConfig
 from pairsynth.latents import SynthesisConfig
+from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.contract import DownloadConfig
+
+# The sections of params.yaml, in its order.
+SECTIONS: dict[str, Any] = {
+    "download": DownloadConfig,
+    "embed": EncoderConfig,
+    "train_gan": GanConfig,
+    "train_captioner": CaptionerConfig,
+    "fit_gmm": MixtureConfig,
+    "synthesize": SynthesisConfig,
+    "evaluate": EvaluationConfig,
+}
 
 DOWNLOAD = DownloadConfig(
     source="folder",

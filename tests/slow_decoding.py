@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from pairsynth.captioner import Captioner
-from pairsynth.decoding import JOINING, MAX_WORDS, NUCLEUS
+from pairsynth.captioner import MAX_WORDS, Captioner
+from pairsynth.decoding import JOINING, NUCLEUS
 from pairsynth.text import END, PAD, START, UNKNOWN
 
 
@@ -31,12 +31,6 @@ def joining_of(captioner: Captioner) -> list[int]:
     return [numbers[word] for word in JOINING if word in numbers]
 
 
-def choose_greedy(scores: Tensor, draws: Tensor) -> Tensor:
-    """The likeliest token of log p (N, V)."""
-    del draws
-    return scores.argmax(1)
-
-
 def choose_nucleus(scores: Tensor, draws: Tensor, share: float = NUCLEUS) -> Tensor:
     """One token of the smallest set that holds `share` of p (Holtzman et al., arXiv 1904.09751).
 
@@ -52,28 +46,21 @@ def choose_nucleus(scores: Tensor, draws: Tensor, share: float = NUCLEUS) -> Ten
     return order.gather(1, place.clamp(max=scores.shape[1] - 1)).squeeze(1)
 
 
-CHOICES = {"greedy": choose_greedy, "nucleus": choose_nucleus}
-
-
 @torch.no_grad()
-def decode(
-    captioner: Captioner, phi: Tensor, choice: str = "greedy", draws: Tensor | None = None
-) -> list[str]:
+def decode(captioner: Captioner, phi: Tensor, draws: Tensor) -> list[str]:
     """One caption for each phi (N, C, 4, 4), word by word for all rows at once.
 
-    choice: a key of `CHOICES`. draws: uniform numbers (N, MAX_WORDS) for a choice by chance.
+    draws: uniform numbers (N, MAX_WORDS).
     """
     grid, state = captioner.see(phi)
     last = before = torch.full((len(phi),), START, device=phi.device)
     joining = joining_of(captioner)
-    if draws is None:
-        draws = torch.full((len(phi), MAX_WORDS), 0.5, device=phi.device)
     rows = []
     ended = torch.zeros_like(last, dtype=torch.bool)
     for step in range(MAX_WORDS):
         logits, state = captioner.read(last[:, None], grid, state)
         scores = allowed(logits[:, 0], last, before, joining)
-        before, last = last, CHOICES[choice](scores, draws[:, step])
+        before, last = last, choose_nucleus(scores, draws[:, step])
         rows.append(last)
         ended |= last == END
         if ended.all():

@@ -51,12 +51,12 @@ def test_every_split_is_written_and_counted(tmp_path: Path) -> None:
         assert [len(own) for own in examples.captions] == [1, 2, 3, 4]
         assert examples.captions[2][1] == f"caption 1 of {split} 2"
         assert examples.attributes is None
-        assert report.figures[f"{split}_images"] == 4
-        assert report.figures[f"{split}_captions"] == 10
-        assert report.figures[f"{split}_classes"] == 2
-    assert report.figures["source"] == "folder"
-    assert report.figures["image_size"] == 32
-    json.dumps(report.figures)
+        assert report.summary[f"{split}_images"] == 4
+        assert report.summary[f"{split}_captions"] == 10
+        assert report.summary[f"{split}_classes"] == 2
+    assert report.summary["source"] == "folder"
+    assert report.summary["image_size"] == 32
+    json.dumps(report.summary)
 
 
 @pytest.mark.parametrize("size", [32, 64])
@@ -122,7 +122,7 @@ def test_what_was_refused_is_listed_with_its_reason(tmp_path: Path) -> None:
     log.refuse("a.jpg", "9000 x 9000 pixels, more than 64,000,000")
     log.refuse('b, "the second".jpg', "not a readable image")
     report = acquire(config(), found(), log, tmp_path)
-    assert report.figures["refused"] == 2
+    assert report.summary["refused"] == 2
     assert refused(tmp_path) == [
         {"item": "a.jpg", "reason": "9000 x 9000 pixels, more than 64,000,000"},
         {"item": 'b, "the second".jpg', "reason": "not a readable image"},
@@ -135,9 +135,9 @@ def test_the_list_of_what_was_refused_has_its_header_when_it_is_empty(tmp_path: 
 
 
 def test_lines_tell_the_first_and_count_the_rest() -> None:
-    figures = {f"{split}_images": 1000 for split in SPLITS}
+    summary = {f"{split}_images": 1000 for split in SPLITS}
     log = SourceLog()
-    report = Acquisition(figures=figures, log=log, findings=[])
+    report = Acquisition(summary=summary, log=log, findings=[])
     assert report.lines() == ["kept 3,000 images, refused 0 items"]
     for i in range(SHOWN + 5):
         log.refuse(f"{i}.jpg", "broken")
@@ -160,8 +160,8 @@ def test_an_image_in_two_splits_is_refused_in_the_second(tmp_path: Path) -> None
     assert refused(tmp_path) == [
         {"item": f"again-{split}", "reason": why} for split in ("train", "val")
     ]
-    assert report.figures["test_images"] == 5
-    assert report.figures["twins"] == 0  # they are blank
+    assert report.summary["test_images"] == 5
+    assert report.summary["twins"] == 0  # they are blank
     refusing = replace(config(), broken="refuse")
     with pytest.raises(InputError, match=f"again-train: {why}; remove one, or set download.broken"):
         acquire(refusing, doubled(), SourceLog(), tmp_path)
@@ -169,7 +169,7 @@ def test_an_image_in_two_splits_is_refused_in_the_second(tmp_path: Path) -> None
 
 def test_what_is_odd_is_counted_listed_and_said(tmp_path: Path) -> None:
     report = acquire(config(size=64), found(), SourceLog(), tmp_path)
-    assert report.figures["blank"] == report.figures["enlarged"] == 12
+    assert report.summary["blank"] == report.summary["enlarged"] == 12
     assert report.lines()[1:] == [
         "  12 images are smaller than the size wanted, and were enlarged (train-0: 50 x 90 pixels)",
         "  12 images are of one colour (train-0: colour (0, 100, 0))",
@@ -186,7 +186,7 @@ def test_what_is_odd_is_counted_listed_and_said(tmp_path: Path) -> None:
 
 def test_what_was_taken_for_what_is_said_before_all_else() -> None:
     log = SourceLog(notes=["folder: captions from a.csv"])
-    report = Acquisition(figures={f"{split}_images": 1 for split in SPLITS}, log=log, findings=[])
+    report = Acquisition(summary={f"{split}_images": 1 for split in SPLITS}, log=log, findings=[])
     assert report.lines() == ["folder: captions from a.csv", "kept 3 images, refused 0 items"]
 
 

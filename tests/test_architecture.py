@@ -15,23 +15,17 @@ from ruamel.yaml import YAML
 
 from pairsynth import origin
 from pairsynth.artifacts import file_digest
-from pairsynth.captioner_training import CaptionerConfig
-from pairsynth.encoder_training import EncoderConfig
 from pairsynth.evaluation import measuring
-from pairsynth.evaluation.context import EvaluationConfig
-from pairsynth.gan_training import GanConfig
-from pairsynth.latents import SynthesisConfig
-from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.report import page, results
-from pairsynth.sources.contract import DownloadConfig
+from tests.options import SECTIONS
 
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "ground": (
         "arguments artifacts card checkpoints config console contrastive devices efficientnet "
-        "engines errors examples figures image_files images inference lexicon memory minimums "
-        "nonfinite origin parallel pixel_depth pretrained profile resume sampling seeds text "
-        "whole_files"
+        "engines errors examples image_files images inference lexicon memory minimums "
+        "nonfinite origin parallel pixel_depth pretrained profile resume sampling seeds sheets "
+        "text whole_files"
     ),
     "parts": "batches captioner collapse_monitor dataset encoders gan metrics mixture sources",
     "joints": (
@@ -47,11 +41,10 @@ FLOORS = {
     "commands": "cli preview showing stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
-# The mappings write by decoding, and filters know how long that can be; the report shows what
-# people can also draw for themselves; the command line hands on to what needs torch.
+# The mappings write by decoding; the report shows what people can also draw for themselves; the
+# command line hands on to what needs torch.
 NEIGHBOURS = {
     ("mappings", "decoding"),
-    ("filters", "decoding"),
     ("report", "exploration"),
     ("cli", "showing"),
     ("cli", "preview"),
@@ -59,16 +52,7 @@ NEIGHBOURS = {
 # An edit of it makes no stage stale: it shows progress and turns errors into exit codes, and what
 # passes through it comes out as it went in.
 PRESENTATION = origin.PRESENTATION
-CONFIGS: dict[str, Any] = {
-    "download": DownloadConfig,
-    "embed": EncoderConfig,
-    "train_gan": GanConfig,
-    "train_captioner": CaptionerConfig,
-    "fit_gmm": MixtureConfig,
-    "synthesize": SynthesisConfig,
-    "evaluate": EvaluationConfig,
-}
-STAGES = [*CONFIGS, "report"]
+STAGES = [*SECTIONS, "report"]
 FORBIDDEN = {"utils", "helpers", "common", "manager", "base"}
 
 
@@ -238,12 +222,12 @@ def test_few_numbers_are_metrics_of_dvc() -> None:
 
 def test_the_report_depends_on_all_it_reads() -> None:
     """What another stage writes and the report would read is a dep, and nothing else is."""
-    written = {path for stage in CONFIGS for path in outputs(stage)}
+    written = {path for stage in SECTIONS for path in outputs(stage)}
     reads = {f"data/{name}" for name in page.DATA} | {f"metrics/{name}" for name in results.files()}
     deps = {dep for dep in pipeline()["stages"]["report"]["deps"] if not dep.endswith(".py")}
     assert deps - {"pairsynth/report/templates"} == written & reads
     assert "pairsynth/report/templates" in deps
-    assert pipeline()["stages"]["report"]["params"] == ["seed", "precision", "processes", *CONFIGS]
+    assert pipeline()["stages"]["report"]["params"] == ["seed", "precision", "processes", *SECTIONS]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -256,12 +240,12 @@ def test_stages_that_multiply_in_it_are_given_the_precision(stage: str) -> None:
 
 def test_params_have_exactly_the_fields() -> None:
     tree = YAML(typ="safe").load(ROOT / "params.yaml")
-    assert list(tree) == ["seed", "precision", "processes", *CONFIGS]
-    for section, kind in CONFIGS.items():
+    assert list(tree) == ["seed", "precision", "processes", *SECTIONS]
+    for section, kind in SECTIONS.items():
         assert list(tree[section]) == [field.name for field in dataclasses.fields(kind)]
 
 
-@pytest.mark.parametrize("kind", CONFIGS.values(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", SECTIONS.values(), ids=lambda kind: kind.__name__)
 def test_every_field_is_documented(kind: Any) -> None:
     for field in dataclasses.fields(kind):
         assert f"    {field.name}: " in kind.__doc__

@@ -26,7 +26,7 @@ def test_a_task_has_its_gains_and_one_not_measured_has_none() -> None:
         {"task": name} for name in ("retrieval", "classes", "retrieval")
     ]
     retrieval, classes = benefit.tasks(
-        Results(told={}, curves={"use": use}, figures=figures, sheets={})
+        Results(summaries={}, curves={"use": use}, figures=figures, sheets={})
     )
     assert retrieval == Task(
         name="retrieval",
@@ -38,7 +38,7 @@ def test_a_task_has_its_gains_and_one_not_measured_has_none() -> None:
         real="0.900",
     )
     assert classes == Task(name="classes", gains=[], alone="\N{EN DASH}", real="\N{EN DASH}")
-    assert benefit.tasks(Results(told={}, curves={}, figures=figures, sheets={})) == []
+    assert benefit.tasks(Results(summaries={}, curves={}, figures=figures, sheets={})) == []
 
 
 def test_the_committed_run_is_told_whole() -> None:

@@ -21,30 +21,15 @@ from typer.testing import CliRunner, Result
 
 from pairsynth import config, mixture, profile, strips
 from pairsynth.artifacts import file_digest
-from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.checkpoints import save_checkpoint
 from pairsynth.cli import app
-from pairsynth.encoder_training import EncoderConfig
 from pairsynth.encoders import JointEncoder
 from pairsynth.errors import InputError
-from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan import Gan
-from pairsynth.gan_training import GanConfig
-from pairsynth.latents import SynthesisConfig
 from pairsynth.mixture import Mixture
-from pairsynth.mixture_fitting import MixtureConfig
-from pairsynth.sources.contract import DownloadConfig
+from tests.options import SECTIONS
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
-SECTIONS = {
-    "download": DownloadConfig,
-    "embed": EncoderConfig,
-    "train_gan": GanConfig,
-    "train_captioner": CaptionerConfig,
-    "fit_gmm": MixtureConfig,
-    "synthesize": SynthesisConfig,
-    "evaluate": EvaluationConfig,
-}
 
 
 def run(*arguments: object, code: int = 0) -> Result:

@@ -12,25 +12,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from pairsynth import config
-from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
-from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
 from pairsynth.latents import SynthesisConfig
-from pairsynth.mixture_fitting import MixtureConfig
-from pairsynth.sources.contract import DownloadConfig
+from tests.options import SECTIONS
 
 REPOSITORY = Path(__file__).parents[1]
-SECTIONS: dict[str, type] = {
-    "download": DownloadConfig,
-    "embed": EncoderConfig,
-    "train_gan": GanConfig,
-    "train_captioner": CaptionerConfig,
-    "fit_gmm": MixtureConfig,
-    "synthesize": SynthesisConfig,
-    "evaluate": EvaluationConfig,
-}
 KEYS = [(section, field.name) for section, kind in SECTIONS.items() for field in fields(kind)]
 TREE = config.read(REPOSITORY / "params.yaml")
 

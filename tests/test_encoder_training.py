@@ -256,14 +256,14 @@ def test_chance_is_one_of_so_many_captions_that_differ(examples: Examples) -> No
     assert recall_by_chance(each, 6) == pytest.approx(1 / 6)
 
 
-def test_figures_and_verdict(encoder: JointEncoder, examples: Examples, val: Examples) -> None:
-    figures = encoder_training.figures(
+def test_summary_and_verdict(encoder: JointEncoder, examples: Examples, val: Examples) -> None:
+    summary = encoder_training.summary(
         encoder, SeenImages(encoder, {"train": val, "val": val, "test": examples}, CPU)
     )
-    assert figures["vocabulary"] == len(encoder.vocabulary)
-    assert figures["val_recall_at_1_of_100"] == recall(encoder, val)
-    assert figures["test_recall_at_1_of_100"] == recall(encoder, examples)
-    json.dumps(figures, allow_nan=False)
+    assert summary["vocabulary"] == len(encoder.vocabulary)
+    assert summary["val_recall_at_1_of_100"] == recall(encoder, val)
+    assert summary["test_recall_at_1_of_100"] == recall(encoder, examples)
+    json.dumps(summary, allow_nan=False)
 
     def told(recall: float, chance: float) -> str:
         return verdict({"val_recall_at_1_of_100": recall, "val_recall_by_chance": chance})

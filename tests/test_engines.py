@@ -64,11 +64,11 @@ def test_rays_workers_do_all_tasks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_workers_error_is_told_as_it_is(tmp_path: Path, workers: int) -> None:
-    recipe = Squares(folder=tmp_path)
+    factory = Squares(folder=tmp_path)
     with pytest.raises(InputError, match=r"^13 is no number to square; give another$"):
-        list(engines.run("local", recipe, [1, 13, 2], workers))
+        list(engines.run("local", factory, [1, 13, 2], workers))
     with pytest.raises(KeyError, match="14"):
-        list(engines.run("local", recipe, [1, 14, 2], workers))
+        list(engines.run("local", factory, [1, 14, 2], workers))
 
 
 def test_a_worker_that_is_killed_is_told_of(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from pairsynth.evaluation.context import (
     Pairs,
     draw_again,
     evenly_spaced,
-    gallery,
+    pairs_sheet,
     read_pairs,
     read_splits,
 )
@@ -195,7 +195,7 @@ def test_pairs_are_read_back_from_the_shards(checkout: Path) -> None:
     assert pairs.consistency == pytest.approx(table["consistency"].iloc[rows].tolist())
     assert pairs.pixels.shape == (10, 3, 32, 32)
     assert len(digest) == 16
-    sheet, captions, columns, title = gallery(pairs, 2)
+    sheet, captions, columns, title = pairs_sheet(pairs, 2)
     assert len(sheet) == len(captions) <= 8
     assert columns == 2
     assert "pairs" in title
@@ -402,10 +402,10 @@ def test_the_verdict_has_its_numbers(gaps: list[float], words: list[str]) -> Non
         assert word in told
 
 
-def test_the_figures_name_turn_and_control(context: EvaluationContext) -> None:
+def test_the_summary_names_turn_and_control(context: EvaluationContext) -> None:
     walks = list(cycle_consistency.walk(context))
-    told = cycle_consistency.figures(walks)
+    told = cycle_consistency.summary(walks)
     assert {f"cycle_image_turn_{turn}_phi_cosine_shuffled" for turn in (1, 2)} <= told.keys()
     assert "cycle_text_turn_2_psi_cosine" in told
-    pixels, captions, columns, _ = cycle_consistency.gallery(context, walks)
+    pixels, captions, columns, _ = cycle_consistency.cycles_sheet(context, walks)
     assert len(pixels) == len(captions) == 8 * columns

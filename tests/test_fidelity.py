@@ -1,4 +1,4 @@
-"""Likeness tells real from degraded, and says the same whatever else is measured."""
+"""Fidelity tells real from degraded, and says the same whatever else is measured."""
 
 import itertools
 from dataclasses import replace

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pairsynth.decoding import MAX_WORDS
+from pairsynth.captioner import MAX_WORDS
 from pairsynth.encoders import JointEncoder
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.filters import (

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pairsynth import captioner_training, gan_training
-from pairsynth.captioner import Captioner
+from pairsynth.captioner import MAX_WORDS, Captioner
 from pairsynth.collapse_monitor import CollapseMonitor
-from pairsynth.decoding import decode, decode_beam
+from pairsynth.decoding import decode_beam, decode_nucleus
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.probes import Probes
@@ -51,7 +51,10 @@ USES: dict[str, Callable[..., tuple[list[nn.Module], Callable[[], Any]]]] = {
         [w.captioner],
         lambda: captioner_training.val_loss(w.captioner, w.gan, w.examples, CPU),
     ),
-    "decode": lambda w: ([w.captioner], lambda: decode(w.captioner, w.phi)),
+    "decode_nucleus": lambda w: (
+        [w.captioner],
+        lambda: decode_nucleus(w.captioner, w.phi, torch.zeros(len(w.phi), MAX_WORDS)),
+    ),
     "decode_beam": lambda w: ([w.captioner], lambda: decode_beam(w.captioner, w.phi)),
     "draw": lambda w: (
         [w.gan.generator],

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pairsynth.artifacts import file_digest
 from pairsynth.captioner import Captioner
-from pairsynth.decoding import decode, decode_beam
+from pairsynth.decoding import decode_beam, decode_nucleus
 from pairsynth.encoders import JointEncoder
 from pairsynth.errors import InputError
 from pairsynth.examples import Examples
@@ -32,7 +32,7 @@ def test_draw_and_phi_and_describe(mappings: Mappings, examples: Examples) -> No
     assert torch.allclose(phi, phi_of(mappings.gan, examples.pixels, CPU), atol=1e-5)
     assert mappings.describe(phi[:4]) == decode_beam(mappings.captioner, phi[:4])
     draws = torch.rand(4, 40, generator=torch.Generator().manual_seed(1))
-    freely = decode(mappings.captioner, phi[:4], "nucleus", draws)
+    freely = decode_nucleus(mappings.captioner, phi[:4], draws)
     assert mappings.describe_freely(phi[:4], draws) == freely
 
 

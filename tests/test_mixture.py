@@ -17,7 +17,7 @@ from sklearn.mixture import GaussianMixture
 from pairsynth import mixture, mixture_fitting
 from pairsynth.errors import InputError
 from pairsynth.mixture import Mixture
-from pairsynth.mixture_fitting import Fit, Looked, MixtureConfig
+from pairsynth.mixture_fitting import Fit, MixtureConfig
 from pairsynth.whole_files import write_reports
 
 CONFIG = MixtureConfig(
@@ -45,7 +45,9 @@ def clusters(count: int, rows: int = 400, seed: int = 0) -> np.ndarray:
 
 
 def fitted(vectors: np.ndarray, config: MixtureConfig = CONFIG, dimensions: int = 3) -> Fit:
-    return mixture_fitting.fit("psi", vectors, dimensions, config, np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    rows = mixture_fitting.drawn(len(vectors), config, rng)
+    return mixture_fitting.fit("psi", vectors[rows], dimensions, config, rng)
 
 
 def by_hand(covariance: str = "full") -> tuple[Mixture, PCA, GaussianMixture]:
@@ -125,10 +127,10 @@ def test_held_out_rows_choose_the_number_of_clusters(count: int) -> None:
     }
     best = max(found.tried, key=lambda one: one.held_out)
     assert best.components == count
-    figures = mixture_fitting.figures([found])
-    assert figures["psi_components"] == count
-    assert figures["psi_covariance"] == best.covariance
-    assert figures["psi_held_out_log_likelihood"] == best.held_out
+    summary = mixture_fitting.summary([found])
+    assert summary["psi_components"] == count
+    assert summary["psi_covariance"] == best.covariance
+    assert summary["psi_held_out_log_likelihood"] == best.held_out
 
 
 def test_pca_is_that_of_scikit_learn() -> None:
@@ -201,7 +203,7 @@ def test_vectors_that_are_all_alike_do_not_crash() -> None:
     except InputError as error:
         assert "psi" in str(error)  # noqa: PT017
     else:
-        json.dumps(mixture_fitting.figures([found]), allow_nan=False)
+        json.dumps(mixture_fitting.summary([found]), allow_nan=False)
 
 
 def test_both_domains_are_fitted_and_tried_is_a_table(tmp_path: Path) -> None:
@@ -209,12 +211,13 @@ def test_both_domains_are_fitted_and_tried_is_a_table(tmp_path: Path) -> None:
     phi = torch.randn(30, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     looked_at: list[int] = []
 
-    def look(rows: torch.Tensor) -> torch.Tensor:
-        looked_at.extend(rows.tolist())
-        return phi[rows]
+    def look(pixels: torch.Tensor) -> torch.Tensor:
+        looked_at.extend(pixels.flatten().tolist())
+        return phi[pixels.flatten().int()]
 
+    pixels = torch.arange(30, dtype=torch.uint8)[:, None, None, None]
     config, rng = replace(CONFIG, rows=24), np.random.default_rng(0)
-    psi_fit, phi_fit = mixture_fitting.fit_both(psi, Looked(count=30, look=look), config, rng)
+    psi_fit, phi_fit = mixture_fitting.fit_both(psi, pixels, look, config, rng)
     assert len(looked_at) == len(set(looked_at)) == 24, "of the others phi is never taken"
     assert (psi_fit.over, phi_fit.over) == ("psi", "phi")
     assert psi_fit.mixture.basis.shape == (3, 6)
@@ -224,7 +227,7 @@ def test_both_domains_are_fitted_and_tried_is_a_table(tmp_path: Path) -> None:
     lines = (tmp_path / "tried.csv").read_text().splitlines()
     assert lines[0] == ",".join(asdict(tried[0]))
     assert len(lines) == len(tried) + 1
-    assert set(mixture_fitting.figures([psi_fit, phi_fit])) == {
+    assert set(mixture_fitting.summary([psi_fit, phi_fit])) == {
         f"{over}_{key}"
         for over in ("psi", "phi")
         for key in (

@@ -18,16 +18,16 @@ def test_the_norm_is_that_of_all_gradients_together() -> None:
     assert not bool(gradient_norm(layer).isfinite())
 
 
-def test_finite_figures_are_passed_on() -> None:
-    figures = torch.ones(3, 2)
-    assert check_finite(figures, "losses", "embed", 1, "rest") is figures
+def test_finite_values_are_passed_on() -> None:
+    values = torch.ones(3, 2)
+    assert check_finite(values, "losses", "embed", 1, "rest") is values
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_the_first_bad_step_is_named(bad: float) -> None:
-    figures = torch.ones(5, 2)
-    figures[3, 1] = figures[4, 0] = bad
+    values = torch.ones(5, 2)
+    values[3, 1] = values[4, 0] = bad
     with pytest.raises(
         InputError, match=rf"^embed: loss and gradient are 1, {bad} in epoch 7, step 4; lower it$"
     ):
-        check_finite(figures, "loss and gradient", "embed", 7, "lower it")
+        check_finite(values, "loss and gradient", "embed", 7, "lower it")

@@ -186,7 +186,7 @@ def test_without_the_extra_eyes_have_learned_nothing_and_it_says_so(
     assert torch.equal(seen, random_features()(examples.pixels))
 
 
-def test_pupils_know_the_most_frequent_words() -> None:
+def test_probes_know_the_most_frequent_words() -> None:
     words = [f"w{i}" for i in range(probes.KNOWN + 50)]
     captions = [*words, *words, *words[50:], "once"]
     assert len(Vocabulary.build(captions, "word", 2)) == probes.KNOWN + 50 + len(SPECIALS)

@@ -78,7 +78,7 @@ def test_none_and_one_have_no_interval(
     assert (found.value, found.low, found.high) == wanted
 
 
-def test_gains_are_taken_pupil_by_pupil_over_what_val_finds_better() -> None:
+def test_gains_are_taken_probe_by_probe_over_what_val_finds_better() -> None:
     """The longer trial of real pairs is better on test, and was not chosen on val."""
     own = made(HELPS, HELPS)[1:6]
     base = recipes.base_of(own, "retrieval")

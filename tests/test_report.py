@@ -24,7 +24,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.decomposition import PCA
 
 from pairsynth import config
 from pairsynth.dataset import Refusals, complete, read_manifest, read_rows
@@ -479,7 +478,7 @@ def claimed(rows: str) -> Results:
     blank: list[Mapping[str, str]] = [
         {k: "" if v == "-" else v for k, v in row.items()} for row in told
     ]
-    return Results(told={}, curves={"measures": blank}, figures={}, sheets={})
+    return Results(summaries={}, curves={"measures": blank}, figures={}, sheets={})
 
 
 CLAIMS = """
@@ -538,10 +537,13 @@ def test_the_first_screen_answers_and_leads_with_what_is_worst() -> None:
 def test_figures_of_images_without_the_network_of_imagenet_are_not_to_be_trusted() -> None:
     one = Value(value=0.5, low=None, high=None, count=9)
     small = {("images_judge", "drawn_and_test", "kid"): one}
-    assert headlines.blind(Results(told={}, curves={}, figures=small, sheets={}))
+    assert headlines.blind(Results(summaries={}, curves={}, figures=small, sheets={}))
     assert not headlines.blind(
         Results(
-            told={}, curves={}, figures=small | {("images_imagenet", "a", "kid"): one}, sheets={}
+            summaries={},
+            curves={},
+            figures=small | {("images_imagenet", "a", "kid"): one},
+            sheets={},
         )
     )
 
@@ -641,7 +643,7 @@ def test_what_the_page_shows_of_download_is_there(tmp_path: Path, key: str, valu
     whole: dict[str, object] = {**dict.fromkeys(results.COUNTS, 3), "source": "garden"}
     path = tmp_path / "download.json"
     path.write_text(json.dumps(whole))
-    assert results.read(tmp_path).told["download"] == whole
+    assert results.read(tmp_path).summaries["download"] == whole
     for other in ({**whole, key: value}, {k: v for k, v in whole.items() if k != key}):
         if isinstance(other.get(key), str) and key == "source":
             continue
@@ -661,7 +663,7 @@ HARM: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("harm", HARM)
-@pytest.mark.parametrize("stage", results.TOLD)
+@pytest.mark.parametrize("stage", results.STAGES)
 def test_damaged_numbers_are_named_with_their_stage(
     checkout: Path, tmp_path: Path, stage: str, harm: str
 ) -> None:
@@ -686,7 +688,7 @@ def test_a_word_where_a_number_should_stand_is_told() -> None:
 
 def test_nothing_measured_is_nothing_shown(tmp_path: Path) -> None:
     found = results.read(tmp_path)
-    assert found == Results(told={}, curves={}, figures={}, sheets={})
+    assert found == Results(summaries={}, curves={}, figures={}, sheets={})
     assert page.charts(found) == []
     assert headlines.answers(found) == headlines.worst(found) == []
 
@@ -740,7 +742,7 @@ def test_what_could_not_be_measured_leaves_a_gap() -> None:
         {"start": "text", "turn": t, "measure": "colours_f1", "value": v, "shuffled": ""}
         for t, v in (("1", ""), ("2", "0.5"), ("3", "0.4"))
     ]
-    (drawn_,) = curves.cycles(Results(told={}, curves={"cycles": rows}, figures={}, sheets={}))
+    (drawn_,) = curves.cycles(Results(summaries={}, curves={"cycles": rows}, figures={}, sheets={}))
     assert drawn_.title == "From captions: share kept"
     assert drawn_.svg
     assert "nan" not in drawn_.says
@@ -767,7 +769,7 @@ def test_use_is_drawn_for_each_task_with_the_intervals_of_gains() -> None:
         for a, low, high in (("real", "", ""), ("both", "-0.1", "0.3"), ("other", "", ""))
         for s, v in (("0.2", "0.5"), ("1", "0.8"), ("0.05", ""))
     ]
-    found = Results(told={}, curves={"use": rows}, figures={}, sheets={})
+    found = Results(summaries={}, curves={"use": rows}, figures={}, sheets={})
     told = {(o.task, o.arm, o.share): (o.mean, o.half, o.seeds) for o in curves.arms(found)}
     assert told["captioning", "both", 0.2] == pytest.approx((0.5, 0.2, 3))
     assert told["captioning", "real", 1.0] == (0.8, 0.0, 3)
@@ -798,12 +800,11 @@ def test_the_map_is_that_of_principal_components() -> None:
     real = rng.standard_normal((50, 6)) * [5, 3, 1, 1, 1, 1]
     other = rng.standard_normal((20, 6))
     (mapped, others), share = drawn.principal(real, other)
-    pca = PCA(2, svd_solver="full").fit(real)
-    assert np.allclose(np.abs(mapped), np.abs(pca.transform(real)))
-    assert np.allclose(np.abs(others), np.abs(pca.transform(other)))
-    assert share == pytest.approx(pca.explained_variance_ratio_.tolist())
-    (flipped, _), _ = drawn.principal(real, other)
-    assert np.array_equal(mapped, flipped)
+    _, sizes, axes = np.linalg.svd(real - real.mean(0), full_matrices=False)
+    axes = axes[:2] * np.sign(axes[[0, 1], np.abs(axes[:2]).argmax(1)])[:, None]
+    assert np.allclose(mapped, (real - real.mean(0)) @ axes.T)
+    assert np.allclose(others, (other - real.mean(0)) @ axes.T)
+    assert share == pytest.approx((sizes**2 / (sizes**2).sum())[:2].tolist())
 
 
 def test_the_real_ends_stand_at_both_sides(checkout: Path) -> None:

@@ -437,7 +437,7 @@ class Writes:
         work(*paths, **options)
 
 
-class Desk:
+class StageRunner:
     """A stage's command in this very process; each name has outputs and a state of its own."""
 
     def __init__(
@@ -505,29 +505,29 @@ def test_a_stage_stopped_before_any_of_its_writes_ends_in_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before the first epoch, between epochs and shards, after the last, between the outputs."""
-    desk = Desk(stage, whole, tmp_path, monkeypatch, **changes)
-    total = desk.run("whole")
-    wanted = desk.outputs("whole")
+    runner = StageRunner(stage, whole, tmp_path, monkeypatch, **changes)
+    total = runner.run("whole")
+    wanted = runner.outputs("whole")
     states = 2 if stage in WORDS else 6  # of two epochs; or of two shards, three files each
     seen = changes == LOOKING["embed"]  # what ImageNet's eyes saw
     assert total >= len(WRITES[stage].split("{out}")) - 1 + states + seen
     for last in range(total):
         out = f"stopped-{last}"
-        assert desk.run(out, last) == last
-        desk.run(out)
-        assert desk.outputs(out) == wanted, f"stopped before write {last} of {total}"
+        assert runner.run(out, last) == last
+        runner.run(out)
+        assert runner.outputs(out) == wanted, f"stopped before write {last} of {total}"
 
 
-def check_stops(desk: Desk) -> None:
+def check_stops(runner: StageRunner) -> None:
     """A stage that keeps no state: stopped before each write, time after time, then let alone."""
-    total = desk.run("whole")
-    wanted = desk.outputs("whole")
-    assert total >= len(WRITES[desk.stage].split("{out}")) - 1
+    total = runner.run("whole")
+    wanted = runner.outputs("whole")
+    assert total >= len(WRITES[runner.stage].split("{out}")) - 1
     for last in range(total):
-        assert desk.run("stopped", last) == last
-        assert desk.outputs("stopped").items() <= wanted.items()
-    desk.run("stopped")
-    assert desk.outputs("stopped") == wanted
+        assert runner.run("stopped", last) == last
+        assert runner.outputs("stopped").items() <= wanted.items()
+    runner.run("stopped")
+    assert runner.outputs("stopped") == wanted
 
 
 @pytest.mark.usefixtures("repeatable")
@@ -535,7 +535,7 @@ def check_stops(desk: Desk) -> None:
 def test_what_a_stopped_stage_left_is_whole_and_no_hindrance(
     stage: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_stops(Desk(stage, whole, tmp_path, monkeypatch))
+    check_stops(StageRunner(stage, whole, tmp_path, monkeypatch))
 
 
 @pytest.mark.usefixtures("repeatable")
@@ -543,7 +543,7 @@ def test_what_a_stopped_stage_left_is_whole_and_no_hindrance(
 def test_what_a_stopped_measuring_left_is_whole_and_no_hindrance(
     stage: str, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check_stops(Desk(stage, checkout / "data", tmp_path, monkeypatch))
+    check_stops(StageRunner(stage, checkout / "data", tmp_path, monkeypatch))
 
 
 @with_weights
@@ -553,16 +553,16 @@ def test_other_weights_to_look_through_are_another_training(
     stage: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A package of another release: a training goes on by the weights it began with, or anew."""
-    desk = Desk(stage, whole, tmp_path, monkeypatch, **LOOKING[stage])
-    last = desk.run("whole") - 1
+    runner = StageRunner(stage, whole, tmp_path, monkeypatch, **LOOKING[stage])
+    last = runner.run("whole") - 1
     for out in ("same", "stopped"):
-        desk.run(out, last)
-    desk.run("same")
-    assert "going on" in desk.told
+        runner.run(out, last)
+    runner.run("same")
+    assert "going on" in runner.told
     others = other_weights(tmp_path)
     monkeypatch.setattr("pairsynth.efficientnet.weights", lambda name: others)
-    desk.run("stopped")
-    assert "going on" not in desk.told
+    runner.run("stopped")
+    assert "going on" not in runner.told
     name = {"embed": "encoder.pt", "train_gan": "gan.pt"}[stage]
     found = [torch.load(tmp_path / out / name)["options"] for out in ("whole", "stopped")]
     assert [one["made_from"]["lite0"] for one in found] == [

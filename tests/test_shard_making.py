@@ -28,7 +28,7 @@ from pairsynth.filters import NONE, Thresholds
 from pairsynth.latents import FILLING, SynthesisConfig, SynthesisInputs
 from pairsynth.mappings import Mappings, load_mappings
 from pairsynth.metrics.novelty import hashes
-from pairsynth.shard_making import Recipe, Span, stored_facts
+from pairsynth.shard_making import ShardFactory, Span, stored_facts
 from stages import synthesize as stage
 from tests.options import SYNTHESIS
 from tests.workspace import ROOT, smoke_params
@@ -99,19 +99,19 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Span]:
     return found
 
 
-def recipe(data: Path, **changes: object) -> Recipe:
-    paths = dict(zip(shard_making.Recipe.__dataclass_fields__, NAMES, strict=False))
+def factory(data: Path, **changes: object) -> ShardFactory:
+    paths = dict(zip(shard_making.ShardFactory.__dataclass_fields__, NAMES, strict=False))
     told: dict[str, Any] = {key: data / name for key, name in paths.items()}
     config = replace(SYNTHESIS, pairs=250)
     values: dict[str, Any] = {**told, "config": config, "seed": 7, "device": "cpu", **changes}
-    return Recipe(**values)
+    return ShardFactory(**values)
 
 
 # ---------------------------------------------------------------- what is to be made
 
 
 def test_a_shard_of_more_pairs_is_one_of_fewer(whole: Path) -> None:
-    one = recipe(whole)
+    one = factory(whole)
     assert [str(span) for span in one.spans()] == [
         "00000000-00100",
         "00000100-00100",
@@ -141,19 +141,19 @@ def test_what_the_encoder_looked_through_is_named(
         return found
 
     monkeypatch.setattr(shard_making, "load_mappings", looking)
-    assert recipe(whole).inputs().made_from["lite0"] == "of the weights"
+    assert factory(whole).inputs().made_from["lite0"] == "of the weights"
 
 
 def test_no_class_to_fill_is_told(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shard_making, "fillable", lambda _: [])
-    one = recipe(whole)
+    one = factory(whole)
     with pytest.raises(InputError, match=r"synthesize.fill = 30: no class of .* has two train"):
         replace(one, config=replace(one.config, fill=30)).spans()
 
 
 def test_whatever_decides_a_shard_is_in_the_digest(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "data")
-    one = recipe(tmp_path / "data")
+    one = factory(tmp_path / "data")
     changes: dict[str, Any] = {
         **dict.fromkeys(("text_prototype", "text_density", "image_prototype"), 0.5),
         **{"image_density": 0.5, "classes": "same", "balance": 1.0, "margin": 0.2, "filters": True},
@@ -177,7 +177,7 @@ def test_whatever_decides_a_shard_is_in_the_digest(whole: Path, tmp_path: Path) 
 
 
 def test_a_shard_is_the_same_whatever_was_made_before_it(whole: Path) -> None:
-    one = recipe(whole)
+    one = factory(whole)
     spans = one.spans()
 
     def shard(work: Worker, span: Span) -> object:
@@ -225,7 +225,7 @@ def test_jobs_leave_all_that_is_there_alone_and_the_last_run_only_joins(
 
 def test_the_set_is_what_one_run_over_all_numbers_would_be(run: Run) -> None:
     run(pairs=250)
-    one = recipe(Path(run.words[0]).parent, seed=1712)
+    one = factory(Path(run.words[0]).parent, seed=1712)
     inputs = replace(one, config=shard_making_config(run)).inputs()
     refusals = Refusals()
     made = [
@@ -256,7 +256,7 @@ def alike(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_pair_stands_in_two_shards(run: Run, alike: None) -> None:
     """The set is that of one walk over all numbers, in which everything was seen."""
     run(pairs=250)
-    world = recipe(Path(run.words[0]).parent, seed=1712)
+    world = factory(Path(run.words[0]).parent, seed=1712)
     inputs = replace(world, config=shard_making_config(run)).inputs()
     refusals = Refusals()
     made = [pair.number for pair in synthesis.synthesize(inputs, refusals, range(250))]
@@ -444,7 +444,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(whole: Path, tmp_path: 
 
 def test_two_runs_at_once_are_told_and_two_jobs_are_not(run: Run, tmp_path: Path) -> None:
     run.set(pairs=100)
-    one = recipe(Path(run.words[0]).parent)
+    one = factory(Path(run.words[0]).parent)
     with resume.parts("synthesize", one.digest, alone=False):
         with resume.parts("synthesize", one.digest, alone=False):
             pass

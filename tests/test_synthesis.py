@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from pairsynth import latents, seeds, synthesis
+from pairsynth.captioner import MAX_WORDS
 from pairsynth.dataset import PAIRS, REFUSED, SHOWN_OF_EACH, Refusals
-from pairsynth.decoding import MAX_WORDS
 from pairsynth.errors import InputError
 from pairsynth.examples import Examples
 from pairsynth.filters import FILTERS, Thresholds
@@ -579,24 +579,24 @@ def test_rows_are_those_of_the_schema(inputs: SynthesisInputs, seventy: list[Pai
         assert row["nearest_caption"] in inputs.examples.flat_captions
 
 
-def test_figures_count_what_the_shards_hold(
+def test_the_summary_counts_what_the_shards_hold(
     tmp_path: Path, inputs: SynthesisInputs, seventy: list[Pair]
 ) -> None:
     write_pairs_shard(tmp_path, 0, 1, synthesis.rows(inputs, seventy))
     refusals = Refusals()
     refusals.counts[COPY], refusals.left_out = 5, 2
-    figures = synthesis.figures(tmp_path, refusals)
-    assert figures["pairs"] == 70
+    summary = synthesis.summary(tmp_path, refusals)
+    assert summary["pairs"] == 70
     counts = Counter(pair.strategy for pair in seventy)
     for strategy in STRATEGIES:
         own = [pair.consistency for pair in seventy if pair.strategy == strategy]
-        assert figures[f"{strategy}_pairs"] == counts[strategy]
-        assert figures[f"{strategy}_consistency"] == pytest.approx(np.mean(own), abs=1e-5)
+        assert summary[f"{strategy}_pairs"] == counts[strategy]
+        assert summary[f"{strategy}_consistency"] == pytest.approx(np.mean(own), abs=1e-5)
     kinds = Counter(pair.novelty.kind for pair in seventy)
-    assert figures["new_pairs"] == kinds["new"]
-    assert figures["seen_image_new_caption_pairs"] == kinds["seen image, new caption"]
-    assert sum(figures[key] for key in figures if key.endswith("pairs")) == 3 * 70
-    assert {key: figures[key] for key in figures if key.startswith("refused")} == {
+    assert summary["new_pairs"] == kinds["new"]
+    assert summary["seen_image_new_caption_pairs"] == kinds["seen image, new caption"]
+    assert sum(summary[key] for key in summary if key.endswith("pairs")) == 3 * 70
+    assert {key: summary[key] for key in summary if key.startswith("refused")} == {
         "refused_copy": 5,
         "refused_recombination": 0,
         **{f"refused_{name.replace(' ', '_')}": 0 for name in FILTERS},
@@ -605,8 +605,8 @@ def test_figures_count_what_the_shards_hold(
         "refused_less_consistent": 0,
         "refused_less_apt_words": 0,
     }
-    assert figures["left_out"] == 2
-    json.dumps(figures, allow_nan=False)
+    assert summary["left_out"] == 2
+    json.dumps(summary, allow_nan=False)
 
 
 def test_facts_tell_where_the_pairs_come_from(inputs: SynthesisInputs) -> None:

@@ -318,8 +318,8 @@ def plain_figures(
         )
 
 
-def gallery(pairs: Pairs, columns: int) -> tuple[Tensor, list[str], int, str]:
-    """The first `columns` pairs of each strategy, for `figures.gallery`."""
+def pairs_sheet(pairs: Pairs, columns: int) -> tuple[Tensor, list[str], int, str]:
+    """The first `columns` pairs of each strategy, for `sheets.captioned_sheet`."""
     rows = []
     for strategy in sorted(set(pairs.strategies)):
         rows += [i for i, one in enumerate(pairs.strategies) if one == strategy][:columns]

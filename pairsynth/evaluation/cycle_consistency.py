@@ -151,7 +151,7 @@ def _words_kept(
     ]
 
 
-def figures(walks: list[Walk]) -> dict[str, float | None]:
+def summary(walks: list[Walk]) -> dict[str, float | None]:
     """All points by flat keys, each with its value for unrelated pairs; and half-lives."""
     told: dict[str, float | None] = {}
     for point in (point for one in walks for point in one.points):
@@ -218,10 +218,10 @@ def verdict(walks: list[Walk]) -> str:
     )
 
 
-def gallery(
+def cycles_sheet(
     context: EvaluationContext, walks: list[Walk], rows: int = 4
 ) -> tuple[Tensor, list[str], int, str]:
-    """The first cycles of each kind, a row each, for `figures.gallery`.
+    """The first cycles of each kind, a row each, for `sheets.captioned_sheet`.
 
     From images: each image above the caption it got, which the next is drawn from. From
     captions: the first caption under an empty frame, then each image above the caption it got.

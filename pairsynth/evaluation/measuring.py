@@ -19,13 +19,13 @@ from pairsynth.evaluation import (
     recipes,
     table,
 )
-from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs, gallery, provenance
+from pairsynth.evaluation.context import EvaluationContext, Figure, Pairs, pairs_sheet, provenance
 from pairsynth.evaluation.cycle_consistency import Walk
 from pairsynth.evaluation.per_pair import Row
 from pairsynth.evaluation.recipes import Trial
 from pairsynth.evaluation.table import LESS, MORE, SCORE, ClaimRow, Measure
-from pairsynth.figures import gallery as draw_sheet
 from pairsynth.metrics import captions
+from pairsynth.sheets import captioned_sheet
 from pairsynth.whole_files import write_json, write_reports
 
 Item = TypeVar("Item")
@@ -88,7 +88,7 @@ def summary(measured: Measured, context: EvaluationContext, pairs_digest: str) -
     others = [own[1:] or own for own in context.test.captions]
     return {
         **table.flat(measured.figures),
-        **cycle_consistency.figures(measured.walks),
+        **cycle_consistency.summary(measured.walks),
         **provenance(context, pairs_digest),
         "bleu_signature": captions.signature(others),
         "cycle_verdict": cycle_consistency.verdict(measured.walks),
@@ -123,6 +123,6 @@ def write(
     for name, rows in zip(TABLES, tables, strict=False):
         write_reports(folder / name, rows)
     recipes.write_outcomes(folder / TABLES[-1], measured.trials)
-    sheets = [gallery(pairs, 8), cycle_consistency.gallery(context, measured.walks)]
+    sheets = [pairs_sheet(pairs, 8), cycle_consistency.cycles_sheet(context, measured.walks)]
     for name, sheet in zip(SHEETS, sheets, strict=True):
-        write_image(folder / name, draw_sheet(*sheet))
+        write_image(folder / name, captioned_sheet(*sheet))

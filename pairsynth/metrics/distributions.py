@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.stats import linregress
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -93,10 +94,10 @@ def frechet(real: Tensor, drawn: Tensor) -> float:
 
 def principal(real: Tensor, drawn: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Both sets projected on the first `count` principal components of the real one."""
-    middle = real.mean(0)
-    _, axes = torch.linalg.eigh(torch.cov(real.double().T))  # (F, F), variances ascending
-    axes = axes[:, -count:].float()  # (F, count)
-    return (real - middle) @ axes, (drawn - middle) @ axes
+    first, second = real.double().numpy(), drawn.double().numpy()
+    pca = PCA(min(count, *first.shape), svd_solver="covariance_eigh").fit(first)
+    # (N, F) -> (N, count)
+    return torch.from_numpy(pca.transform(first)), torch.from_numpy(pca.transform(second))
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,12 +3,13 @@
 Shapes: N rows, M training images, F features.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
+from scipy.fft import dct
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -230,13 +231,7 @@ def hashes(pixels: Tensor) -> Tensor:
     return torch.cat([shape, colour.flatten(1)], 1).float()
 
 
-def _cosines(count: int, side: int) -> Tensor:
-    """The first `count` rows of the discrete cosine transform of `side` numbers."""
-    places = torch.arange(side) + 0.5
-    # cos(pi / side k (x + 1/2)), (count, side)
-    return torch.cos(math.pi / side * torch.arange(count)[:, None] * places)
-
-
 HASHED, LEVELS = 32, (-0.2, -0.05, 0.05, 0.2)
-_COSINES = _cosines(8, HASHED)
+# The 8 lowest frequencies of the cosine transform of 32 numbers: (8, 32).
+_COSINES = torch.from_numpy(dct(np.eye(HASHED), axis=0)[:8]).float()
 DETECTORS = ("distance", "ratio", "hash")

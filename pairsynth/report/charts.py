@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from pairsynth.figures import as_image
+from pairsynth.sheets import as_image
 
 # Stands for the page's own ink in an SVG: `currentColor` follows light and dark.
 INK = "#010203"

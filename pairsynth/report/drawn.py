@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from torch import Tensor
 
 from pairsynth import exploration
@@ -151,7 +152,7 @@ def maps(scene: Scene, pixels: Tensor, captions: list[str]) -> Iterator[Chart]:
     """Scatter charts of real and synthetic images, and captions, on two principal components."""
     train, mappings = scene.embeddings["train"], scene.mappings
     sets = {
-        "pictures": (train.image, mappings.encoder.embed_images(pixels)),
+        "images": (train.image, mappings.encoder.embed_images(pixels)),
         "captions": (train.psi, mappings.psi(captions)),
     }
     for name, (real, synthetic) in sets.items():
@@ -172,17 +173,9 @@ Array = NDArray[np.float64]
 
 
 def principal(real: Array, other: Array) -> tuple[tuple[Array, Array], list[float]]:
-    """Both (N, D) projected on two principal components of `real`, and their shares of variance.
-
-    The largest coordinate of a component is made positive, so that signs are the same everywhere.
-    """
-    middle = real.mean(0)
-    _, sizes, directions = np.linalg.svd((real - middle).astype(float), full_matrices=False)
-    first = directions[:2]
-    signs = np.sign(first[np.arange(len(first)), np.abs(first).argmax(1)])
-    basis = (first * signs[:, None]).T
-    share = (sizes**2 / max(float((sizes**2).sum()), 1e-12))[:2].tolist()
-    return ((real - middle) @ basis, (other - middle) @ basis), share
+    """Both (N, D) projected on two principal components of `real`, and their shares of variance."""
+    pca = PCA(2, svd_solver="full").fit(real.astype(float))
+    return (pca.transform(real), pca.transform(other)), pca.explained_variance_ratio_.tolist()
 
 
 def _some(rows: Array) -> Array:

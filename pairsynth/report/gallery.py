@@ -97,7 +97,7 @@ class Gallery:
         }
 
 
-def made(examples: Path, synthetic: Path, results: Results) -> Gallery:
+def read_gallery(examples: Path, synthetic: Path, results: Results) -> Gallery:
     """Read the data set, and the training images nearest to its pairs.
 
     Raises:

@@ -25,7 +25,7 @@ from pairsynth.mappings import load_mappings
 from pairsynth.report import benefit, curves, drawn, headlines, provenance, results
 from pairsynth.report.charts import Chart
 from pairsynth.report.drawn import Scene, Strip
-from pairsynth.report.gallery import Gallery, address, made
+from pairsynth.report.gallery import Gallery, address, read_gallery
 from pairsynth.report.provenance import Commit
 from pairsynth.report.results import Results
 
@@ -44,7 +44,7 @@ class Report:
     """Everything that the page shows."""
 
     results: Results
-    made: Gallery
+    gallery: Gallery
     blends: Mapping[str, list[Strip]]
     components: Mapping[str, list[Strip]]
     nearness: Chart
@@ -74,10 +74,10 @@ def gather(
     scene = Scene(
         examples=examples, embeddings=vectors, mappings=mappings, mixtures=fitted, seed=seed
     )
-    pairs = made(data / "pictures", data / "synthetic", found)
+    pairs = read_gallery(data / "pictures", data / "synthetic", found)
     return Report(
         results=found,
-        made=pairs,
+        gallery=pairs,
         blends={
             "Between two captions": list(drawn.between_captions(scene)),
             "Between two images": list(drawn.between_images(scene)),
@@ -111,7 +111,7 @@ def render(report: Report) -> str:
     template = _environment().get_template("page.html")
     return template.render(
         report=report,
-        told=found.told,
+        summaries=found.summaries,
         words=found.words(),
         strategies={name: _first_line(one) for name, one in STRATEGIES.items()},
         answers=headlines.answers(found),

@@ -13,7 +13,7 @@ from pairsynth.artifacts import SPLITS
 from pairsynth.errors import InputError
 from pairsynth.image_files import decode
 
-TOLD = ("download", "embed", "train_gan", "train_captioner", "fit_gmm", "synthesize", "evaluate")
+STAGES = ("download", "embed", "train_gan", "train_captioner", "fit_gmm", "synthesize", "evaluate")
 CURVES = ("embed", "train_gan", "train_captioner", "fit_gmm", "measures", "cycles", "use", "pairs")
 DOWNLOAD, FIGURES = "download", "evaluate"
 SHEETS = ("samples", "progress")
@@ -58,7 +58,7 @@ Key = tuple[str, str, str]
 
 def files() -> list[str]:
     """All files that `read` looks for, relative to the folder of metrics."""
-    told = [f"{name}.json" for name in TOLD]
+    told = [f"{name}.json" for name in STAGES]
     curves = [f"{name}.csv" for name in (*CURVES, FIGURES)]
     return [*told, *curves, *(f"figures/{name}.png" for name in SHEETS)]
 
@@ -77,18 +77,18 @@ class Value:
 class Results:
     """All metrics.
 
-    told: the JSON file of each stage. curves: the rows of each CSV file. figures: evaluate.csv by
-    (group, subject, measure). sheets: PNG images by name.
+    summaries: the JSON file of each stage. curves: the rows of each CSV file. figures:
+    evaluate.csv by (group, subject, measure). sheets: PNG images by name.
     """
 
-    told: Mapping[str, Mapping[str, Any]]
+    summaries: Mapping[str, Mapping[str, Any]]
     curves: Mapping[str, list[Row]]
     figures: Mapping[Key, Value]
     sheets: Mapping[str, bytes]
 
     def words(self) -> dict[str, str]:
         """The values of evaluate.json that are text: digests, verdicts, signatures."""
-        told = self.told.get("evaluate", {})
+        told = self.summaries.get("evaluate", {})
         return {key: value for key, value in told.items() if isinstance(value, str)}
 
     def groups(self) -> dict[str, "Table"]:
@@ -118,12 +118,12 @@ def read(folder: Path) -> Results:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the one that holds the metrics")
-    told = {name: _object(path, text) for name, path, text in _texts(folder, TOLD, ".json")}
+    summaries = {name: _object(path, text) for name, path, text in _texts(folder, STAGES, ".json")}
     curves = {
         name: _rows(path, text) for name, path, text in _texts(folder, (*CURVES, FIGURES), ".csv")
     }
-    if DOWNLOAD in told:
-        _check_counts(folder / f"{DOWNLOAD}.json", told[DOWNLOAD])
+    if DOWNLOAD in summaries:
+        _check_counts(folder / f"{DOWNLOAD}.json", summaries[DOWNLOAD])
     _check_claims(folder / "measures.csv", curves.get("measures", []))
     sheets = {name: folder / f"figures/{name}.png" for name in SHEETS}
     try:
@@ -131,7 +131,7 @@ def read(folder: Path) -> Results:
     except (KeyError, ValueError) as error:
         raise _damaged(folder / f"{FIGURES}.csv", repr(error)) from error
     return Results(
-        told=told,
+        summaries=summaries,
         curves=curves,
         figures=figures,
         sheets={n: _sheet(p) for n, p in sheets.items() if p.exists()},
@@ -140,7 +140,7 @@ def read(folder: Path) -> Results:
 
 def _damaged(path: Path, reason: str) -> InputError:
     stage = "train_gan" if path.suffix == ".png" else path.stem
-    stage = stage if stage in TOLD else FIGURES
+    stage = stage if stage in STAGES else FIGURES
     return InputError(
         f"{path} is damaged ({reason}); remake it: dvc repro --force --single-item {stage}"
     )

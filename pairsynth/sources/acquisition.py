@@ -39,16 +39,16 @@ SHOWN = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Acquisition:
-    """The result of `acquire`: figures for the metrics, the source's log, and findings."""
+    """The result of `acquire`: summary for the metrics, the source's log, and findings."""
 
-    figures: dict[str, Any]
+    summary: dict[str, Any]
     log: SourceLog
     findings: list[Finding]
 
     @property
     def kept(self) -> int:
         """The number of images written."""
-        return sum(self.figures[f"{split}_images"] for split in SPLITS)
+        return sum(self.summary[f"{split}_images"] for split in SPLITS)
 
     def lines(self) -> list[str]:
         """What was read, refused and found odd, as lines of text."""
@@ -117,7 +117,7 @@ def acquire(
     findings = survey.findings()
     odd = [(one.words, *example) for one in findings for example in one.examples]
     write_csv(target / "survey.csv", ("finding", "item", "what"), odd)
-    figures: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "source": config.source,
         "image_size": size,
         "refused": len(log.refused),
@@ -125,10 +125,10 @@ def acquire(
         **{one.kind: one.count for one in findings},
     }
     for split in SPLITS:
-        figures[f"{split}_images"] = examples[split]
-        figures[f"{split}_captions"] = captions[split]
-        figures[f"{split}_classes"] = len(classes[split])
-    return Acquisition(figures=figures, log=log, findings=findings)
+        summary[f"{split}_images"] = examples[split]
+        summary[f"{split}_captions"] = captions[split]
+        summary[f"{split}_classes"] = len(classes[split])
+    return Acquisition(summary=summary, log=log, findings=findings)
 
 
 def _row(example: Example, image: Image.Image) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairsynth.decoding import MAX_WORDS
+from pairsynth.captioner import MAX_WORDS
 from pairsynth.gan import Gan
 from pairsynth.text import END, PAD, START
 
@@ -95,16 +95,6 @@ class PlainCaptioner(nn.Module):
             one, state = self.step(words, places, state)
             logits.append(one)
         return torch.stack(logits, 1)
-
-    @torch.no_grad()
-    def greedy(self, phi: Tensor) -> list[int]:
-        """The likeliest word after word for one phi (1, C, 4, 4)."""
-        places, state = self.begin(phi)
-        words = [START]
-        while len(words) <= MAX_WORDS and words[-1] != END:
-            logits, state = self.step(torch.tensor(words[-1:]), places, state)
-            words.append(int(logits.argmax(1)))
-        return words
 
     @torch.no_grad()
     def beam(self, phi: Tensor, beams: int = 5) -> list[int]:

@@ -31,7 +31,7 @@ from pairsynth.dataset import INPUTS
 from pairsynth.latents import SynthesisConfig
 from pairsynth.metrics.nearest import Directions, Indexed, IndexedBits
 from pairsynth.metrics.novelty import hashes, thumbnails
-from pairsynth.shard_making import Recipe
+from pairsynth.shard_making import ShardFactory
 
 app = typer.Typer()
 NAMES = ("pictures", "embeddings", "encoder.pt", "gan.pt", "captioner.pt", "gmm.npz")
@@ -87,8 +87,8 @@ def pairs(
     """Pairs a CPU-second at one candidate and at four, in one process of one thread."""
     options = config.load(SynthesisConfig, "synthesize", params)
     paths = dict(zip(INPUTS, (data / name for name in NAMES), strict=True))
-    recipe = Recipe(**paths, config=options, seed=config.load_seed(params), device="cpu")
-    inputs = recipe.inputs()
+    factory = ShardFactory(**paths, config=options, seed=config.load_seed(params), device="cpu")
+    inputs = factory.inputs()
     count = blocks * synthesis.BLOCK
     for turn in range(turns + 1):
         for candidates in (1, 4):

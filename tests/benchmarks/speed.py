@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 
 from pairsynth import config, devices, gan_training, seeds
 from pairsynth.batches import Batch, Batches
-from pairsynth.captioner import Captioner, likelihood_loss
-from pairsynth.decoding import MAX_WORDS, decode, decode_beam
+from pairsynth.captioner import MAX_WORDS, Captioner, likelihood_loss
+from pairsynth.decoding import decode_beam
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import Gan
 from pairsynth.nonfinite import gradient_norm
@@ -229,16 +229,6 @@ def captioner_training(rounds: int) -> None:
     race("training the captioner", "tokens", works, rounds)
 
 
-def greedy(rounds: int) -> None:
-    """Target: 30 x."""
-    plain, (model, phi) = PlainCaptioner(WORDS, CHANNELS, HIDDEN).eval(), captioner()
-    works = {
-        "one at a time": one_by_one(plain.greedy, phi),
-        "pairsynth": together(decode, model, phi),
-    }
-    race(f"decoding, greedy, {MAX_WORDS} words each", "captions", works, rounds)
-
-
 def beam(rounds: int) -> None:
     """Target: 15 x."""
     plain, (model, phi) = PlainCaptioner(WORDS, CHANNELS, HIDDEN).eval(), captioner()
@@ -249,7 +239,7 @@ def beam(rounds: int) -> None:
     race(f"decoding, beam 5, {MAX_WORDS} words each", "captions", works, rounds)
 
 
-RACES = (gan_at_our_widths, gan_at_peers_widths, captioner_training, greedy, beam)
+RACES = (gan_at_our_widths, gan_at_peers_widths, captioner_training, beam)
 
 
 def main(rounds: int = 5, only: str = "", cpu_seconds: bool = False) -> None:

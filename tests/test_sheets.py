@@ -1,21 +1,21 @@
-"""A gallery shows every image and every word of its captions."""
+"""A sheet shows every image and every word of its captions."""
 
 import numpy as np
 import pytest
 import torch
 
-from pairsynth.figures import gallery
+from pairsynth.sheets import captioned_sheet
 
 WHITE = torch.full((3, 3, 16, 16), 255, dtype=torch.uint8)
 
 
 def ink(captions: list[str], columns: int = 3) -> "np.ndarray[tuple[int, int], np.dtype[np.bool]]":
     """Where the sheet is not white."""
-    return np.asarray(gallery(WHITE[: len(captions)], captions, columns)).min(2) < 255
+    return np.asarray(captioned_sheet(WHITE[: len(captions)], captions, columns)).min(2) < 255
 
 
 def test_the_sheet_has_a_row_for_each_so_many_images() -> None:
-    one, two = (gallery(WHITE, ["a"] * 3, columns) for columns in (3, 2))
+    one, two = (captioned_sheet(WHITE, ["a"] * 3, columns) for columns in (3, 2))
     assert one.mode == "RGB"
     assert two.height > one.height
     assert two.width < one.width
@@ -23,7 +23,9 @@ def test_the_sheet_has_a_row_for_each_so_many_images() -> None:
 
 def test_every_image_stands_in_its_place() -> None:
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=torch.uint8)
-    sheet = np.asarray(gallery(colours[:, :, None, None].expand(-1, -1, 16, 16), [""] * 3, 3))
+    sheet = np.asarray(
+        captioned_sheet(colours[:, :, None, None].expand(-1, -1, 16, 16), [""] * 3, 3)
+    )
     columns = [int(np.argwhere((sheet == c.numpy()).all(2))[:, 1].mean()) for c in colours]
     assert columns == sorted(columns)
     assert len(set(columns)) == 3
@@ -39,4 +41,4 @@ def test_no_word_is_cut_off(words: int) -> None:
 
 def test_captions_and_images_of_unequal_number_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
-        gallery(WHITE, ["a"], 3)
+        captioned_sheet(WHITE, ["a"], 3)

@@ -1,4 +1,4 @@
-"""Galleries: images above their captions."""
+"""Sheets: images above their captions, and whatever else matplotlib draws."""
 
 import textwrap
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 SIDE, GAP, LINE, HEAD = 1.25, 0.12, 0.09, 0.32
 
 
-def gallery(
+def captioned_sheet(
     pixels: Tensor | Sequence[Tensor],
     captions: Sequence[str],
     columns: int,
