@@ -238,7 +238,7 @@ def hinge_generator_loss(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """The networks and losses that belong together."""
 
@@ -250,9 +250,17 @@ class Objective:
 
 OBJECTIVES: Mapping[str, Objective] = {
     "gan-cls": Objective(
-        DCGenerator, DCDiscriminator, gan_cls_discriminator_loss, gan_cls_generator_loss
+        generator=DCGenerator,
+        discriminator=DCDiscriminator,
+        discriminator_loss=gan_cls_discriminator_loss,
+        generator_loss=gan_cls_generator_loss,
     ),
-    "hinge": Objective(Generator, Discriminator, hinge_discriminator_loss, hinge_generator_loss),
+    "hinge": Objective(
+        generator=Generator,
+        discriminator=Discriminator,
+        discriminator_loss=hinge_discriminator_loss,
+        generator_loss=hinge_generator_loss,
+    ),
 }
 
 

@@ -20,7 +20,7 @@ from pairsynth.batches import Batch, Batches
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.config import check, check_between
 from pairsynth.contrastive import contrastive_loss
-from pairsynth.critic import ProjectedCritic
+from pairsynth.critic import ProjectedCritic, weights
 from pairsynth.devices import autocast, need_compiler
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.gan import OBJECTIVES, Gan
@@ -121,7 +121,7 @@ class GanReport:
 def build(config: GanConfig, examples: Examples, embeddings: Embeddings, encoder: str) -> Gan:
     """Untrained networks for these images and embeddings by the encoder of that digest."""
     size, dimension = network_size(examples.pixels.shape[-1]), embeddings.psi.shape[1]
-    source = {"pictures": examples.digest, "encoder": encoder}
+    source = {"pictures": examples.digest, "encoder": encoder, **looks_through(config)}
 
     def own() -> Gan:
         return Gan.build(
@@ -197,6 +197,15 @@ def train(
         resume.keep(reports)
         yield reports[-1]
     gan.generator.load_state_dict(ema.module.state_dict())
+
+
+def looks_through(config: GanConfig) -> dict[str, str]:
+    """The digest, by name, of the weights that the critic of `config` looks through.
+
+    Raises:
+        InputError: where the extra that has them is not installed.
+    """
+    return weights() if config.critic == "projected" else {}
 
 
 def build_critic(config: GanConfig, gan: Gan, device: torch.device) -> ProjectedCritic | None:
@@ -425,7 +434,7 @@ def sample_sheet(
     return grid(torch.cat([real[:, None], drawn.unflatten(0, (rows, 7))], 1).flatten(0, 1), 8, 2)
 
 
-def figures(reports: Sequence[GanReport], monitor: CollapseMonitor) -> dict[str, float | int]:
+def summary(reports: Sequence[GanReport], monitor: CollapseMonitor) -> dict[str, float | int]:
     """What `train_gan` reports: the last epoch, how much real images differ, the processes."""
     last = {key: value for key, value in asdict(reports[-1]).items() if key != "images"}
     return {**last, "real_spread": monitor.real_spread, "processes": parallel.size()}

@@ -8,7 +8,6 @@ from pairsynth import (
     collapse_monitor,
     config,
     console,
-    critic,
     devices,
     gan_training,
     parallel,
@@ -56,13 +55,11 @@ def main(
     inputs = [examples, embeddings, encoder]
     numbers = devices.precision_name(where)
     facts = {"options": options, "seed": seed, "device": where, "precision": numbers}
-    eyes = critic.weights() if options.critic == "projected" else {}
-    facts["made_from"] = eyes
+    facts["made_from"] = gan_training.looks_through(options)
     kept = resume.begin("train_gan", inputs, **facts)
 
     seeds.fix(seed, "train_gan")
     model = gan_training.build(options, train, psi, digest).to(where)
-    model.options["made_from"] |= eyes
     monitor = collapse_monitor.CollapseMonitor(val, val_psi, model.size, model.noise, seed, where)
 
     training = gan_training.train(model, train, psi, options, seed, where, monitor, kept)
@@ -75,7 +72,7 @@ def main(
     write_reports(curve, reports)
     write_image(samples, gan_training.sample_sheet(model, val, val_psi, seed))
     write_image(progress, monitor.sheet(model.generator, reports[-1].epoch))
-    write_json(metrics, {"precision": numbers, **gan_training.figures(reports, monitor)})
+    write_json(metrics, {"precision": numbers, **gan_training.summary(reports, monitor)})
     kept.discard()
     stopwatch.say("train_gan", sum(report.images for report in reports[kept.done :]), "images")
 

@@ -325,7 +325,7 @@ def test_figures_are_flat_and_finite(
 ) -> None:
     _, reports = learn(gan_config, examples, embeddings)
     watch = CollapseMonitor(examples, embeddings, 32, 6, 1, CPU)
-    told = gan_training.figures(reports, watch)
+    told = gan_training.summary(reports, watch)
     assert told["epoch"] == 2
     assert told["discriminator_loss"] == reports[-1].discriminator_loss
     assert 0 < told["caption_spread"] < 1
