@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -1175,3 +1176,44 @@ def test_what_has_to_be_unpacked_is_said(tmp_path: Path, name: str, why: str) ->
     put(tmp_path / name, b"PK")
     with pytest.raises(InputError, match=rf"holds no images.*there are: {name} .*{why}"):
         read(tmp_path)
+
+
+def test_texts_beside_images_compare_as_people_see_them(tmp_path: Path) -> None:
+    for i in range(COUNT):
+        put(tmp_path / normalize("NFC", f"Blüte {i}.PNG"), png(i))
+        put(tmp_path / normalize("NFD", f"blüte {i}.txt"), said(i))
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused == []
+
+
+def test_a_text_of_the_same_letters_goes_before_one_that_is_alike(tmp_path: Path) -> None:
+    images(tmp_path, "a{}.png")
+    for i in range(COUNT):
+        put(tmp_path / f"a{i}.txt", said(i))
+        put(tmp_path / f"A{i}.txt", "another one")
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert dict(log.refused)["A7.txt"].startswith("passed over: captions are taken from")
+
+
+def test_a_second_text_of_an_image_is_told(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    for i in range(COUNT):
+        put(tmp_path / f"{i}.txt", said(i))
+    put(tmp_path / "7.caption", "another one")
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert [what for what, _ in log.refused] == ["7.caption"]
+
+
+def test_of_two_names_that_look_the_same_the_very_one_is_taken(tmp_path: Path) -> None:
+    forms = [("NFC", 0), ("NFD", 1)]
+    for form, i in forms:
+        put(tmp_path / normalize(form, "é.png"), png(i))  # type: ignore[arg-type]
+    images(tmp_path, "{}.png", range(2, COUNT))
+    rows = [(normalize(form, "é.png"), said(i)) for form, i in forms]  # type: ignore[arg-type]
+    rows += [(f"{i}.png", said(i)) for i in range(2, COUNT)]
+    lines = [json.dumps({"file_name": name, "text": text}) for name, text in rows]
+    put(tmp_path / "metadata.jsonl", "\n".join(lines))
+    check(read(tmp_path))

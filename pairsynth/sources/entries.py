@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -144,16 +145,32 @@ def _in_words(names: Collection[str]) -> str:
 
 
 def stem_of(name: str) -> str:
-    """The path without the last ending."""
-    return str(PurePosixPath(name).with_suffix(""))
+    """The path without the last ending, with composed accents."""
+    return composed(str(PurePosixPath(name).with_suffix("")))
+
+
+def composed(name: str) -> str:
+    """The name with composed accents (NFC), as macOS does not write them."""
+    return unicodedata.normalize("NFC", name)
 
 
 def by_stem(images: list[str], texts: list[str]) -> dict[str, str]:
-    """Stem -> its text file, or a JSON file of that stem where there is no text."""
-    known, stems = set(images), dict[str, str]()
+    """Stem -> its text file, or a JSON file of that stem where there is no text.
+
+    Letter case may differ where only one image fits, and the image has no text of its own case.
+    """
+    known = {composed(name) for name in images}
+    owners, folded = {stem_of(name) for name in images}, defaultdict(set)
+    for owner in owners:
+        folded[owner.casefold()].add(owner)
+    stems, others = dict[str, str](), dict[str, str]()
     for text in sorted(texts, key=lambda name: not name.lower().endswith(".json")):
         stem = stem_of(text)  # of 7.jpg.txt that is the image itself
-        stems[stem_of(stem) if stem in known else stem] = text
+        stem = stem_of(stem) if stem in known else stem
+        (stems if stem in owners else others)[stem] = text
+    for stem, text in others.items():
+        alike = folded[stem.casefold()]
+        stems.setdefault(min(alike) if len(alike) == 1 else stem, text)
     return stems
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import endings
 from pairsynth.sources import documents, entries, metadata, packed, split_lists
-from pairsynth.sources.entries import Entry, UserFolder, stem_of
+from pairsynth.sources.entries import Entry, UserFolder, composed, stem_of
 from pairsynth.sources.names import Names
 
 TEXTS = (".txt", ".caption", ".captions")
@@ -80,7 +80,7 @@ def _captioned(folder: UserFolder, found: Found, known: Names) -> dict[str, Entr
         _pass_over(folder, others, chosen[0])
         return entries.from_tables(folder, found.images, known, chosen)
     others = [*sorted(set(found.lists) - beside)]
-    others += [] if beside else sorted(set(found.texts) - {*stems.values()})
+    others += sorted(set(found.texts) - {*stems.values()})
     for name in others:
         folder.pass_over(name, "captions are taken from the texts with the images' names")
     return entries.from_texts(folder, found.images, stems)
@@ -204,9 +204,10 @@ def _is_utf8(name: str) -> bool:
 
 def _beside(found: Found) -> set[str]:
     """The texts and JSON objects that have the name or the stem of an image beside them."""
-    known = {stem_of(name) for name in found.images} | set(found.images)
+    names = [one for name in found.images for one in (stem_of(name), composed(name))]
+    known = {name.casefold() for name in names}
     objects = [name for name in found.lists if name.lower().endswith(".json")]
-    return {name for name in (*found.texts, *objects) if stem_of(name) in known}
+    return {name for name in (*found.texts, *objects) if stem_of(name).casefold() in known}
 
 
 def _checked_tables(folder: UserFolder, tables: list[str], known: Names) -> list[str]:

@@ -12,7 +12,8 @@ class Names:
 
     def __init__(self, root: Path, images: Iterable[str]) -> None:
         self.root = root.resolve()
-        self.exact = {_plain(name): name for name in images}
+        self.images = {*images}
+        self.exact = {_plain(name): name for name in sorted(self.images)}
         self.folded: dict[str, list[str]] = {}
         self.bare: dict[str, list[str]] = {}
         self.stems: dict[str, list[str]] = {}
@@ -29,6 +30,8 @@ class Names:
         may lead into the folder. Case may differ and folders or ending be missing where only one
         image fits. Of a URL the last part is used.
         """
+        if posixpath.join(below, given) in self.images:  # of two names that look alike, this one
+            return posixpath.join(below, given)
         found = self._find(given, below)
         if found is None and "://" in given:
             given = urlsplit(given).path.rpartition("/")[2]
