@@ -4,13 +4,14 @@ import importlib
 import math
 import reprlib
 import sys
+import warnings
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import YAMLWarning
 
 from pairsynth.errors import InputError
 
@@ -167,12 +168,14 @@ def check_between(section: object, low: float, high: float, *keys: str) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The YAML 1.2 mapping in the file at `path`, as plain Python values."""
     try:
-        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", YAMLWarning)  # an anchor that is set twice
+            tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run from the project's folder") from error
     except RecursionError as error:
         raise InputError(f"{path}: not readable as YAML: nested too deeply") from error
-    except (YAMLError, ValueError, OverflowError, OSError, MemoryError, AttributeError) as error:
+    except Exception as error:  # of a tag that does not fit, the library raises many kinds
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{path}: not readable as YAML: {reason}") from error
     if not isinstance(tree, dict):

@@ -297,6 +297,8 @@ HOSTILE = {
     "a date that is none": "seed: 2024-99-99",
     "a number of 5,000 digits": "seed: " + "9" * 5000,
     "no number": "seed: !!int abc",
+    "neither true nor false": "seed: !!bool maybe",
+    "an anchor twice": "a: &x 1\nb: &x 2",
     "no float": "seed: !!float abc",
     "2,000 brackets": "seed: " + "[" * 2000 + "]" * 2000,
     "2,000 braces": "seed: " + "{a: " * 2000 + "}" * 2000,

@@ -242,7 +242,7 @@ def test_fewer_than_two_pairs_are_refused(checkout: Path, tmp_path: Path, count:
     folder = checkout / "data/synthetic"
     rows = read_rows(folder).slice(0, count).to_pylist()
     write_pairs(tmp_path, rows, 64, facts_of(folder))
-    with pytest.raises(InputError, match=f"has {count} pairs; set synthesize.pairs to 2 or more"):
+    with pytest.raises(InputError, match=f"has {count} pairs, and 2 are needed; set"):
         read_pairs(tmp_path, 10)
 
 

@@ -177,7 +177,7 @@ TEXT_FAULTS: list[tuple[str, str | bytes | None, str, str]] = [
     ("rose/9.png", "a\x1brose", "rose/9.txt line 1", "control character U+001B in the caption"),
     ("rose/9.png", "a\x0brose", "rose/9.txt line 1", "control character U+000B in the caption"),
     ("rose/9.png", b"caf\xe9", "rose/9.txt", "not UTF-8 (byte 3); save it as UTF-8"),
-    ("rose/9.png", "a rose".encode("utf-16"), "rose/9.txt", "not UTF-8 (byte 0); save it as UTF-8"),
+    ("rose/9.png", b"\xff\xfea", "rose/9.txt", "not UTF-16 (byte 2); save it as UTF-8"),
     ("rose/3.jpg", None, "rose/3.jpg",
      "rose/3.txt may belong to any of rose/3.jpg, rose/3.png; rename them"),
 ]  # fmt: skip
@@ -247,7 +247,8 @@ ROSE = {"file_name": "rose/0.png", "caption": "again"}
         ({"file_name": "x.png"}, "line 13", "names 'x.png', which is no image under this"),
         ({"file_name": "../x.png"}, "line 13", "names '../x.png', which is no image under"),
         ({"file_name": "/x.png"}, "line 13", "names '/x.png', which is no image under"),
-        ({"file_name": 7}, "line 13", "names no image"),
+        ({"file_name": 7.5}, "line 13", "names no image"),
+        ({"file_name": 7}, "line 13", "names '7', which is no image under this folder"),
         (ROSE | {"caption": None}, "line 13", "no caption (columns looked for: caption, captions"),
         (ROSE | {"caption": []}, "line 13", "no caption"),
         (ROSE | {"caption": ["fine", " "]}, "line 13", "empty caption"),
@@ -279,9 +280,8 @@ def test_an_image_that_no_row_names(root: Path) -> None:
 
 
 def test_unquoted_commas_and_broken_json(root: Path) -> None:
-    write_rows(root, "csv", rows_for(root))
-    with (root / "metadata.csv").open("a") as file:
-        file.write("\nrose/0.png,red, and round\n")
+    lines = ["caption,file_name", *(f"a flower,{row['file_name']}" for row in rows_for(root))]
+    (root / "metadata.csv").write_text("\n".join([*lines, "red, and round,rose/0.png\n"]))
     with pytest.raises(InputError, match=r"csv line 14: more columns than the header .*in quotes"):
         read(root, broken="refuse")
     (root / "metadata.csv").unlink()

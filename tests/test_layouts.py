@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pyarrow as pa
@@ -496,7 +497,9 @@ def test_columns_that_the_user_names(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no column 'img', which download.image_column names"):
         read(tmp_path, image_column="img")
     (tmp_path / "metadata.jsonl").rename(tmp_path / "mine.jsonl")
-    with pytest.raises(InputError, match=r"no captions: .* one of captions \(words\); there are: "):
+    with pytest.raises(
+        InputError, match=r"no captions: .* one of captions \(words\).*; there are: "
+    ):
         read(tmp_path, caption_column="words")
 
 
@@ -655,7 +658,7 @@ def special(kind: bytes, linkname: str = "") -> tarfile.TarInfo:
 def test_one_bad_member_costs_one_sample(tmp_path: Path) -> None:
     members: list[Any] = [one for i in range(COUNT) for one in sample(i)]
     members[2] = ("0001.jpg", b"<html>")
-    members[5] = ("0002.txt", b"\xff\xfe")
+    members[5] = ("0002.txt", b"\xff")
     members[8] = ("0004.jpg", special(tarfile.SYMTYPE, "/etc/passwd"))
     members += [("../0030.jpg", png(1)), ("0003.jpg", png(9)), ("0031.json", "{"), ("a/", "")]
     members += [("0032.jpg", png(1)), ("0032.png", png(2)), ("0032.txt", "two")]
@@ -1021,5 +1024,196 @@ def test_folders_that_are_called_by_splits_at_length(
 def test_a_refusal_names_what_was_passed_over(tmp_path: Path) -> None:
     images(tmp_path, "{}.jpg")
     put(tmp_path / "captions.xlsx", b"PK")
-    with pytest.raises(InputError, match=r"no captions: .*there are: captions.xlsx$"):
+    with pytest.raises(InputError, match=r"no captions: .*there are: captions.xlsx \(passed"):
         read(tmp_path)
+
+
+# ---------------------------------------------------------------- public sets, in small
+
+
+def lines_of(form: str, separator: str = "\n", captions: int = 1) -> str:
+    """A line of each caption: {0} is the image's number, {1} the caption, {2} the caption's."""
+    return separator.join(
+        form.format(i, said(i, j), j) for i in range(COUNT) for j in range(captions)
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "text", "captions"),
+    [
+        ("{}.png", "flickr8kzhc.caption.txt", lines_of("{0}.png#zhc#{2} {1}", captions=2), 2),
+        ("v_{}.png", "human-written-caption.txt", lines_of("v_{0}#zhm#0\t{1}"), 1),
+        ("{}.png", "captions.txt", lines_of("{0}.png {1}"), 1),
+        ("{}.png", "captions.txt", lines_of("{0}.png: {1}"), 1),
+        ("a b {}.png", "captions.txt", lines_of("a b {0}.png: {1}"), 1),
+        ("ROCO_{}.png", "captions.txt", lines_of("ROCO_{0}\t {1}"), 1),
+        ("{}.png", "training.tsv", lines_of("{1}\thttp://host/a/{0}.png"), 1),
+        ("{}.png", "captions.txt", "image,caption\n" + lines_of("{0}.png,{1}"), 1),
+        ("{}.png", "metadata.csv", "image|caption\n" + lines_of("{0}.png|{1}"), 1),
+        ("{}.png", "metadata.csv", "input_file_name;text\n" + lines_of("{0}.png;{1}"), 1),
+    ],
+)
+def test_lists_as_public_sets_write_them(
+    tmp_path: Path, image: str, name: str, text: str, captions: int
+) -> None:
+    images(tmp_path, f"images/{image}")
+    put(tmp_path / name, text)
+    check(read(tmp_path), captions=captions)
+
+
+@pytest.mark.parametrize("name", ["metadata.jsonl", "mine.jsonl", "mine.json"])
+def test_numbers_name_images(tmp_path: Path, name: str) -> None:
+    images(tmp_path, "{}.png")
+    rows = [json.dumps({"image_id": i, "caption": said(i)}) for i in range(COUNT)]
+    put(tmp_path / name, "\n".join(rows))
+    check(read(tmp_path))
+
+
+def test_of_several_columns_of_files_the_images_is_taken(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    images(tmp_path / "masks", "m{}.png")
+    rows = [
+        {"mask_file_name": f"masks/m{COUNT - 1 - i}.png", "image_file_name": f"{i}.png"}
+        | {"text": said(i)}
+        for i in range(COUNT)
+    ]
+    put(tmp_path / "metadata.jsonl", "\n".join(map(json.dumps, rows)))
+    found = read(tmp_path)
+    check(found)
+    assert all("masks" not in name for name in found)
+    short = [{"mask_file_name": "masks/m1.png", "input_file_name": "1.png", "text": "red one"}]
+    put(tmp_path / "metadata.jsonl", "\n".join(map(json.dumps, short)))
+    with pytest.raises(InputError, match=r"names no image .*download.image_column may name one"):
+        read(tmp_path, broken="refuse")
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_nwpu_captions_by_class_and_numbered(tmp_path: Path, below: bool) -> None:
+    document: dict[str, list[Any]] = {"airport": [], "beach": []}
+    for i in range(COUNT):
+        name = list(document)[i % 2]
+        images(tmp_path, f"images/{name}/{{}}.png", range(i, i + 1))
+        row = {"filename": f"{i}.png", "imgid": i, "split": ("train", "val", "test")[i % 3]}
+        row |= {"filepath": name} if below else {}
+        document[name].append(row | {"raw": said(i), "raw_1": said(i, 1), "raw_2": said(i, 2)})
+    put(tmp_path / "dataset_nwpu.json", document)
+    found = read(tmp_path)
+    check(found, captions=3)
+    assert splits(found)["val"] == list(range(1, COUNT, 3))
+    assert {one.class_name for one in found.values()} == {"airport", "beach"}
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_object_an_image_in_a_folder_of_their_own(tmp_path: Path, named: bool) -> None:
+    images(tmp_path, "images/P{}.png")
+    for i in range(COUNT):
+        told: dict[str, Any] = {"image": f"P{i}.png"} if named else {}
+        told |= {"caption": said(i), "objects": [{"id": 3, "referring": "the plane"}]}
+        put(tmp_path / f"annotations/P{i}.json", told)
+    check(read(tmp_path))
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_headers_that_are_not_known_are_divided_and_told(tmp_path: Path, separator: str) -> None:
+    images(tmp_path, "{}.png")
+    text = separator.join(("Datei, Bild", "Beschreibung")) + "\n"
+    put(tmp_path / "liste.csv", text + lines_of(f"{{0}}.png{separator}{{1}}"))
+    with pytest.raises(InputError, match=r"liste.csv \(columns datei,_bild, beschreibung\)"):
+        read(tmp_path)
+    check(read(tmp_path, image_column="Datei, Bild", caption_column="Beschreibung"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-8-sig"])
+def test_spreadsheets_mark_how_they_write(tmp_path: Path, encoding: str) -> None:
+    images(tmp_path, "{}.png")
+    mark = "" if encoding in ("utf-16", "utf-8-sig") else "\ufeff"
+    text = mark + "file_name\tcaption\r\n" + lines_of("{0}.png\t{1}, schön", "\r\n")
+    put(tmp_path / "metadata.csv", text.encode(encoding))
+    found = read(tmp_path)
+    assert {one.captions for one in found.values()} == {
+        (said(i) + ", schön",) for i in range(COUNT)
+    }
+
+
+def test_all_captions_of_a_sample_count(tmp_path: Path) -> None:
+    listed = [
+        (f"{i:04}.{end}", data)
+        for i in range(COUNT)
+        for end, data in (("png", png(i)), ("json", json.dumps([said(i), said(i, 1)])))
+    ]
+    tar(tmp_path / "lists/a.tar", *listed)
+    check(read(tmp_path / "lists"), captions=2)
+    apart = [
+        (f"{i:04}.{end}", data)
+        for i in range(COUNT)
+        for end, data in (("png", png(i)), ("0.txt", said(i)), ("1.txt", said(i, 1)))
+    ]
+    tar(tmp_path / "apart/a.tar", *apart)
+    check(read(tmp_path / "apart"), captions=2)
+
+
+def test_lists_inside_objects_of_the_hub(tmp_path: Path) -> None:
+    told = [{"raw": [said(i), said(i, 1)], "sentid": [2 * i, 2 * i + 1]} for i in range(COUNT)]
+    table = pa.table({"image": [{"bytes": png(i)} for i in range(COUNT)], "sentences": told})
+    put(tmp_path / "a/train.parquet", b"")
+    pq.write_table(table, tmp_path / "a/train.parquet")
+    check(read(tmp_path / "a"), captions=2)
+    flat = {"sentences_raw": [one["raw"] for one in told]}
+    flat |= {"sentences_tokens": [[["a"]]] * COUNT, "sentences_sentid": [[1]] * COUNT}
+    put(tmp_path / "b/train.parquet", b"")
+    pq.write_table(pa.table({"image": table["image"], **flat}), tmp_path / "b/train.parquet")
+    check(read(tmp_path / "b"), captions=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("all.zip", "it is compressed; unpack it"),
+        ("train/data.arrow", "it is Arrow; write Parquet"),
+    ],
+)
+def test_what_has_to_be_unpacked_is_said(tmp_path: Path, name: str, why: str) -> None:
+    put(tmp_path / name, b"PK")
+    with pytest.raises(InputError, match=rf"holds no images.*there are: {name} .*{why}"):
+        read(tmp_path)
+
+
+def test_texts_beside_images_compare_as_people_see_them(tmp_path: Path) -> None:
+    for i in range(COUNT):
+        put(tmp_path / normalize("NFC", f"Blüte {i}.PNG"), png(i))
+        put(tmp_path / normalize("NFD", f"blüte {i}.txt"), said(i))
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert log.refused == []
+
+
+def test_a_text_of_the_same_letters_goes_before_one_that_is_alike(tmp_path: Path) -> None:
+    images(tmp_path, "a{}.png")
+    for i in range(COUNT):
+        put(tmp_path / f"a{i}.txt", said(i))
+        put(tmp_path / f"A{i}.txt", "another one")
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert dict(log.refused)["A7.txt"].startswith("passed over: captions are taken from")
+
+
+def test_a_second_text_of_an_image_is_told(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    for i in range(COUNT):
+        put(tmp_path / f"{i}.txt", said(i))
+    put(tmp_path / "7.caption", "another one")
+    log = SourceLog()
+    check(read(tmp_path, log))
+    assert [what for what, _ in log.refused] == ["7.caption"]
+
+
+def test_of_two_names_that_look_the_same_the_very_one_is_taken(tmp_path: Path) -> None:
+    forms = [("NFC", 0), ("NFD", 1)]
+    for form, i in forms:
+        put(tmp_path / normalize(form, "é.png"), png(i))  # type: ignore[arg-type]
+    images(tmp_path, "{}.png", range(2, COUNT))
+    rows = [(normalize(form, "é.png"), said(i)) for form, i in forms]  # type: ignore[arg-type]
+    rows += [(f"{i}.png", said(i)) for i in range(2, COUNT)]
+    lines = [json.dumps({"file_name": name, "text": text}) for name, text in rows]
+    put(tmp_path / "metadata.jsonl", "\n".join(lines))
+    check(read(tmp_path))

@@ -1,5 +1,7 @@
 """A sheet shows every image and every word of its captions."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -37,6 +39,18 @@ def test_no_word_is_cut_off(words: int) -> None:
     found = ink(["flower " * words] * 3)
     assert not found[-2:].any()
     assert found.sum() > 0.9 * words * ink(["flower"]).sum()
+
+
+@pytest.mark.parametrize("caption", ["图中左边有一个很大的红色三角形" * 4, "long words " * 12])
+def test_a_caption_stays_below_its_image(caption: str) -> None:
+    """Wide letters too; where no font has them, their boxes are as wide, and that is said once."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = ink([" ", caption, " "])
+    assert len(told) <= 1
+    columns = np.flatnonzero(found.any(0))
+    third = found.shape[1] / 3
+    assert third < columns.min() < columns.max() < 2 * third
 
 
 def test_captions_and_images_of_unequal_number_are_refused() -> None:

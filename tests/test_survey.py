@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from pairsynth.sources.contract import Example
+from pairsynth.sources.languages import language_of
 from pairsynth.sources.survey import BITS, SHADES, Survey, near_pairs, perceptual_hash, script_of
 
 
@@ -125,6 +126,43 @@ def test_captions_in_another_script() -> None:
 )
 def test_scripts_by_their_letters(caption: str, script: str) -> None:
     assert script_of(caption) == script
+
+
+def test_captions_in_another_language() -> None:
+    captions = [
+        "a red flower with two leaves",
+        "eine rote Blume mit zwei Blättern",
+        "the petals are in the shade",
+        "rote Blume",
+    ]
+    found = surveyed([scene(seed) for seed in range(4)], captions=captions)
+    told = "German: eine rote Blume mit zwei Blättern"
+    assert found == {"other_language": (1, [("1", told)])}
+
+
+@pytest.mark.parametrize(
+    ("caption", "language"),
+    [
+        ("a plane is on the runway", "English"),
+        ("An old man in a hat, by the door.", "English"),
+        ("Ein Mann mit Hut steht vor einer Tür", "German"),
+        ("Un homme avec un chapeau est devant une porte", "French"),
+        ("Un hombre con sombrero y una maleta", "Spanish"),
+        ("Um homem com uma mala no chão", "Portuguese"),
+        ("Un uomo che tiene una valigia nel parco degli alberi e gli amici", "Italian"),
+        ("Een man met een hoed", "Dutch"),
+        ("En man med hatt och ett paraply", "Swedish"),
+        ("Mężczyzna jest w parku, z psem się bawi", "Polish"),
+        ("Bir adam ve iki köpek", "Turkish"),
+        ("Seorang pria dengan topi di taman yang luas", "Indonesian"),
+        ("một người đàn ông và những bông hoa của tôi", "Vietnamese"),
+        ("red flower", ""),
+        ("красный цветок и синий", ""),
+        ("", ""),
+    ],
+)
+def test_languages_by_their_small_words(caption: str, language: str) -> None:
+    assert language_of(caption) == language
 
 
 def test_a_hash_has_half_of_its_bits_set() -> None:

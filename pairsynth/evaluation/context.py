@@ -181,7 +181,10 @@ def read_pairs(folder: Path, most: int, **wanted: str) -> tuple[Pairs, str]:
     columns = ["pair_id", "image", "caption", "strategy", "consistency", "class_id"]
     order = pc.sort_indices(read_rows(folder, ["pair_id"])["pair_id"])
     if len(order) < 2:
-        raise InputError(f"{folder} has {len(order)} pairs; set synthesize.pairs to 2 or more")
+        raise InputError(
+            f"{folder} has {len(order)} pairs, and 2 are needed; set synthesize.pairs to more, or "
+            f"see in {folder}/refused why candidates were"
+        )
     chosen = order.take(evenly_spaced(len(order), most)).to_pylist()
     found = read_some(folder, chosen, columns).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])

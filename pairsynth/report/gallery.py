@@ -105,7 +105,10 @@ def read_gallery(examples: Path, synthetic: Path, results: Results) -> Gallery:
     """
     table = read_rows(synthetic, ["consistency", "nearest_image_distance"])
     if not len(table):
-        raise InputError(f"{synthetic} has no pairs; set synthesize.pairs to 1 or more")
+        raise InputError(
+            f"{synthetic} has no pairs; set synthesize.pairs to more, or see in "
+            f"{synthetic}/refused why candidates were"
+        )
     scores, distances = (
         np.asarray(table[name], float) for name in ("consistency", "nearest_image_distance")
     )

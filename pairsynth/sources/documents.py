@@ -15,13 +15,20 @@ from typing import Any
 
 from pairsynth.errors import InputError
 from pairsynth.sources import metadata
-from pairsynth.sources.metadata import Columns, Names, Refuse, Row, decode_text, first, split_of
+from pairsynth.sources.metadata import Columns, Refuse, Row, decode_text, first, split_of
+from pairsynth.sources.names import Names
 
 ENDINGS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".token")
 # COCO's other documents, which are large and hold no captions.
 WITHOUT_CAPTIONS = ("instances_", "person_keypoints_", "image_info_", "stuff_", "panoptic_")
 PEEKED = 100  # rows that tell what a list is
-_FLICKR = re.compile(r"\s*(\S[^\t]*?)#\d+\s*\t(.*)")
+# name.jpg#0, a tab, a caption; name.jpg#zhc#0, a space; or no number, but an ending.
+_ENDING = r"\.(?:jpe?g|png|webp|gif|bmp|tiff?)"
+_FLICKR = re.compile(
+    rf"\s*(\S[^\t]*?)(?:#[a-z]+)?#\d+\s*\t(.*)"
+    rf"|\s*(\S[^\t,;|]*?{_ENDING})(?:(?:#[a-z]+)?#\d+)?[: ] *(\S.*)",
+    re.IGNORECASE,
+)
 
 
 def split_in_name(name: str) -> str | None:
@@ -72,9 +79,9 @@ def peek(root: Path, name: str, known: Names, columns: Columns) -> Peek:
     try:
         for _, row in islice(rows(root, name, lambda _what, _why: None), PEEKED):
             there |= dict.fromkeys(row)
-            file = first(row, columns.images)
-            captioned = isinstance(file, str) and bool(columns.of_captions(row))
-            names = names or (captioned and known.find(file, below) is not None)
+            file = columns.name_in(row)
+            captioned = file is not None and bool(columns.of_captions(row))
+            names = names or (captioned and known.find(file or "", below) is not None)
     except InputError as error:
         return Peek(columns=[], fault=str(error).partition(": ")[2][:200])
     return Peek(columns=list(there), names_images=names)
@@ -121,7 +128,8 @@ def _of_flickr(text: str, name: str, refuse: Refuse) -> Iterator[tuple[str, Row]
     for number, line in enumerate(text.rstrip().split("\n"), start=1):
         found = _FLICKR.fullmatch(line.rstrip("\r"))
         if found:
-            yield f"line {number}", {"file_name": found[1], "caption": found[2]}
+            file, caption = found[1] or found[3], found[2] if found[1] else found[4]
+            yield f"line {number}", {"file_name": file, "caption": caption}
         else:
             refuse(f"{name} line {number}", "not of the form name.jpg#0, a tab, and a caption")
 
@@ -143,14 +151,25 @@ def _of_json(text: str, name: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
         return
     lists = {key: value for key, value in document.items() if _holds_objects(value)}
     by_split = {key: value for key, value in lists.items() if split_of(key)}
-    if not lists:
-        yield from _by_name(document)
-    elif by_split:
+    main = next((one for one in ("images", "annotations", "data") if one in lists), None)
+    if by_split:
         for key, entries in by_split.items():
             yield from _of_list(entries, f"{key} entry", key, name, refuse)
+    elif main:
+        yield from _of_list(lists[main], "entry", None, name, refuse)
+    elif _is_row(metadata.plain_row(document)):
+        yield "object", document
+    elif lists:
+        for key, entries in lists.items():
+            yield from _of_list(entries, f"{key} entry"[:80], None, name, refuse)
     else:
-        key = next((one for one in ("images", "annotations", "data") if one in lists), None)
-        yield from _of_list(lists[key or next(iter(lists))], "entry", None, name, refuse)
+        yield from _by_name(document)
+
+
+def _is_row(row: Row) -> bool:
+    """Whether an object is about one image: it has texts for its file and for a caption."""
+    told = (first(row, metadata.FILE_KEYS), first(row, metadata.CAPTION_KEYS))
+    return all(isinstance(one, str) for one in told)
 
 
 def _holds_objects(value: Any) -> bool:

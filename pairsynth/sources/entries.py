@@ -2,8 +2,9 @@
 
 import functools
 import hashlib
+import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,7 @@ from pairsynth.sources.metadata import (
     first,
     split_of,
 )
+from pairsynth.sources.names import Names
 from pairsynth.sources.packed import Packed
 
 
@@ -112,8 +114,7 @@ def captions_in(folder: UserFolder, where: str, row: Row) -> Iterator[str]:
     """The usable captions of a row; the others are refused."""
     for given in metadata.captions_in(row, folder.columns) or [None]:
         if given is None:
-            looked, there = ", ".join(folder.columns.captions), ", ".join(row)[:200]
-            fault: str | None = f"no caption (columns looked for: {looked}; there are: {there})"
+            fault: str | None = f"no caption ({_looked(row, folder.columns.captions, 'caption')})"
         elif not isinstance(given, str):
             fault = f"the caption is {given!r:.200}, not text"
         else:
@@ -122,6 +123,13 @@ def captions_in(folder: UserFolder, where: str, row: Row) -> Iterator[str]:
             folder.refuse(where, fault)
         else:
             yield caption
+
+
+def _looked(row: Row, columns: Sequence[str], what: str) -> str:
+    """The columns looked for and those there are, and the parameter that may name another."""
+    told = f"columns looked for: {', '.join(columns)}; there are: {', '.join(row)[:200]}"
+    missing = not any(one in row for one in columns)
+    return told + (f"; download.{what}_column may name one" if missing else "")
 
 
 def _file(folder: UserFolder, name: str) -> Entry:
@@ -137,16 +145,32 @@ def _in_words(names: Collection[str]) -> str:
 
 
 def stem_of(name: str) -> str:
-    """The path without the last ending."""
-    return str(PurePosixPath(name).with_suffix(""))
+    """The path without the last ending, with composed accents."""
+    return composed(str(PurePosixPath(name).with_suffix("")))
+
+
+def composed(name: str) -> str:
+    """The name with composed accents (NFC), as macOS does not write them."""
+    return unicodedata.normalize("NFC", name)
 
 
 def by_stem(images: list[str], texts: list[str]) -> dict[str, str]:
-    """Stem -> its text file, or a JSON file of that stem where there is no text."""
-    known, stems = set(images), dict[str, str]()
+    """Stem -> its text file, or a JSON file of that stem where there is no text.
+
+    Letter case may differ where only one image fits, and the image has no text of its own case.
+    """
+    known = {composed(name) for name in images}
+    owners, folded = {stem_of(name) for name in images}, defaultdict(set)
+    for owner in owners:
+        folded[owner.casefold()].add(owner)
+    stems, others = dict[str, str](), dict[str, str]()
     for text in sorted(texts, key=lambda name: not name.lower().endswith(".json")):
         stem = stem_of(text)  # of 7.jpg.txt that is the image itself
-        stems[stem_of(stem) if stem in known else stem] = text
+        stem = stem_of(stem) if stem in known else stem
+        (stems if stem in owners else others)[stem] = text
+    for stem, text in others.items():
+        alike = folded[stem.casefold()]
+        stems.setdefault(min(alike) if len(alike) == 1 else stem, text)
     return stems
 
 
@@ -233,7 +257,7 @@ def _read_lines(folder: UserFolder, name: str) -> list[str]:
 
 
 def from_tables(
-    folder: UserFolder, images: list[str], known: metadata.Names, tables: list[str]
+    folder: UserFolder, images: list[str], known: Names, tables: list[str]
 ) -> dict[str, Entry]:
     """Entries of images by the rows of tables or lists that name them."""
     notes, used = _Notes(folder), dict[str, None]()
@@ -244,7 +268,7 @@ def from_tables(
             name = _image_of(folder, where, table, row, known)
             if name is None:
                 continue
-            used |= dict.fromkeys([metadata.chosen(row, folder.columns.images) or ""])
+            used |= dict.fromkeys([folder.columns.of_image(row) or ""])
             make = functools.partial(_file, folder, name)
             notes.add(where, row, name, make, splits.get(table, ""))
     for name in images:
@@ -265,15 +289,11 @@ def _say_columns(folder: UserFolder, used: dict[str, None], by_name: bool) -> No
         folder.taken["classes"] = f"of column {column}"
 
 
-def _image_of(
-    folder: UserFolder, where: str, table: str, row: Row, known: metadata.Names
-) -> str | None:
+def _image_of(folder: UserFolder, where: str, table: str, row: Row, known: Names) -> str | None:
     """The image that a row names; None where it names none, which is recorded."""
-    given = first(row, folder.columns.images)
-    if not isinstance(given, str):
-        there = ", ".join(row)[:200]
-        looked = ", ".join(folder.columns.images)
-        folder.refuse(where, f"names no image (columns looked for: {looked}; there are: {there})")
+    given = folder.columns.name_in(row)
+    if given is None:
+        folder.refuse(where, f"names no image ({_looked(row, folder.columns.images, 'image')})")
         return None
     name = known.find(given, "" if "/" not in table else table.rpartition("/")[0])
     if name is None:

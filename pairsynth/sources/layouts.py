@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import endings
 from pairsynth.sources import documents, entries, metadata, packed, split_lists
-from pairsynth.sources.entries import Entry, UserFolder, stem_of
-from pairsynth.sources.metadata import Names
+from pairsynth.sources.entries import Entry, UserFolder, composed, stem_of
+from pairsynth.sources.names import Names
 
 TEXTS = (".txt", ".caption", ".captions")
+COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 
 
 @dataclass(kw_only=True)
@@ -60,7 +61,9 @@ def _captioned(folder: UserFolder, found: Found, known: Names) -> dict[str, Entr
     beside = _beside(found)
     stems = entries.by_stem(found.images, [*found.texts, *sorted(beside - {*found.texts})])
     if not beside:
+        objects = [name for name in found.lists if name.lower().endswith(".json")]
         stems = entries.by_ends(found.images, found.texts)
+        stems = stems or entries.by_ends(found.images, objects)
     covered = sum(stem_of(name) in stems for name in found.images)
     if found.tables:
         chosen = _checked_tables(folder, found.tables, known)
@@ -77,7 +80,7 @@ def _captioned(folder: UserFolder, found: Found, known: Names) -> dict[str, Entr
         _pass_over(folder, others, chosen[0])
         return entries.from_tables(folder, found.images, known, chosen)
     others = [*sorted(set(found.lists) - beside)]
-    others += [] if beside else sorted(set(found.texts) - {*stems.values()})
+    others += sorted(set(found.texts) - {*stems.values()})
     for name in others:
         folder.pass_over(name, "captions are taken from the texts with the images' names")
     return entries.from_texts(folder, found.images, stems)
@@ -106,7 +109,7 @@ def _scan(folder: UserFolder) -> Found:
             _sort_in(folder, found, path, name, known)
     if not found.images and not found.packs:
         there = [*found.tables, *found.lists, *found.texts]
-        there += [what for what, _ in folder.log.refused]
+        there += [f"{what} ({why})" for what, why in folder.log.refused]
         raise InputError(
             f"{folder.root}: holds no images, in no subfolder either (looked for .jpg, .png, .webp "
             f"and {len(known) - 3} more endings, .tar, and .parquet with bytes of images); there "
@@ -125,8 +128,10 @@ def _sort_in(
         found.texts.append(name)
     elif ending == ".tar":
         found.packs.append(name)
-    elif path.name.lower().endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".zip")):
+    elif ending in COMPRESSED:
         folder.pass_over(name, "it is compressed; unpack it (of a .tar.gz: gunzip it)")
+    elif ending == ".arrow":
+        folder.pass_over(name, "it is Arrow; write Parquet: load_from_disk(...).to_parquet(...)")
     elif ending == ".parquet" and path.name not in metadata.NAMES:
         _sort_in_parquet(folder, found, path, name)
     elif path.name in metadata.NAMES and not (ending == ".parquet" and _holds_images(path)):
@@ -199,9 +204,10 @@ def _is_utf8(name: str) -> bool:
 
 def _beside(found: Found) -> set[str]:
     """The texts and JSON objects that have the name or the stem of an image beside them."""
-    known = {stem_of(name) for name in found.images} | set(found.images)
+    names = [one for name in found.images for one in (stem_of(name), composed(name))]
+    known = {name.casefold() for name in names}
     objects = [name for name in found.lists if name.lower().endswith(".json")]
-    return {name for name in (*found.texts, *objects) if stem_of(name) in known}
+    return {name for name in (*found.texts, *objects) if stem_of(name).casefold() in known}
 
 
 def _checked_tables(folder: UserFolder, tables: list[str], known: Names) -> list[str]:
@@ -234,7 +240,7 @@ def _chosen_lists(
     }
     fits = sorted((name for name, peek in peeks.items() if peek.names_images), key=_rank)
     if not fits and wanted and not found.packs:
-        others = [name for name, _ in folder.log.refused]
+        others = [f"{name} ({why})" for name, why in folder.log.refused]
         _refuse_lists(folder, peeks, others)
     families = {str(PurePosixPath(name).parent): _family(name) for name in reversed(fits)}
     chosen = sorted(
@@ -273,7 +279,8 @@ def _refuse_lists(folder: UserFolder, peeks: dict[str, documents.Peek], others: 
     missing = (
         "no captions: no text with the name of an image beside it, and no table or list with a "
         f"column of images that are here ({', '.join(columns.images)}) and one of captions "
-        f"({', '.join(columns.captions)})"
+        f"({', '.join(columns.captions)}), nor any that download.image_column and "
+        "download.caption_column name"
     )
     named = [f"{path} ({peek})" for path, peek in peeks.items()]
     there = "; ".join([*named[:8], *others[:8]])

@@ -4,19 +4,18 @@ A bad row is refused with its file and line, and the rest is read.
 """
 
 import ast
+import codecs
 import csv
 import io
 import json
-import posixpath
 import re
 import tokenize
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +28,7 @@ NAMES = tuple(f"{name}.{end}" for name in ("metadata", "captions") for end in
               ("jsonl", "csv", "tsv", "parquet"))  # fmt: skip
 FILE_KEYS = (
     *("file_name", "filename", "file", "image", "image_name", "image_path", "image_file"),
+    *("image_file_name", "image_filename"),
     *("file_path", "filepath", "path", "img", "picture", "image_id", "image_url", "url"),
 )
 CAPTION_KEYS = (
@@ -44,7 +44,10 @@ SPELLINGS = {
 }
 _SET = re.compile(r"[\W_]*(set|split|data|images?)$")
 # Of what is no caption, though its name has the word: caption_id, text_length.
-_ABOUT = {"id", "ids", "number", "count", "length", "len", "score", "url", "lang", "source"}
+_ABOUT = {"id", "ids", "number", "count", "length", "len", "score", "url", "lang", "source",
+          "tokens", "sentid", "sentids"}  # fmt: skip
+# Ends of the names of columns that name files: input_file_name.
+_FILE_ENDS = ("_file_name", "_filename", "_file_path", "_filepath", "_file")
 SEPARATORS = ",;\t|"
 LONGEST = 10_000  # letters of a caption
 LINES = 50  # that a record may go over
@@ -92,18 +95,34 @@ class Columns:
         """Columns that may hold captions, in order of preference."""
         return (column(self.caption),) if self.caption else CAPTION_KEYS
 
+    def of_image(self, row: Mapping[str, Any]) -> str | None:
+        """The column that names the image of this row, or None.
+
+        Where there is no such column, the only one whose name ends like a file's is used.
+        """
+        key = chosen(row, self.images)
+        if key is not None or self.image:
+            return key
+        alike = [key for key in row if key.endswith(_FILE_ENDS)]
+        return chosen(row, alike) if len(alike) == 1 else None
+
+    def name_in(self, row: Mapping[str, Any]) -> str | None:
+        """The name of the image of this row, a number as text; or None."""
+        value = row.get(self.of_image(row) or "")
+        return str(value) if type(value) in (str, int) else None
+
     def of_captions(self, row: Mapping[str, Any]) -> list[str]:
-        """The caption column of this row, or the numbered ones, or none.
+        """The caption column of this row with its numbered ones, or none.
 
         Where there is no such column, the only one with a word for captions in its name is used.
         """
         key = chosen(row, self.captions)
-        if key is not None:
+        if key is not None and self.caption:
             return [key]
-        for word in self.captions:
-            numbered = [key for key in row if re.fullmatch(rf"{re.escape(word)}_?\d+", key)]
-            if numbered:
-                return [key for key in numbered if _is_told(row[key])]
+        for word in self.captions if key is None else [key]:
+            numbered = [one for one in row if re.fullmatch(rf"{re.escape(word)}_?\d+", one)]
+            if key or numbered:
+                return [one for one in (key, *numbered) if one and _is_told(row[one])]
         return [] if self.caption or any(key in row for key in self.captions) else _alike(row)
 
     def check(self, where: str, there: Iterable[str]) -> None:
@@ -156,7 +175,7 @@ def captions_in(row: Row, columns: Columns) -> list[Any]:
         if isinstance(cell, str):
             cell = _list_in(cell) or cell
         found += cell if isinstance(cell, list | tuple) else [cell]
-    return [_said(one) for one in found]
+    return [one for cell in found for one in _said(cell)]
 
 
 def _list_in(cell: str) -> list[str] | None:
@@ -184,88 +203,14 @@ def _python_list(cell: str) -> list[str] | None:
     return texts if whole else None
 
 
-def _said(value: Any) -> Any:
-    """A caption; in COCO and Karpathy's lists it is inside an object."""
+def _said(value: Any) -> list[Any]:
+    """The captions of a value; in COCO and Karpathy's lists, and on the Hub, it is an object."""
     if not isinstance(value, Mapping):
-        return value
+        return [value]
     words = value.get("tokens")
     joined = " ".join(map(str, words)) if isinstance(words, list) else None
-    return first(value, CAPTION_KEYS) or joined
-
-
-class Names:
-    """Finds the images of a folder by their names in a table."""
-
-    def __init__(self, root: Path, images: Iterable[str]) -> None:
-        self.root = root.resolve()
-        self.exact = {_plain(name): name for name in images}
-        self.folded: dict[str, list[str]] = {}
-        self.bare: dict[str, list[str]] = {}
-        self.stems: dict[str, list[str]] = {}
-        for plain in self.exact:
-            stem = str(PurePosixPath(plain).with_suffix(""))
-            self.stems.setdefault(PurePosixPath(stem).name.casefold(), []).append(plain)
-            self.folded.setdefault(plain.casefold(), []).append(plain)
-            self.bare.setdefault(PurePosixPath(plain).name.casefold(), []).append(plain)
-
-    def find(self, given: str, below: str) -> str | None:
-        r"""The image named `given` in a table of the subfolder `below`, or None.
-
-        NFC and NFD are equal, as are `\` and `/`; spaces at the ends are ignored; an absolute path
-        may lead into the folder. Case may differ and folders or ending be missing where only one
-        image fits. Of a URL the last part is used.
-        """
-        found = self._find(given, below)
-        if found is None and "://" in given:
-            given = urlsplit(given).path.rpartition("/")[2]
-            found = self._find(given, below)
-        if found is None and "%" in given:
-            found = self._find(unquote(given), below)
-        return found
-
-    def _find(self, given: str, below: str) -> str | None:
-        name = _plain(given)
-        if name.startswith("/"):
-            here = _plain(str(self.root)) + "/"
-            places = [name.removeprefix(here)] if name.startswith(here) else []
-        else:
-            places = [_plain(posixpath.join(below, name)), name]
-        for place in places:
-            if place in self.exact:
-                return self.exact[place]
-            found = self._only(self.folded.get(place.casefold(), []), place)
-            if found:
-                return found
-        if name.startswith("/"):
-            return self._by_stem(places)
-        if name.startswith("../"):
-            return None
-        beside = self.bare.get(PurePosixPath(name).name.casefold(), [])
-        ends = "/" + name.casefold()
-        fits = [one for one in beside if f"/{one}".casefold().endswith(ends)]
-        return self._only(fits, name) if fits else self._by_stem(places)
-
-    def _by_stem(self, places: list[str]) -> str | None:
-        """The only image with this name without its ending."""
-        for place in places:
-            ends = "/" + place.casefold()
-            alike = self.stems.get(PurePosixPath(place).name.casefold(), [])
-            stems = {one: f"/{PurePosixPath(one).with_suffix('')}".casefold() for one in alike}
-            fits = [one for one, stem in stems.items() if stem.endswith(ends)]
-            if fits:
-                return self.exact[fits[0]] if len(fits) == 1 else None
-        return None
-
-    def _only(self, fits: list[str], name: str) -> str | None:
-        """The only match, or of several the exact one."""
-        if len(fits) > 1:
-            fits = [one for one in fits if f"/{one}".endswith(f"/{name}")]
-        return self.exact[fits[0]] if len(fits) == 1 else None
-
-
-def _plain(name: str) -> str:
-    name = unicodedata.normalize("NFC", name).strip().replace("\\", "/")
-    return posixpath.normpath(name)
+    told = first(value, CAPTION_KEYS) or joined
+    return told if isinstance(told, list) else [told]
 
 
 def rows(root: Path, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
@@ -327,11 +272,13 @@ def batch_rows(
 
 
 def decode_text(data: bytes) -> str:
-    """UTF-8 with or without a byte order mark; ValueError names the byte."""
+    """UTF-8 with or without a byte order mark, or UTF-16 with one; ValueError names the byte."""
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 (byte {error.start}); save it as UTF-8") from error
+        kind = "UTF-16" if wide else "UTF-8"
+        raise ValueError(f"not {kind} (byte {error.start}); save it as UTF-8") from error
 
 
 def json_lines(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
@@ -354,14 +301,17 @@ def _csv(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
     text = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
     spared = re.match(r"sep=.\n|(#.*\n)+", text)  # a spreadsheet's own word, or remarks
     skipped = spared[0].count("\n") if spared else 0
-    separator = _separator(text.split("\n", skipped + 1)[skipped])
+    separator = _separator(text.split("\n", skipped + 2)[skipped : skipped + 2])
     records = _records(text, table, refuse, separator, skipped)
     _, header = next(records, (0, []))
     if _is_headless(header):
         records = _records(text, table, refuse, separator, skipped)
-        header = ["file_name", "caption", *(f"column_{i}" for i in range(3, len(header) + 1))]
+        known = ["caption", "file_name"] if _is_file(header[1]) else ["file_name", "caption"]
+        header = [*known, *(f"column_{i}" for i in range(3, len(header) + 1))]
     for number, cells in records:
         where = f"line {number}"
+        if len(cells) > len(header) and column(header[-1]) in CAPTION_KEYS:
+            cells[len(header) - 1 :] = [separator.join(cells[len(header) - 1 :])]
         if len(cells) > len(header):
             refuse(
                 f"{table} {where}",
@@ -371,21 +321,38 @@ def _csv(text: str, table: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
             yield where, dict(zip(header, cells, strict=False))
 
 
-def _separator(header: str) -> str:
-    """The separator, of `SEPARATORS`, that gives the most known column names."""
+def _separator(lines: Sequence[str]) -> str:
+    """The separator, of `SEPARATORS`, that gives the most known column names in the first line.
+
+    Where none gives any, it is one that divides both of the first two lines, rather no comma.
+    """
     known = {*FILE_KEYS, *CAPTION_KEYS, *CLASS_KEYS, *SPLIT_KEYS}
 
-    def named(separator: str) -> tuple[int, bool]:
-        cells = [cell.strip(' "\r') for cell in header.split(separator)]
-        return sum(column(cell) in known for cell in cells), _is_headless(cells)
+    def fitness(separator: str) -> tuple[int, bool, bool, bool]:
+        cells = [cell.strip(' "\r') for cell in lines[0].split(separator)]
+        named = sum(column(cell) in known for cell in cells)
+        divides = all(separator in line for line in lines)
+        return named, _is_headless(cells), divides, divides and separator != ","
 
-    return max(SEPARATORS, key=named)
+    return max(SEPARATORS, key=fitness)
 
 
 def _is_headless(cells: Sequence[str]) -> bool:
-    """Whether the first line is a row, not a header: an image and a possible caption."""
+    """Whether the first line is a row, not a header: an image and a caption, in either order.
+
+    An image without its ending is one word with a digit, and a caption has three words or more.
+    """
+    if len(cells) > 1 and _is_file(cells[0]):
+        return True
+    if len(cells) != 2:
+        return False
+    sentence = len(cells[1].split()) > 2 and re.fullmatch(r"\S*\d\S*", cells[0].strip())
+    return bool(sentence) or (_is_file(cells[1]) and len(cells[1].split()) == 1)
+
+
+def _is_file(cell: str) -> bool:
     ending = r".*\.(jpe?g|png|webp|gif|bmp|tiff?)"
-    return len(cells) > 1 and bool(re.fullmatch(ending, cells[0].strip(), re.IGNORECASE))
+    return bool(re.fullmatch(ending, cell.strip(), re.IGNORECASE))
 
 
 def _records(

@@ -327,11 +327,13 @@ def _told(
             text = decode_text(_read(path, place)).strip()
             if kind == ".json":
                 told = json.loads(text)
-                row = {**metadata.plain_row(told if isinstance(told, dict) else {}), **row}
+                told = told if isinstance(told, dict) else {"captions": told}
+                row = {**metadata.plain_row(told), **row}
             elif kind == ".cls":
                 row["class"] = text
             elif text:
-                row["txt"] = text.replace("\r\n", "\n").split("\n")
+                lines = text.replace("\r\n", "\n").split("\n")
+                row["txt"] = [*dict.fromkeys([*row.get("txt", []), *lines])]
         except (OSError, ValueError, RecursionError) as error:
             refuse(f"{where}{ending}", f"cannot be read: {error}")
     if "txt" in row and not columns.caption:

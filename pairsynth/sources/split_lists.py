@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 
 from pairsynth.sources import documents
 from pairsynth.sources.entries import Entry, UserFolder
-from pairsynth.sources.metadata import FILE_KEYS, SPLIT_KEYS, Names, decode_text, first, split_of
+from pairsynth.sources.metadata import FILE_KEYS, SPLIT_KEYS, decode_text, first, split_of
+from pairsynth.sources.names import Names
 
 Splits = dict[str, str]  # image -> split
 

@@ -16,6 +16,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from pairsynth.sources.contract import Example
+from pairsynth.sources.languages import language_of
 
 # Two images are near-duplicates where at most so many of the 64 bits of their hashes differ and
 # their thumbnails differ by at most so much on average, of 255.
@@ -45,6 +46,7 @@ KINDS = {
     "twins": "images look the same as one of their split",
     "without_own_caption": "images share each of their captions with others",
     "other_script": "captions are in another script than most",
+    "other_language": "captions are in another language than most, by their small words",
     "enlarged": "images are smaller than the size wanted, and were enlarged",
     "blank": "images are of one colour",
 }
@@ -63,6 +65,7 @@ class Survey:
     captions: list[set[bytes]] = field(default_factory=list)
     told: Counter[bytes] = field(default_factory=Counter)
     scripts: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
     written: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     odd: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -93,18 +96,22 @@ class Survey:
         for caption in example.captions:
             script = script_of(caption)
             self.scripts[script] += bool(script)
-            if len(self.written[script]) < EXAMPLES:
-                self.written[script].append((name, f"{script.capitalize()}: {caption}"))
+            language = language_of(caption)
+            self.languages[language] += bool(language)
+            for told in (script, language):
+                if told and len(self.written[told]) < EXAMPLES:
+                    self.written[told].append((name, f"{told.capitalize()}: {caption}"))
         return None
 
     def findings(self) -> list[Finding]:
         """All findings in the order of `KINDS`; kinds without any are left out."""
         alone = list(self._without_own_caption())
         odd = {**self.odd, **self._twins(), "without_own_caption": alone}
-        others = [script for script, _ in self.scripts.most_common()][1:]
         counts = {kind: len(found) for kind, found in odd.items()}
-        counts["other_script"] = sum(self.scripts[script] for script in others)
-        odd["other_script"] = [one for script in others for one in self.written[script]]
+        for kind, found in (("other_script", self.scripts), ("other_language", self.languages)):
+            others = [one for one, _ in found.most_common()][1:]
+            counts[kind] = sum(found[one] for one in others)
+            odd[kind] = [example for one in others for example in self.written[one]]
         return [
             Finding(kind=kind, count=counts[kind], examples=odd[kind][:EXAMPLES])
             for kind in KINDS

@@ -1,0 +1,85 @@
+"""Find the images of a folder by the names that tables give them."""
+
+import posixpath
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+
+class Names:
+    """Finds the images of a folder by their names in a table."""
+
+    def __init__(self, root: Path, images: Iterable[str]) -> None:
+        self.root = root.resolve()
+        self.images = {*images}
+        self.exact = {_plain(name): name for name in sorted(self.images)}
+        self.folded: dict[str, list[str]] = {}
+        self.bare: dict[str, list[str]] = {}
+        self.stems: dict[str, list[str]] = {}
+        for plain in self.exact:
+            stem = str(PurePosixPath(plain).with_suffix(""))
+            self.stems.setdefault(PurePosixPath(stem).name.casefold(), []).append(plain)
+            self.folded.setdefault(plain.casefold(), []).append(plain)
+            self.bare.setdefault(PurePosixPath(plain).name.casefold(), []).append(plain)
+
+    def find(self, given: str, below: str) -> str | None:
+        r"""The image named `given` in a table of the subfolder `below`, or None.
+
+        NFC and NFD are equal, as are `\` and `/`; spaces at the ends are ignored; an absolute path
+        may lead into the folder. Case may differ and folders or ending be missing where only one
+        image fits. Of a URL the last part is used.
+        """
+        if posixpath.join(below, given) in self.images:  # of two names that look alike, this one
+            return posixpath.join(below, given)
+        found = self._find(given, below)
+        if found is None and "://" in given:
+            given = urlsplit(given).path.rpartition("/")[2]
+            found = self._find(given, below)
+        if found is None and "%" in given:
+            found = self._find(unquote(given), below)
+        return found
+
+    def _find(self, given: str, below: str) -> str | None:
+        name = _plain(given)
+        if name.startswith("/"):
+            here = _plain(str(self.root)) + "/"
+            places = [name.removeprefix(here)] if name.startswith(here) else []
+        else:
+            places = [_plain(posixpath.join(below, name)), name]
+        for place in places:
+            if place in self.exact:
+                return self.exact[place]
+            found = self._only(self.folded.get(place.casefold(), []), place)
+            if found:
+                return found
+        if name.startswith("/"):
+            return self._by_stem(places)
+        if name.startswith("../"):
+            return None
+        beside = self.bare.get(PurePosixPath(name).name.casefold(), [])
+        ends = "/" + name.casefold()
+        fits = [one for one in beside if f"/{one}".casefold().endswith(ends)]
+        return self._only(fits, name) if fits else self._by_stem(places)
+
+    def _by_stem(self, places: list[str]) -> str | None:
+        """The only image with this name without its ending."""
+        for place in places:
+            ends = "/" + place.casefold()
+            alike = self.stems.get(PurePosixPath(place).name.casefold(), [])
+            stems = {one: f"/{PurePosixPath(one).with_suffix('')}".casefold() for one in alike}
+            fits = [one for one, stem in stems.items() if stem.endswith(ends)]
+            if fits:
+                return self.exact[fits[0]] if len(fits) == 1 else None
+        return None
+
+    def _only(self, fits: list[str], name: str) -> str | None:
+        """The only match, or of several the exact one."""
+        if len(fits) > 1:
+            fits = [one for one in fits if f"/{one}".endswith(f"/{name}")]
+        return self.exact[fits[0]] if len(fits) == 1 else None
+
+
+def _plain(name: str) -> str:
+    name = unicodedata.normalize("NFC", name).strip().replace("\\", "/")
+    return posixpath.normpath(name)
