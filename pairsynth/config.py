@@ -7,6 +7,7 @@ import sys
 import warnings
 from dataclasses import fields
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -168,9 +169,7 @@ def check_between(section: object, low: float, high: float, *keys: str) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The YAML 1.2 mapping in the file at `path`, as plain Python values."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", YAMLWarning)  # an anchor that is set twice
-            tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        tree = _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run from the project's folder") from error
     except RecursionError as error:
@@ -181,6 +180,13 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected sections of parameters, found {type(tree).__name__}")
     return tree
+
+
+@lru_cache(maxsize=2)  # a stage asks ten times, and the parser takes its time
+def _parsed(text: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", YAMLWarning)  # an anchor that is set twice
+        return YAML(typ="safe", pure=True).load(text)
 
 
 def _typed(value: Any, wanted: Any, key: str, path: Path) -> Any:

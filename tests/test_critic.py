@@ -11,6 +11,7 @@ from torch import Tensor
 from pairsynth import critic, gan_training, seeds
 from pairsynth.artifacts import file_digest
 from pairsynth.batches import Batches
+from pairsynth.checkpoints import load_checkpoint
 from pairsynth.collapse_monitor import CollapseMonitor
 from pairsynth.critic import ProjectedCritic, Projection
 from pairsynth.errors import InputError
@@ -146,4 +147,7 @@ def test_one_seed_gives_one_file_that_has_nothing_of_the_critic(
     assert told[0] == told[1] != told[2]
     assert all(np.isfinite(list(report.values())).all() for report in told[0])
     assert file_digest(tmp_path / "a") == file_digest(tmp_path / "b") != file_digest(tmp_path / "c")
-    assert (tmp_path / "a").stat().st_size == (tmp_path / "c").stat().st_size
+    (options, state), (plain, without) = (load_checkpoint(tmp_path / n, "gan") for n in "ac")
+    for network in ("generator", "discriminator"):
+        assert state[network].keys() == without[network].keys()
+    assert options["made_from"] == plain["made_from"] | critic.weights()
