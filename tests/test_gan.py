@@ -73,7 +73,7 @@ def test_enlarging_is_repeating_pixels_and_convolving() -> None:
     assert torch.allclose(found, wanted, atol=1e-12)
     towards = torch.randn_like(wanted)
     slopes = [torch.autograd.grad(one, layer.weight, towards)[0] for one in (found, wanted)]
-    assert torch.allclose(*slopes, atol=1e-12)
+    assert torch.allclose(slopes[0], slopes[1], atol=1e-12)
 
 
 def test_gan_cls_knows_nothing_at_zero_logits() -> None:
