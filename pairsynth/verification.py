@@ -171,7 +171,7 @@ def _check_embeddings(
 
 
 def recorded(lock: Path) -> Iterator[ArtifactCheck]:
-    """Every present output that differs from its entry in `lock` (dvc.lock).
+    """Every present output that differs from its entry in `lock` (dvc.lock), or has none there.
 
     Raises:
         InputError: where `lock` is not as DVC writes it.
@@ -184,6 +184,16 @@ def recorded(lock: Path) -> Iterator[ArtifactCheck]:
         ]
     except (AttributeError, LookupError, TypeError) as error:
         raise InputError(f"{lock} is not as DVC writes it; git checkout {lock}") from error
+    known = {path for _, path, _ in outs}
+    for stage, names in _outputs(lock.with_name("dvc.yaml")).items():
+        for path in (lock.parent / name for name in names):
+            if path.exists() and path not in known and any(stage == one for one, _, _ in outs):
+                yield ArtifactCheck(
+                    path=path,
+                    sound=False,
+                    detail=f"{lock} tells nothing of {path}, which {stage} makes; "
+                    f"git checkout {lock}, or: dvc repro {stage}",
+                )
     for stage, path, md5 in outs:
         if path.exists() and _md5(path) != md5:
             yield ArtifactCheck(
@@ -192,6 +202,20 @@ def recorded(lock: Path) -> Iterator[ArtifactCheck]:
                 detail=f"{path} is not what {lock} tells of; if you did not run the stage by hand, "
                 f"remake it: dvc repro --force --single-item {stage}",
             )
+
+
+def _outputs(pipeline: Path) -> dict[str, list[str]]:
+    """What each stage of `pipeline` (dvc.yaml) makes; nothing where there is no such file."""
+    stages = config.read(pipeline)["stages"] if pipeline.exists() else {}
+    return {
+        stage: [
+            name
+            for kind in ("outs", "metrics", "plots")
+            for out in told.get(kind, [])
+            for name in ([out] if isinstance(out, str) else out)
+        ]
+        for stage, told in stages.items()
+    }
 
 
 def _md5(path: Path) -> str:

@@ -192,3 +192,19 @@ def test_verify_finds_whatever_is_not_what_the_lock_tells_of(
     assert "dvc repro --force --single-item embed" in found[0].detail
     assert found[1].detail.startswith(f"{tmp_path}/metrics/use.csv is not what ")
     assert "dvc repro --force --single-item evaluate" in found[1].detail
+
+
+def test_verify_finds_an_output_whose_entry_in_the_lock_is_gone(
+    checkout: Path, tmp_path: Path
+) -> None:
+    for name in ("data", "metrics"):
+        shutil.copytree(checkout / name, tmp_path / name)
+    shutil.copy(checkout / "dvc.yaml", tmp_path)
+    lock = (checkout / "dvc.lock").read_text()
+    (tmp_path / "dvc.lock").write_text(lock)
+    assert list(verification.recorded(tmp_path / "dvc.lock")) == []
+    (tmp_path / "dvc.lock").write_text(lock.replace("path: data/gan.pt", "path: data/gaN.pt"))
+    found = list(verification.recorded(tmp_path / "dvc.lock"))
+    assert [finding.path for finding in found] == [tmp_path / "data/gan.pt"]
+    assert "tells nothing of" in found[0].detail
+    assert "dvc repro train_gan" in found[0].detail
