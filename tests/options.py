@@ -6,7 +6,7 @@ from pairsynth.captioner_training import CaptionerConfig
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.evaluation.context import EvaluationConfig
 from pairsynth.gan_training import GanConfig
-from pairsynth.latents import SynthesisConfig
+from pairsynth.latents import STRATEGIES, SynthesisConfig
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.contract import DownloadConfig
 
@@ -46,12 +46,10 @@ ENCODER = EncoderConfig(
     paraphrase=0.25,
 )
 # All strategies alike, two candidates.
+SHARES: dict[str, Any] = dict.fromkeys(STRATEGIES, 1 / len(STRATEGIES))
 SYNTHESIS = SynthesisConfig(
+    **SHARES,
     pairs=70,
-    text_prototype=0.25,
-    text_density=0.25,
-    image_prototype=0.25,
-    image_density=0.25,
     classes="any",
     balance=0.0,
     fill=0,
