@@ -15,7 +15,7 @@ from pairsynth import config
 from pairsynth.encoder_training import EncoderConfig
 from pairsynth.errors import InputError
 from pairsynth.gan_training import GanConfig
-from pairsynth.latents import SynthesisConfig
+from pairsynth.latents import STRATEGIES, SynthesisConfig
 from tests.options import SECTIONS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -135,8 +135,7 @@ OUT_OF_RANGE = [
     ("fit_gmm", "held_out", 0.0),
     ("fit_gmm", "held_out", 1.0),
     ("synthesize", "pairs", -1),
-    *[("synthesize", k, -0.1) for k in ("text_prototype", "text_density")],
-    *[("synthesize", k, -0.1) for k in ("image_prototype", "image_density")],
+    *[("synthesize", strategy, -0.1) for strategy in STRATEGIES],
     ("synthesize", "classes", "some"),
     ("synthesize", "margin", 0.6),
     ("synthesize", "margin", -0.1),
@@ -178,9 +177,7 @@ def test_no_parameter_is_nan_or_endless(tmp_path: Path, section: str, number: fl
 
 
 def test_a_share_for_one_strategy_at_least(tmp_path: Path) -> None:
-    none = dict.fromkeys(
-        ("text_prototype", "text_density", "image_prototype", "image_density"), 0.0
-    )
+    none = dict.fromkeys(STRATEGIES, 0.0)
     with pytest.raises(InputError, match=r"synthesize.text_prototype .*one strategy at least"):
         config.load(SynthesisConfig, "synthesize", changed(tmp_path, "synthesize", **none))
     densities = {"text_prototype": 0.0, "image_prototype": 0.0, "fill": 5}

@@ -340,10 +340,8 @@ def test_words_are_asked_to_be_as_rare_as_those_of_real_captions(inputs: Synthes
 
 
 def test_shares_of_strategies_are_respected(inputs: SynthesisInputs) -> None:
-    config = replace(
-        inputs.config, text_prototype=3.0, text_density=1.0, image_prototype=0.0, image_density=0.0
-    )
-    uneven = replace(inputs, config=config)
+    shares = dict.fromkeys(STRATEGIES, 0.0) | {"text_prototype": 3.0, "text_density": 1.0}
+    uneven = replace(inputs, config=replace(inputs.config, **shares))
     counts = Counter(synthesis.draft(uneven, number).strategy for number in range(400))
     assert set(counts) == {"text_prototype", "text_density"}
     assert 260 < counts["text_prototype"] < 340
@@ -573,8 +571,12 @@ def test_rows_are_those_of_the_schema(inputs: SynthesisInputs, seventy: list[Pai
         assert row["image"]["path"] == f"{row['pair_id']}.png"
         assert row["seed"] == 7
         assert row["class_name"] == (None if row["class_id"] is None else names[row["class_id"]])
-        assert (row["blend_weight"] is None) == row["strategy"].endswith("density")
-        assert (row["component"] is None) == row["strategy"].endswith("prototype")
+        if row["strategy"].endswith("prototype"):
+            assert row["blend_weight"] is not None
+            assert row["component"] is None
+        if row["strategy"].endswith("density"):
+            assert row["blend_weight"] is None
+            assert row["component"] is not None
         assert row["nearest_image_id"] in inputs.examples.ids
         assert row["nearest_caption"] in inputs.examples.flat_captions
 
