@@ -340,7 +340,8 @@ def test_words_are_asked_to_be_as_rare_as_those_of_real_captions(inputs: Synthes
 
 
 def test_shares_of_strategies_are_respected(inputs: SynthesisInputs) -> None:
-    shares = dict.fromkeys(STRATEGIES, 0.0) | {"text_prototype": 3.0, "text_density": 1.0}
+    shares: dict[str, Any] = dict.fromkeys(STRATEGIES, 0.0)
+    shares |= {"text_prototype": 3.0, "text_density": 1.0}
     uneven = replace(inputs, config=replace(inputs.config, **shares))
     counts = Counter(synthesis.draft(uneven, number).strategy for number in range(400))
     assert set(counts) == {"text_prototype", "text_density"}
