@@ -184,10 +184,10 @@ def recorded(lock: Path) -> Iterator[ArtifactCheck]:
         ]
     except (AttributeError, LookupError, TypeError) as error:
         raise InputError(f"{lock} is not as DVC writes it; git checkout {lock}") from error
-    known = {path for _, path, _ in outs}
+    ran, known = {stage for stage, _, _ in outs}, {path for _, path, _ in outs}
     for stage, names in _outputs(lock.with_name("dvc.yaml")).items():
         for path in (lock.parent / name for name in names):
-            if path.exists() and path not in known and any(stage == one for one, _, _ in outs):
+            if stage in ran and path not in known and path.exists():
                 yield ArtifactCheck(
                     path=path,
                     sound=False,
