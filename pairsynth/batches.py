@@ -16,7 +16,9 @@ from pairsynth.sampling import one_caption
 class Batch:
     """Images (N, 3, S, S), psi of their captions and of wrong ones (N, D), class_ids (N).
 
+    class_ids: images of unknown class are each a class of their own.
     noise: (N, Z), what each image has beside its captions.
+    rival_psi: (R, D), psi of captions of any images; rival_class_ids: (R).
     """
 
     images: Tensor
@@ -24,6 +26,11 @@ class Batch:
     wrong_psi: Tensor
     noise: Tensor
     class_ids: Tensor
+    rival_psi: Tensor
+    rival_class_ids: Tensor
+
+
+RIVALS = 512  # captions drawn beside those of a batch: psi is fixed, so they cost next to nothing
 
 
 class Batches:
@@ -38,15 +45,16 @@ class Batches:
         image_size: int,
         device: torch.device,
     ) -> None:
-        order = examples.class_ids.argsort(stable=True)
+        class_ids = told_apart(examples.class_ids)
+        order = class_ids.argsort(stable=True)
         self.size, self.image_size = parallel.whole_batch(size, len(order)), image_size
         self.pixels = examples.pixels.to(device)
         self.psi = embeddings.psi.to(device)
         self.noise = noise.to(device)
         self.first = examples.first_caption.to(device)
-        self.class_ids = examples.class_ids.to(device)
+        self.class_ids = class_ids.to(device)
         self.order = order.to(device)
-        self.start, self.count = (t.to(device) for t in class_ranges(examples.class_ids[order]))
+        self.start, self.count = (t.to(device) for t in class_ranges(class_ids[order]))
         self.position = order.argsort().to(device)
 
     def epoch(self, rng: torch.Generator) -> Iterator[Batch]:
@@ -59,16 +67,19 @@ class Batches:
         order = parallel.same(order)
         for batch in order[: count // self.size * self.size].split(self.size):
             rows = parallel.own(batch)
-            # (B) rows of pixels (N, 3, H, W), and for each one of its captions' psi (B, D)
+            # Of (B) rows of pixels (N, 3, H, W), and for each one of its captions' psi (B, D)
             images = random_crop_flip(self.pixels[rows], self.image_size, rng)
             psi = self.psi[one_caption(rows, self.first, rng)]
             wrong = self.psi[one_caption(self.wrong_rows(rows, rng), self.first, rng)]
+            rivals = torch.randint(count, (RIVALS,), generator=rng, device=self.order.device)  # (R)
             yield Batch(
                 images=to_network(images),
                 psi=psi,
                 wrong_psi=wrong,
                 noise=self.noise[rows],
                 class_ids=self.class_ids[rows],
+                rival_psi=self.psi[one_caption(rivals, self.first, rng)],
+                rival_class_ids=self.class_ids[rivals],
             )
 
     def wrong_rows(self, rows: Tensor, rng: torch.Generator) -> Tensor:
@@ -82,17 +93,19 @@ class Batches:
         return self.order[torch.where(skipped < start, skipped, skipped + count)]
 
 
-def class_ranges(sorted_ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each row's class starts, and its size, in class ids (N) sorted upwards.
+def told_apart(class_ids: Tensor) -> Tensor:
+    """Class ids (N) where images of unknown class (-1) are each a class of their own.
 
-    Images of unknown class (-1), and those of a set that has one class only, are each a class
-    of their own.
+    So are all images of a set that has one class only: a caption of another is a wrong one.
     """
-    rows = torch.arange(len(sorted_ids))
-    one_class = bool((sorted_ids == sorted_ids[0]).all())
-    keys = (
-        rows - len(rows) if one_class else torch.where(sorted_ids < 0, rows - len(rows), sorted_ids)
-    )
-    _, inverse, counts = keys.unique_consecutive(return_inverse=True, return_counts=True)
+    rows = torch.arange(len(class_ids))
+    if (class_ids == class_ids[0]).all():
+        return rows
+    return torch.where(class_ids < 0, class_ids.max() + 1 + rows, class_ids)
+
+
+def class_ranges(sorted_ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each row's class starts, and its size (N), in class ids (N) sorted upwards."""
+    _, inverse, counts = sorted_ids.unique_consecutive(return_inverse=True, return_counts=True)
     starts = counts.cumsum(0) - counts
     return starts[inverse], counts[inverse]

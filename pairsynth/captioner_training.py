@@ -13,6 +13,7 @@ from pairsynth.devices import autocast
 from pairsynth.errors import InputError
 from pairsynth.examples import Examples
 from pairsynth.gan import Gan, phi_of
+from pairsynth.images import GRID
 from pairsynth.inference import inference
 from pairsynth.memory import check_training
 from pairsynth.nonfinite import check_finite
@@ -77,7 +78,8 @@ def build(config: CaptionerConfig, examples: Examples, gan: Gan, digest: str) ->
 
     def step(captioner: Captioner) -> Tensor:
         rows = min(config.batch_size, len(examples.flat_captions))
-        phi, tokens = torch.zeros(rows, channels, 4, 4), torch.zeros(rows, TOKENS, dtype=torch.long)
+        phi = torch.zeros(rows, channels, GRID, GRID)
+        tokens = torch.zeros(rows, TOKENS, dtype=torch.long)
         return captioner(phi, tokens)
 
     keys = "train_captioner.hidden"

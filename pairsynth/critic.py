@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from pairsynth.efficientnet import TEACHER, EfficientNet, need
-from pairsynth.gan import GRID, ScaledLeakyReLU
+from pairsynth.gan import ScaledLeakyReLU
+from pairsynth.images import GRID
 
 BLOCKS, STRIDES = (2, 4, 10), (4, 8, 16)
 LEAST = 64  # pixels of a side; smaller images are enlarged
@@ -53,8 +54,9 @@ class Head(nn.Module):
 
     def score(self, maps: Tensor, psi: Tensor) -> Tensor:
         """Maps (N, C, 4, 4) and psi (N, D) to scores (N)."""
-        text = psi[:, :, None, None].expand(-1, -1, GRID, GRID)
-        return self.out(self.join(torch.cat([maps, text.to(maps.dtype)], 1))).flatten()
+        text = psi[:, :, None, None].expand(-1, -1, GRID, GRID).to(maps.dtype)  # (N, D, 4, 4)
+        joined = self.join(torch.cat([maps, text], 1))  # (N, C + D, 4, 4) -> (N, C, 4, 4)
+        return self.out(joined).flatten()  # (N, 1, 1, 1) -> (N)
 
 
 class Projection(nn.Module):
@@ -82,9 +84,9 @@ class Projection(nn.Module):
         """Maps of the network, the finest first, to mixed ones that know the coarser ones."""
         found: list[Tensor] = []
         for i in reversed(range(len(seen))):
-            maps = self.across_channels[i](seen[i])
+            maps = self.across_channels[i](seen[i])  # (N, its width, H, H) -> (N, C, H, H)
             if found:
-                maps = maps + F.interpolate(found[0], size=maps.shape[-2:])
+                maps = maps + F.interpolate(found[0], size=maps.shape[-2:])  # from H / 2 to H
             found.insert(0, self.across_scales[i](maps))
         return found
 

@@ -202,6 +202,19 @@ def count_rows(folder: Path) -> list[int]:
     return [pq.read_metadata(path).num_rows for path in pair_shards(folder)]
 
 
+def check_count(folder: Path, count: int, least: int) -> None:
+    """Refuse a dataset of fewer pairs than are needed.
+
+    Raises:
+        InputError: where `count` is below `least`.
+    """
+    if count < least:
+        raise InputError(
+            f"{folder} has {count} pairs, and {least} are needed; set synthesize.pairs to more, or "
+            f"see in {folder}/refused why candidates were"
+        )
+
+
 def read_some(folder: Path, rows: Sequence[int], columns: list[str] | None = None) -> pa.Table:
     """Those `rows` of the dataset in `folder`, in their order; in memory is a shard at a time.
 

@@ -1,18 +1,19 @@
 """Train psi: captions and images of the train split into one space."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairsynth import parallel
 from pairsynth.artifacts import ShardWriter, embeddings_schema
 from pairsynth.config import check, check_between, named
-from pairsynth.contrastive import contrastive_loss
+from pairsynth.contrastive import SCALE, contrastive_loss
 from pairsynth.devices import autocast
 from pairsynth.efficientnet import TEACHER, need
 from pairsynth.encoders import TEXT_ENCODERS, FrozenTower, JointEncoder
@@ -129,6 +130,7 @@ def build(config: EncoderConfig, examples: Examples) -> JointEncoder:
     keys = "embed.hidden, .channels or .dimension"
     check_training("embed", keys, make, lambda encoder: [encoder], step)
     encoder = make()
+    nn.init.constant_(encoder.log_scale, math.log(SCALE))
     if weights is not None:
         encoder.image.trunk.load_state_dict(weights.state_dict())
     return encoder

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pairsynth.artifacts import check_source
 from pairsynth.checkpoints import load_checkpoint, rebuild, save_checkpoint
 from pairsynth.efficientnet import TEACHER, check_same
-from pairsynth.images import to_network
+from pairsynth.images import GRID, to_network
 from pairsynth.inference import inference
 from pairsynth.pretrained import IMAGENET, ImageNetFeatures, Pretrained
 from pairsynth.text import PAD, Vocabulary
@@ -81,7 +81,7 @@ class ImageTower(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         width, side = 3, size
-        while side > 4:
+        while side > GRID:
             wider = channels if width == 3 else min(2 * width, 8 * channels)
             layers += [nn.Conv2d(width, wider, 4, 2, 1, bias=False), nn.BatchNorm2d(wider)]
             layers += [nn.LeakyReLU(0.1)]
@@ -177,7 +177,7 @@ class JointEncoder(nn.Module):
             if image_network
             else ImageTower(size, dimension, channels)
         )
-        self.log_scale = nn.Parameter(torch.tensor(10.0).log())
+        self.log_scale = nn.Parameter(torch.zeros(()))  # of the contrastive loss
 
     def encode(self, captions: list[str]) -> Tensor:
         """Token numbers (N, T) of captions, ready for `psi`."""

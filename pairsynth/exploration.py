@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from pairsynth import seeds
 from pairsynth.captioner import MAX_WORDS
+from pairsynth.images import GRID
 from pairsynth.mappings import Mappings, Turn, between
 from pairsynth.mixture import Mixture
 
@@ -96,7 +97,7 @@ def component_psi(
     vectors = _floats(np.stack(list(_samples(mixture, over, component, count, seed))))
     if over == "psi":
         return F.normalize(vectors, dim=1)
-    phi = vectors.unflatten(1, (-1, 4, 4)).split(BATCH)
+    phi = vectors.unflatten(1, (-1, GRID, GRID)).split(BATCH)
     return torch.cat([mappings.psi(mappings.describe(part)) for part in phi])
 
 

@@ -19,10 +19,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from pairsynth.artifacts import check_source
 from pairsynth.checkpoints import load_checkpoint, rebuild, save_checkpoint
-from pairsynth.images import center_crop, to_network
+from pairsynth.images import GRID, center_crop, to_network
 from pairsynth.inference import inference
-
-GRID = 4
 
 
 def _levels(size: int) -> int:
@@ -35,7 +33,8 @@ class Reading(nn.Linear):
 
     def forward(self, phi: Tensor) -> Tensor:
         """phi (N, C, 4, 4) to unit vectors (N, D), or (N, Z)."""
-        return F.normalize(super().forward(phi.mean((2, 3))).float(), dim=1)
+        means = phi.mean((2, 3))  # (N, C, 4, 4) -> (N, C)
+        return F.normalize(super().forward(means).float(), dim=1)
 
 
 class ConditioningAugmentation(nn.Module):
@@ -55,7 +54,8 @@ class ConditioningAugmentation(nn.Module):
         say is drawn as another might have said it. As in StackGAN (arXiv 1612.03242), but that the
         covariance is measured instead of learned.
         """
-        return F.normalize(psi + noise @ self.open_directions.T.to(noise.dtype), dim=1)
+        strayed = noise @ self.open_directions.T.to(noise.dtype)  # (N, Z) (Z, D) -> (N, D)
+        return F.normalize(psi + strayed, dim=1)
 
 
 # ---------------------------------------------------------------- Reed's DCGAN (gan-cls)
@@ -66,8 +66,8 @@ class Unfold(nn.ConvTranspose2d):
 
     def forward(self, seed: Tensor) -> Tensor:  # type: ignore[override]
         """Seeds (N, Z, 1, 1) to (N, C, 4, 4)."""
-        grid = seed.flatten(1) @ self.weight.flatten(1)
-        grid = grid.unflatten(1, (self.out_channels, GRID, GRID))
+        grid = seed.flatten(1) @ self.weight.flatten(1)  # (N, Z) (Z, 16 C) -> (N, 16 C)
+        grid = grid.unflatten(1, (self.out_channels, GRID, GRID))  # (N, C, 4, 4)
         return grid.contiguous(memory_format=torch.channels_last)
 
 
@@ -89,8 +89,9 @@ class DCGenerator(ConditioningAugmentation):
 
     def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
         """Noise (N, Z) and psi (N, D) to images (N, 3, S, S) in [-1, 1]."""
-        seed = torch.cat([noise, self.project(self.augment(noise, psi))], 1)
-        return torch.tanh(self.layers(seed[:, :, None, None]))
+        text = self.project(self.augment(noise, psi))  # (N, D) -> (N, 128)
+        seed = torch.cat([noise, text], 1)[:, :, None, None]  # (N, Z + 128, 1, 1)
+        return torch.tanh(self.layers(seed))
 
 
 class DCDiscriminator(nn.Module):
@@ -121,8 +122,9 @@ class DCDiscriminator(nn.Module):
 
     def score(self, phi: Tensor, psi: Tensor) -> Tensor:
         """phi (N, C, 4, 4) and psi (N, D) to logits (N)."""
-        text = self.project(psi)[:, :, None, None].expand(-1, -1, GRID, GRID)
-        return self.out(self.join(torch.cat([phi, text], 1))).flatten()
+        text = self.project(psi)[:, :, None, None].expand(-1, -1, GRID, GRID)  # (N, 128, 4, 4)
+        joined = self.join(torch.cat([phi, text], 1))  # (N, C + 128, 4, 4) -> (N, C, 4, 4)
+        return self.out(joined).flatten()  # (N, 1, 1, 1) -> (N)
 
 
 def _dcgan_weights(module: nn.Module) -> None:
@@ -168,10 +170,10 @@ class Generator(ConditioningAugmentation):
 
     def forward(self, noise: Tensor, psi: Tensor) -> Tensor:
         """Noise (N, Z) and psi (N, D) to images (N, 3, S, S) in [-1, 1]."""
-        psi = self.augment(noise, psi) * psi.shape[1] ** 0.5
-        seed = self.seed(torch.cat([noise, psi], 1))
+        psi = self.augment(noise, psi) * psi.shape[1] ** 0.5  # numbers as large as those of noise
+        seed = self.seed(torch.cat([noise, psi], 1))  # (N, Z + D) -> (N, 16 C)
         grid = seed.unflatten(1, (-1, GRID, GRID)).contiguous(memory_format=torch.channels_last)
-        return torch.tanh(self.layers(grid))
+        return torch.tanh(self.layers(grid))  # (N, C, 4, 4) -> (N, 3, S, S)
 
 
 class ScaledLeakyReLU(nn.LeakyReLU):
@@ -211,8 +213,9 @@ class Discriminator(nn.Module):
 
     def score(self, phi: Tensor, psi: Tensor) -> Tensor:
         """phi (N, C, 4, 4) and psi (N, D) to logits (N)."""
-        text = psi[:, :, None, None].expand(-1, -1, GRID, GRID)
-        return self.out(self.join(torch.cat([phi, text.to(phi.dtype)], 1))).flatten()
+        text = psi[:, :, None, None].expand(-1, -1, GRID, GRID).to(phi.dtype)  # (N, D, 4, 4)
+        joined = self.join(torch.cat([phi, text], 1))  # (N, C + D, 4, 4) -> (N, C, 4, 4)
+        return self.out(joined).flatten()  # (N, 1, 1, 1) -> (N)
 
 
 # ---------------------------------------------------------------- losses

@@ -342,7 +342,7 @@ class Step:
                 shown = [maps.detach()[between:] for maps in seen]
                 second = self.second_loss(self.critic, images, shown, batch, psi)
                 loss = loss.lerp(second, CRITIC_SHARE)
-            loss = loss + self.matching(phi, batch.psi, batch.noise, batch.class_ids)
+            loss = loss + self.matching(phi, batch.psi, batch.noise, batch)
         self.discriminator_optimizer.zero_grad()
         loss.backward()
         self.discriminator_optimizer.step()
@@ -354,7 +354,7 @@ class Step:
             if self.critic is not None:
                 score = self.critic.score(self.critic.phi(seen), psi)
                 generator_loss = generator_loss.lerp(losses.generator_loss(score), CRITIC_SHARE)
-            generator_loss = generator_loss + self.matching(phi, psi, noise, batch.class_ids)
+            generator_loss = generator_loss + self.matching(phi, psi, noise, batch)
         self.generator_optimizer.zero_grad()
         generator_loss.backward()
         self.generator_optimizer.step()
@@ -378,8 +378,11 @@ class Step:
         # Drawn on the host: a GPU that has to tell them would have to finish its work first.
         return translate(images, self.config.translation, torch.default_generator)
 
-    def matching(self, phi: Tensor, psi: Tensor, noise: Tensor, class_ids: Tensor) -> Tensor:
+    def matching(self, phi: Tensor, psi: Tensor, noise: Tensor, batch: Batch) -> Tensor:
         """The weighted contrastive terms: between phi and psi, and between phi and noise.
+
+        Sixteen captions of a batch are told apart by their main colour; beside many more of the
+        train split, phi has to tell all that they name.
 
         The noise of a real image is what it has beside its captions. By the second term a
         generator cannot leave it out: where captions of one image all say the same, psi hardly
@@ -390,11 +393,13 @@ class Step:
         if not self.config.contrastive:
             return phi.new_zeros(())
         discriminator = self.gan.discriminator
-        loss = contrastive_loss(discriminator.joint(phi), psi, class_ids, 10.0)
+        captions = torch.cat([psi, batch.rival_psi])  # (N, D), (R, D) -> (N + R, D)
+        class_ids = torch.cat([batch.class_ids, batch.rival_class_ids])  # (N + R)
+        loss = contrastive_loss(discriminator.joint(phi), captions, class_ids)
         if self.noise_share:
-            read, each = discriminator.noise(phi), torch.full_like(class_ids, -1)
-            noise = F.normalize(noise, dim=1)
-            loss = loss + self.noise_share * contrastive_loss(read, noise, each, 10.0)
+            read, each = discriminator.noise(phi), torch.arange(len(phi), device=phi.device)
+            noise = F.normalize(noise, dim=1)  # (N, Z)
+            loss = loss + self.noise_share * contrastive_loss(read, noise, each)
         return self.config.contrastive * loss
 
 

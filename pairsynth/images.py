@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+GRID = 4  # side of the last maps of our own networks: phi has 4 x 4 places
+
 
 def to_tensor(image: Image.Image) -> Tensor:
     """An RGB image as a uint8 tensor (3, H, W)."""

@@ -18,7 +18,7 @@ from pairsynth.config import check, check_between
 from pairsynth.errors import InputError
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.filters import Thresholds
-from pairsynth.images import center_crop
+from pairsynth.images import GRID, center_crop
 from pairsynth.mappings import Mappings, between
 from pairsynth.metrics.novelty import NoveltyIndex
 from pairsynth.metrics.wording import Standard
@@ -189,9 +189,9 @@ def image_prototype(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent
 
 def image_density(inputs: SynthesisInputs, rng: np.random.Generator) -> Latent:
     """phi* from the mixture over images, mapped back through its PCA."""
-    vector, component = inputs.mixtures["phi"].sample(rng)  # (16 C), to be (C, 4, 4)
+    vector, component = inputs.mixtures["phi"].sample(rng)  # (16 C), for (C, 4, 4)
     return Latent(
-        vector=torch.from_numpy(vector).float().unflatten(0, (-1, 4, 4)),
+        vector=torch.from_numpy(vector).float().unflatten(0, (-1, GRID, GRID)),
         sources=[],
         share=None,
         component=component,

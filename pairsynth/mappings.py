@@ -17,7 +17,7 @@ from pairsynth.captioner import Captioner, load_captioner
 from pairsynth.decoding import decode_beam, decode_nucleus
 from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.gan import Gan, load_gan
-from pairsynth.images import to_network, to_pixels
+from pairsynth.images import GRID, to_network, to_pixels
 from pairsynth.inference import inference
 
 # A processor has the maps of so few images in its cache: of 64 x 64 one is drawn in 2.4 ms, and of
@@ -47,7 +47,7 @@ class Mappings:
     @property
     def sizes(self) -> dict[str, int]:
         """The dimension of each space with a mixture: D of psi, 16 C of phi."""
-        return {"phi": 16 * self.gan.discriminator.phi_channels, "psi": self.encoder.dimension}
+        return {"phi": GRID**2 * self.gan.discriminator.phi_channels, "psi": self.encoder.dimension}
 
     def draw(self, psi: Tensor, noise: Tensor) -> Tensor:
         """f: psi (N, D) and noise (N, Z) to images, uint8 (N, 3, S, S), on the CPU."""

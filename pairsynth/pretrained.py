@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from pairsynth.efficientnet import TEACHER, EfficientNet, few_at_once
 from pairsynth.errors import InputError
+from pairsynth.images import GRID
 
 # What torchvision's were trained on: 224 x 224, ImageNet's mean and deviation of pixels in [0, 1].
 SIDE = 224
@@ -23,7 +24,6 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET = "imagenet"  # among the names of networks: the one whose weights come with the extra
 TAPS = (2, 4, 10)  # blocks after which it is looked at besides the end
 TAPS_SIDE = 128
-GRID = 4
 
 
 class ImageNetFeatures(nn.Module):

@@ -65,11 +65,13 @@ def captioned_sheet(
 def as_image(sheet: Sheet) -> Image.Image:
     """A matplotlib figure as an RGB image; letters that no font here has are drawn as boxes."""
     canvas = FigureCanvasAgg(sheet)
-    with warnings.catch_warnings(record=True) as missing:
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as seen:
         warnings.filterwarnings("always", "Glyph .* missing")  # one a letter
         canvas.draw()
-    if missing:
+    others = [one for one in seen if "missing from font" not in str(one.message)]
+    for one in others:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if len(others) < len(seen):
         told = "captions have letters that no font here has; install one, as Noto Sans CJK"
         warnings.warn(told, stacklevel=2)
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pairsynth.batches import Batches, class_ranges
+from pairsynth.batches import RIVALS, Batches, class_ranges, told_apart
 from pairsynth.examples import Embeddings, Examples
 
 CPU = torch.device("cpu")
@@ -72,13 +72,33 @@ def test_where_all_are_of_one_class_any_other_image_is_wrong(
 
 
 def test_class_ranges_by_hand() -> None:
-    start, count = class_ranges(torch.tensor([-1, -1, 2, 2, 2, 8]))
+    start, count = class_ranges(torch.tensor([0, 1, 2, 2, 2, 8]))
     assert start.tolist() == [0, 1, 2, 2, 2, 5]
     assert count.tolist() == [1, 1, 3, 3, 3, 1]
+
+
+def test_images_that_no_class_tells_apart_are_each_a_class() -> None:
+    assert told_apart(torch.tensor([-1, 2, -1, 8, 2])).tolist() == [9, 2, 11, 8, 2]
     for class_id in (-1, 4):
-        start, count = class_ranges(torch.full((3,), class_id))
-        assert start.tolist() == [0, 1, 2]
-        assert count.tolist() == [1, 1, 1]
+        assert told_apart(torch.full((3,), class_id)).tolist() == [0, 1, 2]
+
+
+def test_rivals_are_captions_of_any_images_with_their_classes(
+    examples: Examples, embeddings: Embeddings
+) -> None:
+    # 512 captions of 24 images: 21 of each, give or take four deviations
+    owner = torch.repeat_interleave(torch.arange(24), examples.first_caption.diff())
+    told = replace(embeddings, psi=owner[:, None].float().expand(-1, 8).contiguous())
+    unknown = examples.class_ids.clone()
+    unknown[:6] = -1
+    for class_ids in (examples.class_ids, unknown):
+        source = batches(replace(examples, class_ids=class_ids), told)
+        batch = next(source.epoch(chance()))
+        rows = batch.rival_psi[:, 0].long()
+        assert len(rows) == RIVALS
+        assert set(rows.tolist()) == set(range(24))
+        assert max(Counter(rows.tolist()).values()) < 21 + 4 * 21**0.5
+        assert torch.equal(batch.rival_class_ids, told_apart(class_ids)[rows])
 
 
 def test_an_epoch_shows_every_image_once_with_a_caption_of_its_own(

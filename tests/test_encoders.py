@@ -66,6 +66,18 @@ def test_contrastive_loss_against_numpy(class_ids: list[int]) -> None:
     assert loss.item() == pytest.approx(wanted, abs=1e-5)
 
 
+def test_further_captions_are_rivals_of_the_images_alone() -> None:
+    left, right = torch.randn(3, 8), torch.randn(7, 8)
+    class_ids = torch.tensor([4, 5, -1, 4, 6, -1, 5])
+    loss = contrastive_loss(left, right, class_ids, 2.0).item()
+    scores = (2 * left @ right.T).double().exp().numpy()
+    # image -> captions that are not of its class, its own among them; caption -> all three images
+    allowed = [[0, 1, 2, 4, 5, 6], [0, 1, 2, 3, 4, 5], range(7)]
+    read = [np.log(scores[i, allowed[i]].sum() / scores[i, i]) for i in range(3)]
+    shown = [np.log(scores[:, i].sum() / scores[i, i]) for i in range(3)]
+    assert loss == pytest.approx((np.mean(read) + np.mean(shown)) / 2, abs=1e-5)
+
+
 def test_contrastive_loss_by_hand() -> None:
     two = torch.eye(2)
     apart, scale = torch.tensor([0, 1]), torch.tensor(1.0)

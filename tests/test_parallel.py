@@ -74,16 +74,18 @@ def test_gradients_are_those_of_the_whole_batch(folder: Path) -> None:
     ],
 )
 def test_two_processes_train_as_well_as_one(folder: Path, name: str, key: str, band: float) -> None:
-    two = ended(folder, name, 0)["reports"]
-    torch.manual_seed(1)
-    one = WORK[name]()["reports"]
-    assert len(two) == len(one)
-    assert two[-1].get("images") == one[-1].get("images")
-    assert two[-1].get("words", 0) == pytest.approx(one[-1].get("words", 0), rel=0.05)
-    late, alone = (
-        statistics.mean(report[key] for report in reports[-5:]) for reports in (two, one)
+    two, ones = ended(folder, name, 0)["reports"], []
+    for seed in (1, 2, 3):  # runs of one process differ by a standard deviation of 0.1 themselves
+        torch.manual_seed(seed)
+        ones.append(WORK[name]()["reports"])
+    for one in ones:
+        assert len(two) == len(one)
+        assert two[-1].get("images") == one[-1].get("images")
+        assert two[-1].get("words", 0) == pytest.approx(one[-1].get("words", 0), rel=0.05)
+    late, *alone = (
+        statistics.mean(report[key] for report in reports[-5:]) for reports in (two, *ones)
     )
-    assert abs(late - alone) < band
+    assert abs(late - statistics.mean(alone)) < band
     if key.endswith("loss"):
         assert late < two[0][key]
 

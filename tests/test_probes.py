@@ -132,7 +132,7 @@ def test_contrasts_are_the_contrastive_loss_of_each(examples: Examples) -> None:
     groups = torch.tensor([[0, 1, 0, 2, 3, 4], [5, 6, 7, 8, 9, 10], [1, 1, 1, 1, 1, 2]])
     found = probes.contrasts(seen, read, groups)
     for k in range(3):
-        wanted = contrastive_loss(seen[k], read[k], groups[k], probes.SCALE)
+        wanted = contrastive_loss(seen[k], read[k], groups[k])
         assert found[k].item() == pytest.approx(wanted.item(), abs=1e-5)
 
 

@@ -270,7 +270,7 @@ def test_a_data_set_of_no_pairs_is_refused(hostile: Path, tmp_path: Path) -> Non
     shutil.copytree(hostile / "data", tmp_path / "data")
     with new_folder(tmp_path / "data/synthetic") as empty:
         write_pairs(empty, [], 0, facts_of(hostile / "data/synthetic"))
-    with pytest.raises(InputError, match=r"has no pairs; set synthesize\.pairs"):
+    with pytest.raises(InputError, match=r"has 0 pairs, and 1 are needed; set synthesize\.pairs"):
         report_of(tmp_path / "data", hostile / "metrics", hostile / "params.yaml")
 
 

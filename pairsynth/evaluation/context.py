@@ -15,9 +15,8 @@ from torch import Tensor
 from pairsynth import lexicon
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.config import check_between, named
-from pairsynth.dataset import read_manifest, read_rows, read_some
+from pairsynth.dataset import check_count, read_manifest, read_rows, read_some
 from pairsynth.efficientnet import JUDGE, TEACHER, digest, installed
-from pairsynth.errors import InputError
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.judges import Judge
 from pairsynth.examples import Embeddings, Examples, read_embeddings, read_examples
@@ -180,11 +179,7 @@ def read_pairs(folder: Path, most: int, **wanted: str) -> tuple[Pairs, str]:
     manifest = read_manifest(folder, **wanted)
     columns = ["pair_id", "image", "caption", "strategy", "consistency", "class_id"]
     order = pc.sort_indices(read_rows(folder, ["pair_id"])["pair_id"])
-    if len(order) < 2:
-        raise InputError(
-            f"{folder} has {len(order)} pairs, and 2 are needed; set synthesize.pairs to more, or "
-            f"see in {folder}/refused why candidates were"
-        )
+    check_count(folder, len(order), 2)
     chosen = order.take(evenly_spaced(len(order), most)).to_pylist()
     found = read_some(folder, chosen, columns).to_pydict()
     pixels = torch.stack([to_tensor(decode(image["bytes"])) for image in found["image"]])

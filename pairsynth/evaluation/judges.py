@@ -142,7 +142,6 @@ def train(
     steps = len(examples) // batch
     optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps * epochs)
-    scale = torch.tensor(10.0, device=device)
     for epoch in range(1, epochs + 1):
         judge.train()
         total = torch.zeros((), device=device)
@@ -156,7 +155,7 @@ def train(
                 judge.read(tokens[one_caption(rows, first, rng)]),
             )
             # InfoNCE + the sum over attributes of -log p(value)
-            loss = contrastive_loss(seen, read, class_ids[rows], scale)
+            loss = contrastive_loss(seen, read, class_ids[rows])
             for i, head in enumerate(judge.heads.values()):
                 loss = loss + F.cross_entropy(head(features), targets[rows, i])
             optimizer.zero_grad()

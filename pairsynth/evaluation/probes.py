@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairsynth import seeds
+from pairsynth.contrastive import SCALE
 from pairsynth.devices import autocast
 from pairsynth.efficientnet import TEACHER, EfficientNet, installed
 from pairsynth.errors import InputError
@@ -34,7 +35,7 @@ COMPONENTS = 128
 DIMENSION, WORD, HIDDEN, CONTEXT = 64, 32, 64, 3
 LENGTH, KNOWN = 32, 400  # words of a caption, and words that probes know, at most
 BATCH, WRITTEN = 32, 16  # pairs a step from each source, and those of which captions are written
-RATE, DECAY, SCALE = 3e-2, 0.05, 10.0
+RATE, DECAY = 3e-2, 0.05
 
 
 # ---------------------------------------------------------------- what is frozen

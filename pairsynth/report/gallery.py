@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from pairsynth.artifacts import read_shards
-from pairsynth.dataset import read_refused, read_rows, read_some
-from pairsynth.errors import InputError
+from pairsynth.dataset import check_count, read_refused, read_rows, read_some
 from pairsynth.examples import read_list
 from pairsynth.image_files import decode, fit
 from pairsynth.images import to_image
@@ -104,11 +103,7 @@ def read_gallery(examples: Path, synthetic: Path, results: Results) -> Gallery:
         InputError: where a part is missing or damaged, or there is no pair.
     """
     table = read_rows(synthetic, ["consistency", "nearest_image_distance"])
-    if not len(table):
-        raise InputError(
-            f"{synthetic} has no pairs; set synthesize.pairs to more, or see in "
-            f"{synthetic}/refused why candidates were"
-        )
+    check_count(synthetic, len(table), 1)
     scores, distances = (
         np.asarray(table[name], float) for name in ("consistency", "nearest_image_distance")
     )

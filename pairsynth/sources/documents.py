@@ -4,6 +4,7 @@ COCO's `images` and `annotations`, Karpathy's `images` with `sentences`, any lis
 object of captions by file; `name.jpg#0`, a tab, a caption. Tables are read by `metadata`.
 """
 
+import functools
 import json
 import re
 from collections import defaultdict
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pairsynth.errors import InputError
+from pairsynth.image_files import endings
 from pairsynth.sources import metadata
 from pairsynth.sources.metadata import Columns, Refuse, Row, decode_text, first, split_of
 from pairsynth.sources.names import Names
@@ -22,13 +24,17 @@ ENDINGS = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".token")
 # COCO's other documents, which are large and hold no captions.
 WITHOUT_CAPTIONS = ("instances_", "person_keypoints_", "image_info_", "stuff_", "panoptic_")
 PEEKED = 100  # rows that tell what a list is
-# name.jpg#0, a tab, a caption; name.jpg#zhc#0, a space; or no number, but an ending.
-_ENDING = r"\.(?:jpe?g|png|webp|gif|bmp|tiff?)"
-_FLICKR = re.compile(
-    rf"\s*(\S[^\t]*?)(?:#[a-z]+)?#\d+\s*\t(.*)"
-    rf"|\s*(\S[^\t,;|]*?{_ENDING})(?:(?:#[a-z]+)?#\d+)?[: ] *(\S.*)",
-    re.IGNORECASE,
-)
+
+
+@functools.cache
+def _flickr() -> re.Pattern[str]:
+    """name.jpg#0, a tab, a caption; name.jpg#zhc#0, a space; or no number, but an ending."""
+    ending = "|".join(re.escape(one) for one in sorted(endings(), key=len, reverse=True))
+    return re.compile(
+        r"\s*(\S[^\t]*?)(?:#[a-z]+)?#\d+\s*\t(.*)"
+        rf"|\s*(\S[^\t,;|]*?(?:{ending}))(?:(?:#[a-z]+)?#\d+)?[: ] *(\S.*)",
+        re.IGNORECASE,
+    )
 
 
 def split_in_name(name: str) -> str | None:
@@ -106,7 +112,7 @@ def rows(root: Path, name: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
             return
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    if _FLICKR.fullmatch(text.partition("\n")[0].rstrip("\r")):
+    if _flickr().fullmatch(text.partition("\n")[0].rstrip("\r")):
         yield from _of_flickr(text, name, refuse)
     else:
         yield from metadata.rows(root, name, refuse)
@@ -126,7 +132,7 @@ def single(path: Path) -> Row:
 
 def _of_flickr(text: str, name: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
     for number, line in enumerate(text.rstrip().split("\n"), start=1):
-        found = _FLICKR.fullmatch(line.rstrip("\r"))
+        found = _flickr().fullmatch(line.rstrip("\r"))
         if found:
             file, caption = found[1] or found[3], found[2] if found[1] else found[4]
             yield f"line {number}", {"file_name": file, "caption": caption}

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from pairsynth.sources.metadata import (
     first,
     split_of,
 )
-from pairsynth.sources.names import Names
+from pairsynth.sources.names import Names, composed
 from pairsynth.sources.packed import Packed
 
 
@@ -147,11 +146,6 @@ def _in_words(names: Collection[str]) -> str:
 def stem_of(name: str) -> str:
     """The path without the last ending, with composed accents."""
     return composed(str(PurePosixPath(name).with_suffix("")))
-
-
-def composed(name: str) -> str:
-    """The name with composed accents (NFC), as macOS does not write them."""
-    return unicodedata.normalize("NFC", name)
 
 
 def by_stem(images: list[str], texts: list[str]) -> dict[str, str]:

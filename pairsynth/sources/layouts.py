@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from pairsynth.errors import InputError, raise_if_out_of_memory
 from pairsynth.image_files import endings
 from pairsynth.sources import documents, entries, metadata, packed, split_lists
-from pairsynth.sources.entries import Entry, UserFolder, composed, stem_of
-from pairsynth.sources.names import Names
+from pairsynth.sources.entries import Entry, UserFolder, stem_of
+from pairsynth.sources.names import Names, composed
 
 TEXTS = (".txt", ".caption", ".captions")
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")

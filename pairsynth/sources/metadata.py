@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairsynth.errors import InputError, raise_if_out_of_memory
+from pairsynth.image_files import endings
 from pairsynth.text import tokenize as words_of
 
 # In the order of preference.
@@ -351,8 +352,7 @@ def _is_headless(cells: Sequence[str]) -> bool:
 
 
 def _is_file(cell: str) -> bool:
-    ending = r".*\.(jpe?g|png|webp|gif|bmp|tiff?)"
-    return bool(re.fullmatch(ending, cell.strip(), re.IGNORECASE))
+    return cell.strip().lower().endswith(tuple(endings()))
 
 
 def _records(

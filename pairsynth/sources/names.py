@@ -80,6 +80,11 @@ class Names:
         return self.exact[fits[0]] if len(fits) == 1 else None
 
 
+def composed(name: str) -> str:
+    """The name with composed accents (NFC), as macOS does not write them."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _plain(name: str) -> str:
-    name = unicodedata.normalize("NFC", name).strip().replace("\\", "/")
+    name = composed(name).strip().replace("\\", "/")
     return posixpath.normpath(name)

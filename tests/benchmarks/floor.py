@@ -14,7 +14,7 @@ import typer
 from torch.utils.flop_counter import FlopCounterMode
 
 from pairsynth import config, devices, seeds
-from pairsynth.batches import Batch
+from pairsynth.batches import RIVALS, Batch
 from pairsynth.gan import Gan
 from pairsynth.gan_training import EMA, GanConfig, Step
 from tests.benchmarks.speed import ROOT, papers_options, peers_gan
@@ -42,15 +42,18 @@ def works() -> Iterator[tuple[str, Gan, GanConfig]]:
 
 def batch_of(count: int, psi: int, noise: int, device: torch.device) -> Batch:
     """`count` images of noise, each of a class of its own."""
-    vectors = torch.nn.functional.normalize(torch.randn(2 * count, psi, device=device), dim=1)
+    many = 2 * count + RIVALS
+    vectors = torch.nn.functional.normalize(torch.randn(many, psi, device=device), dim=1)
     images = torch.rand(count, 3, 64, 64, device=device) * 2 - 1
-    right, wrong = vectors.chunk(2)
+    right, wrong, rivals = vectors.split([count, count, RIVALS])
     return Batch(
         images=images,
         psi=right,
         wrong_psi=wrong,
         noise=torch.randn(count, noise, device=device),
         class_ids=torch.arange(count, device=device),
+        rival_psi=rivals,
+        rival_class_ids=torch.arange(count, count + RIVALS, device=device),
     )
 
 

@@ -135,8 +135,15 @@ def paper_step() -> Work:
     options = papers_options()
     step = gan_training.Step(gan, options, seeds.torch_stream(0, "benchmark"))
     ema = gan_training.EMA(gan.generator, options.ema_decay)
-    noise = torch.randn(64, options.noise)
-    batch = Batch(images=images, psi=psi, wrong_psi=wrong, noise=noise, class_ids=torch.arange(64))
+    batch = Batch(
+        images=images,
+        psi=psi,
+        wrong_psi=wrong,
+        noise=torch.randn(64, options.noise),
+        class_ids=torch.arange(64),
+        rival_psi=wrong,
+        rival_class_ids=torch.arange(64, 128),
+    )
 
     def work() -> int:
         step(batch)
