@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,14 @@ def trial(
 
 def plus(*gains: float) -> list[float]:
     return [a + b for a, b in zip(LEVEL, gains, strict=True)]
+
+
+def learning(trials: Sequence[Trial], share: float, **val: list[float]) -> list[Trial]:
+    """The same trials, but that val scores of the longer one at a share are those."""
+    return [
+        replace(one, val={**one.val, **val}) if (one.way, one.share) == (REAL[1], share) else one
+        for one in trials
+    ]
 
 
 def made(val: Sequence[float], test: Sequence[float], **own: list[float]) -> list[Trial]:
@@ -176,6 +184,22 @@ def test_pairs_that_help_in_nothing_are_not_to_be_added() -> None:
         f"Beside {round(100 * share)} real images ({share:.0%}): do not add them, for retrieval, "
         "captioning or attributes."
         for share in SHARES
+    )
+
+
+def test_probes_that_still_learn_from_the_same_real_images_are_said() -> None:
+    trials = made(HARMS, HELPS)
+    assert "use_steps" not in recipes.recipe(trials)
+    grown = learning(trials, 0.2, retrieval=HELPS)
+    grown = learning(grown, 1.0, retrieval=HELPS, attributes=HELPS)
+    assert recipes.recipe(grown).endswith(
+        "attributes. Beside 20% and 100% probes had not learned all that the real images teach of "
+        "retrieval and attributes: raise evaluate.use_steps to see what pairs bring to those that "
+        "have."
+    )
+    # a gain that may be chance is none
+    assert recipes.recipe(learning(trials, 0.2, retrieval=plus(0.2, -0.2, 0.1))) == (
+        recipes.recipe(trials)
     )
 
 

@@ -220,7 +220,28 @@ def recipe(trials: Sequence[Trial]) -> str:
     """The recipe of each share in words, with its gains on test images."""
     if not trials:
         return "not measured: evaluate.use_steps is 0"
-    return " ".join(_advice(own) for own in by_share(trials).values() if len(own) > 1)
+    shares = [own for own in by_share(trials).values() if len(own) > 1]
+    return " ".join([*map(_advice, shares), *_caveat(shares)])
+
+
+def _caveat(shares: Sequence[Sequence[Trial]]) -> Iterator[str]:
+    """Where twice the steps on the same real images teach clearly more, on val images.
+
+    There pairs compete with what is still to be learned from those, which more steps would bring.
+    """
+    learning = {f"{own[0].share:.0%}": tasks for own in shares if (tasks := _learning(own))}
+    if learning:
+        tasks = [task for task in TASKS if any(task in found for found in learning.values())]
+        yield (
+            f"Beside {_joined(list(learning), 'and')} probes had not learned all that the real "
+            f"images teach of {_joined(tasks, 'and')}: raise evaluate.use_steps to see what pairs "
+            "bring to those that have."
+        )
+
+
+def _learning(trials: Sequence[Trial]) -> list[str]:
+    real, longer = (next(one for one in trials if one.way == way) for way in REAL)
+    return [task for task in TASKS if (gain(task, longer, real, "val").low or 0.0) > 0]
 
 
 def _advice(trials: Sequence[Trial]) -> str:
