@@ -1,6 +1,7 @@
 """What a training would take is known beforehand, and too little memory ends in one line."""
 
 import re
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -260,3 +261,23 @@ def test_every_size_has_an_upper_bound_that_is_told(section: str, key: str, tmp_
         InputError, match=rf"{section}.{key} is 1000000000; allowed is .* to [0-9,]+$"
     ):
         config.check_all(tmp_path / "params.yaml")
+
+
+@needs_proc
+@pytest.mark.parametrize("stage", ["download", "report"])
+def test_no_memory_to_load_libraries_is_one_line(stage: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{stage}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (500 << 20, 500 << 20)),
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "error: out of memory while libraries are loaded; free some\n"
+
+
+def test_what_is_no_want_of_memory_keeps_its_traceback() -> None:
+    code = "import stages; import nothing_of_that_name"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "nothing_of_that_name" in done.stderr
