@@ -41,7 +41,7 @@ DRAWN = 500
 JUDGE_EPOCHS = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """Kernel distances, R-precision, how many different images there seem to be beside real.
 
@@ -127,8 +127,20 @@ class Measure(CollapseMonitor):
             )
             for name in (self.judge.attributes if self.named else ())
         }
-        return Row(epoch, images, seconds, images / seconds, kids[0], kids[1], kids[2],
-                   precision or 0.0, real_precision or 0.0, share, noise_spread, heard)  # fmt: skip
+        return Row(
+            epoch=epoch,
+            images=images,
+            seconds=seconds,
+            images_per_second=images / seconds,
+            kid_imagenet=kids[0],
+            kid_judge=kids[1],
+            kid_random=kids[2],
+            r_precision=precision or 0.0,
+            r_precision_real=real_precision or 0.0,
+            vendi_share=share,
+            noise_spread=noise_spread,
+            heard=heard,
+        )
 
 
 def climb(options: GanConfig, every: int, seed: int) -> Iterator[Measure]:
