@@ -9,7 +9,7 @@ from torch import Tensor
 from pairsynth import parallel
 from pairsynth.examples import Embeddings, Examples
 from pairsynth.images import random_crop_flip, to_network
-from pairsynth.sampling import one_caption
+from pairsynth.sampling import class_groups, one_caption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Batches:
         order = parallel.same(order)
         for batch in order[: count // self.size * self.size].split(self.size):
             rows = parallel.own(batch)
-            # Of (B) rows of pixels (N, 3, H, W), and for each one of its captions' psi (B, D)
+            # Images (B, 3, S, S) of rows (B), and psi (B, D) of a caption of each
             images = random_crop_flip(self.pixels[rows], self.image_size, rng)
             psi = self.psi[one_caption(rows, self.first, rng)]
             wrong = self.psi[one_caption(self.wrong_rows(rows, rng), self.first, rng)]
@@ -98,10 +98,8 @@ def told_apart(class_ids: Tensor) -> Tensor:
 
     So are all images of a set that has one class only: a caption of another is a wrong one.
     """
-    rows = torch.arange(len(class_ids))
-    if (class_ids == class_ids[0]).all():
-        return rows
-    return torch.where(class_ids < 0, class_ids.max() + 1 + rows, class_ids)
+    one_class = bool((class_ids == class_ids[0]).all())
+    return torch.arange(len(class_ids)) if one_class else class_groups(class_ids)
 
 
 def class_ranges(sorted_ids: Tensor) -> tuple[Tensor, Tensor]:

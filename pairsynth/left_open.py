@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairsynth.examples import Embeddings, Examples
+from pairsynth.sampling import class_groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ def left_open(examples: Examples, embeddings: Embeddings, noise: int, reach: flo
     own = rows.repeat_interleave(counts)  # (M): the image of each caption
     owner = own
     if (counts == 1).all():
-        owner = torch.where(examples.class_ids < 0, -1 - rows, examples.class_ids)
+        owner = class_groups(examples.class_ids)
     means, members, groups = _group_means(psi, owner)
     among_captions = _components(psi - means[members], max(1, len(psi) - groups), noise)
     # In a draw noise does not depend on psi, so nothing that captions tell may be in it.

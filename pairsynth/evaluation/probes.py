@@ -27,7 +27,7 @@ from pairsynth.images import to_network
 from pairsynth.inference import inference
 from pairsynth.lexicon import Lexicon
 from pairsynth.metrics.feature_extractors import Features, fitted, random_features
-from pairsynth.sampling import one_caption
+from pairsynth.sampling import class_groups, one_caption
 from pairsynth.text import PAD, SPECIALS, UNKNOWN, Vocabulary, trim
 
 TAPS, SIDE = (2, 4, 10, 15), 64  # blocks of Lite0 that are looked at; pixels of the images it gets
@@ -129,15 +129,9 @@ def prepare(
         tokens=F.pad(tokens, (0, LENGTH - tokens.shape[1]), value=PAD),
         named=named(flat, lexicon),
         first=torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)]),
-        groups=_groups(class_ids),
+        groups=class_groups(class_ids),
         targets=torch.tensor([place.get(one, -1) for one in class_ids.tolist()], dtype=torch.long),
     )
-
-
-def _groups(class_ids: Tensor) -> Tensor:
-    """Class ids (N), with a unique number above them where the class is unknown."""
-    alone = torch.arange(len(class_ids)) + class_ids.max().clamp(min=0) + 1
-    return torch.where(class_ids >= 0, class_ids, alone)
 
 
 def named(captions: Sequence[str], lexicon: Lexicon) -> Tensor:
