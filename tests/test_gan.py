@@ -66,7 +66,7 @@ def test_spread_is_the_transposed_convolution_that_it_is_named_after() -> None:
 
 def test_enlarging_is_repeating_pixels_and_convolving() -> None:
     torch.manual_seed(1)
-    maps, layer = torch.randn(2, 5, 4, 6, dtype=torch.double), Enlarge(5, 3, 3, bias=False).double()
+    maps, layer = torch.randn(2, 5, 4, 6, dtype=torch.double), Enlarge(5, 3).double()
     repeated = maps.repeat_interleave(2, 2).repeat_interleave(2, 3)
     wanted = nn.functional.conv2d(repeated, layer.weight, padding=1)
     found = layer(maps)
