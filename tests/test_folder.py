@@ -349,6 +349,11 @@ def test_captions_in_any_script(caption: str) -> None:
 def test_a_caption_is_one_line_of_single_spaces() -> None:
     assert caption_of(" a\tred \n flower\r\n") == ("a red flower", None)
     assert caption_of("scho\u0308n") == ("schön", None)
+
+
+def test_marks_of_entities_are_no_words() -> None:
+    marked = "[/EN#1/people Two men] and [/EN#22/people/other a dog] [sic] run ."
+    assert caption_of(marked) == ("Two men and a dog [sic] run .", None)
     assert caption_of("  ")[1] == "empty caption"
     assert caption_of("x" * 20_000)[1] == "the caption has 20,000 letters, more than 10,000"
 

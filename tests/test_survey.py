@@ -145,6 +145,7 @@ def test_captions_in_another_language() -> None:
     [
         ("a plane is on the runway", "English"),
         ("An old man in a hat, by the door.", "English"),
+        ("man in wheelchair", ""),
         ("Ein Mann mit Hut steht vor einer Tür", "German"),
         ("Un homme avec un chapeau est devant une porte", "French"),
         ("Un hombre con sombrero y una maleta", "Spanish"),

@@ -4,7 +4,7 @@ from pairsynth.text import tokenize
 
 # Words that captions are full of.
 SMALL_WORDS = {
-    "English": "a an and are at by has have in is it its of on that the there this to two with",
+    "English": "a an and are at by has have in is it its man of on that the there this to two with",
     "German": "am auf das dem den der die ein eine einem einen einer eines hat im in ist man mit "
     "und von vor zu zwei",
     "French": "au aux avec dans de des deux du elle en est et il la le les son sur un une",

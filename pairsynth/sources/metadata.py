@@ -49,6 +49,8 @@ _ABOUT = {"id", "ids", "number", "count", "length", "len", "score", "url", "lang
           "tokens", "sentid", "sentids"}  # fmt: skip
 # Ends of the names of columns that name files: input_file_name.
 _FILE_ENDS = ("_file_name", "_filename", "_file_path", "_filepath", "_file")
+# Marks of Flickr30k Entities: [/EN#1/people A man] holds [/EN#2/other a flower]
+_ENTITY = re.compile(r"\[/EN#\d+(?:/\w+)+ ([^\[\]]*)\]")
 SEPARATORS = ",;\t|"
 LONGEST = 10_000  # letters of a caption
 LINES = 50  # that a record may go over
@@ -59,7 +61,7 @@ Row = dict[str, Any]
 
 def caption_of(text: str) -> tuple[str, str | None]:
     """The caption with all white space as single spaces; and its fault, or None if it is usable."""
-    caption = " ".join(unicodedata.normalize("NFC", text).split(" "))
+    caption = _ENTITY.sub(r"\1", unicodedata.normalize("NFC", text))
     caption = re.sub(r"[ \t\r\n]+", " ", caption).strip()
     if not caption:
         return caption, "empty caption"
