@@ -30,6 +30,7 @@ HEADS = {
     "preliminary": b"HTTP/1.1 100 Continue\r\n\r\n" * 20,
     "redirect": b"HTTP/1.1 302 Found\r\nLocation: http://" + b"x" * 200,
     "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 200,
+    "trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 40,
 }
 
 
@@ -79,6 +80,9 @@ class Handler(BaseHTTPRequestHandler):
             return None
         if fault == "loop":
             return self.answer(302, b"", Location=server.url)
+        if fault == "loop with a body":
+            self.answer(302, BODY, 0, Location=server.url)
+            return time.sleep(0.4)
         if fault == "page":
             return self.answer(200, b"<html>log in</html>", Content_Type="text/html; charset=x")
         if fault == "wrong range" and start:
@@ -214,6 +218,13 @@ def test_a_redirect_to_nowhere_is_one_line(server: Server, tmp_path: Path, nowhe
     assert "\n" not in raised.value.message
 
 
+def test_the_body_of_a_redirect_is_not_read(server: Server, tmp_path: Path) -> None:
+    """It would be read into memory, however long it is; here it never comes."""
+    server.fault = "loop with a body"
+    with pytest.raises(InputError, match="redirects in circles"):
+        fetch(server.url, tmp_path / "f", GOOD)
+
+
 @pytest.mark.parametrize("fault", ["no ranges"])
 def test_a_download_has_a_largest_size(server: Server, tmp_path: Path, fault: str) -> None:
     server.fault = fault
@@ -246,12 +257,13 @@ def test_an_answer_whose_head_comes_a_byte_at_a_time_is_ended(
     assert len(server.asked) == 1
 
 
-def test_the_head_of_an_answer_has_a_minute_whatever_its_rate(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("head", ["one header", "trailers"])
+def test_what_is_not_of_the_file_has_a_minute_whatever_its_rate(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str
 ) -> None:
-    monkeypatch.setattr(fetching, "MINUTE", 0.4)
+    monkeypatch.setattr(fetching, "MINUTE", 1.5)
     monkeypatch.setattr(fetching, "LEAST", 2)
-    server.fault = "one header"
+    server.fault = head
     with pytest.raises(InputError, match="too slow"):
         fetch(server.url, tmp_path / "f", GOOD)
 

@@ -68,29 +68,33 @@ def read_checksums(path: Path) -> dict[str, str]:
 
 
 class _Pace:
-    """Stops a download that is too slow, counted over all its connections.
+    """Stops a download that is too slow, over all its connections.
 
-    answering: whether the headers of an answer are awaited, for which `MINUTE` is the limit.
+    Only bytes of the file count: a server may send headers, chunk sizes and trailers without end.
     """
 
     def __init__(self, url: str) -> None:
-        self.url, self.begun, self.bytes, self.answering = url, time.monotonic(), 0, False
+        self.url = url
+        self.begin()
 
-    def note(self, size: int) -> None:
-        """Count `size` received bytes."""
-        self.bytes += size
+    def begin(self) -> None:
+        """Begin another `MINUTE`."""
+        self.begun, self.bytes = time.monotonic(), 0
+
+    def check(self) -> None:
+        """Refuse to go on where a `MINUTE` is over in which less than `LEAST` bytes came."""
         if time.monotonic() - self.begun < MINUTE:
             return
-        if self.bytes < LEAST or self.answering:
+        if self.bytes < LEAST:
             raise InputError(
                 f"{self.url}: too slow, {self.bytes:,} bytes in {MINUTE:.0f} seconds; check the "
                 "network and run again: it goes on where it stopped"
             )
-        self.begun, self.bytes = time.monotonic(), 0
+        self.begin()
 
 
-class _Counted(io.RawIOBase):
-    """A connection that counts all bytes received, headers included.
+class _Paced(io.RawIOBase):
+    """A connection that checks the pace with whatever is received, headers included.
 
     The timeout of requests is for silence only, which a server avoids by sending a byte now and
     then.
@@ -104,7 +108,7 @@ class _Counted(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int | None:
         count = self.raw.readinto(buffer)
-        self.pace.note(count or 0)
+        self.pace.check()
         return count
 
     def close(self) -> None:
@@ -113,7 +117,7 @@ class _Counted(io.RawIOBase):
 
 
 class _PacedAdapter(requests.adapters.HTTPAdapter):
-    """An adapter of requests whose connections are counted by `pace`."""
+    """An adapter of requests whose connections keep to `pace`."""
 
     def __init__(self, pace: _Pace) -> None:
         super().__init__()
@@ -121,12 +125,11 @@ class _PacedAdapter(requests.adapters.HTTPAdapter):
         class Response(http.client.HTTPResponse):
             def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
                 super().__init__(sock, *args, **kwargs)
-                self.fp = io.BufferedReader(_Counted(self.fp.detach(), pace))
+                self.fp = io.BufferedReader(_Paced(self.fp.detach(), pace))
 
             def begin(self) -> None:
-                pace.begun, pace.answering = time.monotonic(), True
+                pace.begin()
                 super().begin()
-                pace.answering = False
 
         self.response = Response
 
@@ -249,11 +252,12 @@ def _transfer(url: str, part: Path, largest: int, pace: _Pace) -> None:
             headers["If-Range"] = _version(part).read_text(encoding="utf-8")
     with ExitStack() as stack:
 
-        def close_at_the_end(response: requests.Response, **_: object) -> None:
+        def close(response: requests.Response, **_: object) -> None:
             stack.callback(response.close)
+            if response.is_redirect:  # requests would read its body, however long, into memory
+                response.close()
 
-        # A redirect that requests cannot follow would leave its response open.
-        hooks = {"response": close_at_the_end}
+        hooks = {"response": close}
         session = stack.enter_context(requests.Session())
         for scheme in ("http://", "https://"):
             session.mount(scheme, _PacedAdapter(pace))
@@ -269,6 +273,7 @@ def _transfer(url: str, part: Path, largest: int, pace: _Pace) -> None:
         with part.open("ab" if begun else "wb") as file:
             for chunk in _shown(response, part.stem, begun):
                 begun += len(chunk)
+                pace.bytes += len(chunk)
                 if begun > largest:
                     _discard(part)
                     raise InputError(
