@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -177,12 +177,15 @@ def with_features(
     Our own readers check the rest: the format, and the digests the rows are `made_from`; `told` is
     stored with it.
     """
-    features = {column.name: _feature(column.type) for column in schema}
-    info = json.dumps({"info": {"features": features}})
     own = {"format": FORMAT, "made_from": dict(sorted(made_from.items()))}
     if told is not None:
         own["told"] = dict(told)
-    return schema.with_metadata({"huggingface": info, "pairsynth": json.dumps(own)})
+    return schema.with_metadata({"huggingface": _features_of(schema), "pairsynth": json.dumps(own)})
+
+
+def _features_of(schema: pa.Schema) -> bytes:
+    features = {column.name: _feature(column.type) for column in schema}
+    return json.dumps({"info": {"features": features}}).encode()
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
@@ -230,7 +233,7 @@ def read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _check_format(path, file.schema_arrow.metadata or {})
+            _check_schema(path, file.schema_arrow, columns or [])
             table = file.read(columns=columns)
             table.validate(full=True)  # a damaged header can make words of other bytes
     except (OSError, ValueError, pa.ArrowException) as error:  # also of Arrow's own messages
@@ -250,12 +253,17 @@ def _own_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
     return found
 
 
-def _check_format(path: Path, metadata: Mapping[bytes, bytes]) -> None:
-    found = _own_metadata(metadata).get("format")
+def _check_schema(path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
+    found = _own_metadata(schema.metadata).get("format")
     if found != FORMAT:
         raise InputError(
             f"{path} is of format {found}, this pairsynth reads {FORMAT}; {remake(path.parent)}"
         )
+    # Names and types of columns have no checksum, but stand in the file twice.
+    if schema.metadata.get(b"huggingface") != _features_of(schema):
+        raise ValueError("its columns are not as they were written")
+    if gone := sorted(set(columns) - set(schema.names)):
+        raise ValueError(f"it has no column {', '.join(gone)}")
 
 
 def file_digest(path: Path) -> str:

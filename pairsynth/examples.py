@@ -149,7 +149,7 @@ def read_list(folder: Path, name: str) -> list[list[str]]:
     except (OSError, ValueError, csv.Error) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} is missing or damaged ({reason}); {remake(path)}") from error
-    if header != columns or any(len(row) != len(columns) for row in rows):
+    if header != columns or any(len(row) != len(columns) or row == header for row in rows):
         raise InputError(f"{path} is damaged: its columns are not {columns}; {remake(path)}")
     return rows
 

@@ -4,6 +4,7 @@
 photographs are not asked for a flower's colours or the garden's attributes.
 """
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -147,8 +148,14 @@ def own_words(captions: Sequence[Sequence[str]]) -> Lexicon:
 
 def write(folder: Path, lexicon: Lexicon) -> None:
     """Write `words.json` into `folder`."""
-    text = json.dumps(asdict(lexicon), indent=1, ensure_ascii=False)
-    write_whole(folder / FILE, f"{text}\n".encode())
+    write_whole(folder / FILE, _text(lexicon).encode())
+
+
+def _text(lexicon: Lexicon) -> str:
+    """The text of the file: with a digest of all the rest, as one letter makes another word."""
+    told = asdict(lexicon)
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return json.dumps({**told, "digest": digest}, indent=1, ensure_ascii=False) + "\n"
 
 
 def read(folder: Path) -> Lexicon:
@@ -159,9 +166,13 @@ def read(folder: Path) -> Lexicon:
     """
     path = folder / FILE
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found: dict[str, Any] = json.loads(text)
+        found.pop("digest", None)
         lexicon = Lexicon(**found)
         lexicon.named("a")  # what is of another form ends here
+        if text != _text(lexicon):
+            raise ValueError("its digest does not match")
         return lexicon
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(

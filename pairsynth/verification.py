@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from pairsynth import config, mixture
+from pairsynth import config, lexicon, mixture
 from pairsynth.artifacts import SPLITS, file_digest, read_shard, read_shards
 from pairsynth.captioner import load_captioner
 from pairsynth.dataset import number_of, pair_shards, read_manifest, read_refused
 from pairsynth.encoders import JointEncoder, load_encoder
 from pairsynth.errors import InputError, raise_if_out_of_memory
-from pairsynth.examples import Examples, read_embeddings, read_examples
+from pairsynth.examples import LISTS, Examples, read_embeddings, read_examples, read_list
 from pairsynth.gan import load_gan
 from pairsynth.whole_files import MAKERS, remake
 
@@ -75,6 +75,9 @@ def _examine(path: Path, check: Callable[[Path], str]) -> ArtifactCheck:
 
 
 def _images(path: Path) -> str:
+    lexicon.read(path)
+    for name in LISTS:
+        read_list(path, name)
     return f"{sum(len(read_examples(path, split)) for split in SPLITS):,} images"
 
 

@@ -12,17 +12,18 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from pairsynth import encoder_training, mixture, mixture_fitting, seeds
+from pairsynth import encoder_training, lexicon, mixture, mixture_fitting, seeds
 from pairsynth.artifacts import SPLITS, file_digest
 from pairsynth.captioner import Captioner
 from pairsynth.encoders import JointEncoder
 from pairsynth.evaluation import judges
 from pairsynth.evaluation.context import EvaluationContext, Pairs
-from pairsynth.examples import Embeddings, Examples
+from pairsynth.examples import LISTS, Embeddings, Examples
 from pairsynth.filters import NONE
 from pairsynth.gan import Gan, phi_of
 from pairsynth.gan_training import GanConfig
 from pairsynth.latents import SynthesisInputs
+from pairsynth.lexicon import Lexicon
 from pairsynth.mappings import Mappings
 from pairsynth.metrics import wording
 from pairsynth.metrics.novelty import NoveltyIndex
@@ -30,6 +31,7 @@ from pairsynth.mixture import Mixture
 from pairsynth.mixture_fitting import MixtureConfig
 from pairsynth.sources.garden_captions import WORDS as FLOWERS
 from pairsynth.text import Vocabulary
+from pairsynth.whole_files import write_csv
 from tests import rows
 from tests.options import EVALUATION, SYNTHESIS
 from tests.rows import embedded, write_pairs
@@ -326,6 +328,9 @@ def whole(
     for split, one in splits.items():
         write_examples(data / "pictures", one, split)
         encoder_training.embed(encoder, seen, data / "embeddings", split, source["encoder"])
+    lexicon.write(data / "pictures", Lexicon())
+    for name, columns in LISTS.items():
+        write_csv(data / "pictures" / name, columns, [])
     networks.options["made_from"] = dict(source)
     networks.save(data / "gan.pt")
     source["gan"] = file_digest(data / "gan.pt")

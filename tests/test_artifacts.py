@@ -276,7 +276,17 @@ def test_rows_of_another_split_or_twice_are_refused(tmp_path: Path, four: Exampl
 
 @pytest.mark.parametrize(
     "content",
-    [None, b"", b"itel,reason\na,b\n", b"item,reason\na\n", b'item,reason\na,"b\n', b"item\xff"],
+    [
+        *(
+            None,
+            b"",
+            b"itel,reason\na,b\n",
+            b"item,reason\na\n",
+            b'item,reason\na,"b\n',
+            b"item\xff",
+        ),
+        b"item,reason\na,b\nitem,reason\na,b\n",
+    ],
 )
 def test_a_damaged_list_is_named_with_its_stage(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "pictures/refused.csv"
@@ -473,6 +483,34 @@ def test_a_shard_of_another_run_is_named(shard_folder: Path) -> None:
     stray.write_bytes(found[0].read_bytes())
     with pytest.raises(InputError, match="shards do not match"):
         read_shards(shard_folder, "train")
+
+
+@pytest.mark.parametrize("name", [b"class_name", b"split", b"bytes"])
+def test_one_flipped_bit_in_the_names_of_columns_is_found(
+    tmp_path: Path, four: Examples, name: bytes
+) -> None:
+    """They have no checksum, and a column that is not there is not read, without a word."""
+    write_examples(tmp_path, four, "train")
+    [path] = shards(tmp_path, "train")
+    whole, faults = path.read_bytes(), []
+    for found in re.finditer(name, whole):
+        path.write_bytes(whole[: found.start()] + bytes([name[0] ^ 1]) + whole[found.start() + 1 :])
+        try:
+            again = read_examples(tmp_path, "train")
+        except InputError as error:
+            faults.append(str(error))
+        else:
+            assert (again.digest, again.class_names) == (four.digest, four.class_names)
+    assert faults
+    assert all("train-00000-of-00001.parquet is damaged" in fault for fault in faults)
+
+
+def test_a_shard_of_other_columns_is_refused(
+    tmp_path: Path, examples: Examples, embeddings: Embeddings
+) -> None:
+    write_embeddings(tmp_path, examples, embeddings)
+    with pytest.raises(InputError, match=r"parquet is damaged .it has no column split.; remake it"):
+        read_examples(tmp_path, "train")
 
 
 def test_one_flipped_bit_in_the_pages_of_a_shard_is_found(tmp_path: Path, four: Examples) -> None:

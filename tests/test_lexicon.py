@@ -87,6 +87,14 @@ def test_damaged_words_are_named_with_the_command(tmp_path: Path, text: str) -> 
         lexicon.read(tmp_path)
 
 
+def test_a_letter_that_makes_another_word_is_found(tmp_path: Path) -> None:
+    lexicon.write(tmp_path, WORDS)
+    path = tmp_path / lexicon.FILE
+    path.write_text(path.read_text().replace('"bright red"', '"bright rad"'))
+    with pytest.raises(InputError, match=r"words.json is .* damaged .its digest does not match"):
+        lexicon.read(tmp_path)
+
+
 def test_missing_words_are_named_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"words.json is missing or damaged"):
         lexicon.read(tmp_path)
