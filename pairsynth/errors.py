@@ -10,6 +10,8 @@ OUT_OF_MEMORY = (
     "can't start new thread",
     "Failed to launch worker thread",
 )
+# All that oneDNN says where it has no room for a kernel's code; of a kernel that it lacks more.
+NO_KERNEL = "could not create a primitive"
 
 
 class InputError(Exception):
@@ -33,7 +35,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if named or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return any(words in str(error) for words in OUT_OF_MEMORY)
+    return str(error) == NO_KERNEL or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def raise_if_out_of_memory(error: BaseException) -> None:

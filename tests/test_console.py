@@ -5,6 +5,7 @@ import io
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from pairsynth import console
 from pairsynth.errors import InputError
+from tests.workspace import ROOT
 
 NO_SPACE = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
 
@@ -65,6 +67,7 @@ def test_what_the_machine_refuses_is_one_line_and_exit_code_2(number: int) -> No
     "error",
     [
         MemoryError(),
+        RuntimeError("could not create a primitive"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"),
     ],
@@ -207,3 +210,10 @@ def test_a_message_is_of_bounded_length() -> None:
     said = console.line("x" * 100_000)
     assert len(said) == console.LONGEST_LINE
     assert said.endswith("x ...")
+
+
+def test_ctrl_c_while_libraries_are_loaded_is_one_word_too() -> None:
+    """Loading torch takes seconds, and no command is there yet to catch it."""
+    code = "import stages; raise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
