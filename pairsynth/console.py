@@ -46,7 +46,8 @@ def command(
             except Exception as error:
                 if is_out_of_memory(error):
                     _end("error: out of memory; lower batch_size or sizes, or free some", 2)
-                if not isinstance(error, OSError):
+                # A pipe that nobody reads any more is no fault of ours: click ends quietly.
+                if not isinstance(error, OSError) or error.errno == errno.EPIPE:
                     raise
                 _end(f"error: {without_password(_refused(error))}", 2)
             except KeyboardInterrupt:

@@ -38,7 +38,7 @@ FLOORS = {
     ),
     "runs": "shard_making",
     "proofs": "replay",
-    "commands": "cli preview showing stages",
+    "commands": "__main__ cli preview showing stages",
 }
 FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.split()}
 # The mappings write by decoding; the report shows what people can also draw for themselves; the
@@ -46,6 +46,7 @@ FLOOR = {name: i for i, names in enumerate(FLOORS.values()) for name in names.sp
 NEIGHBOURS = {
     ("mappings", "decoding"),
     ("report", "exploration"),
+    ("__main__", "cli"),
     ("cli", "showing"),
     ("cli", "preview"),
 }

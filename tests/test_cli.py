@@ -494,6 +494,8 @@ def test_the_version_is_that_of_the_package() -> None:
         "project"
     ]
     assert run("--version").stdout.strip() == f"pairsynth {project['version']}"
+    asked = subprocess.check_output([sys.executable, "-m", "pairsynth", "--version"], text=True)
+    assert asked.strip() == f"pairsynth {project['version']}"
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,12 @@ def test_a_full_disk_is_one_line_and_exit_code_2(number: int) -> None:
     assert run(OSError(number, "no space"))[2] == "error: no space left for output; free some\n"
 
 
+def test_a_reader_that_has_gone_is_no_fault() -> None:
+    """As of `pairsynth verify | head -1`."""
+    code, _, err, escaped = run(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+    assert (code, err, type(escaped)) == (1, "", SystemExit)
+
+
 def test_ctrl_c_is_one_word_and_exit_code_130() -> None:
     code, _, err, _ = run(KeyboardInterrupt())
     assert code == 130
