@@ -526,6 +526,16 @@ def test_what_the_judge_hardly_tells_is_left_to_the_table_of_all_figures() -> No
     assert [line.says for line in headlines.lines(claimed(CLAIMS), "agree")] == ["colour", "found"]
 
 
+def test_a_share_that_praises_the_floor_as_well_is_no_headline() -> None:
+    """Precision of smears beside very different images: 0.95, of blurred real ones 0.72 of 0.77."""
+    roles = {"made": 0.95, "floor": 0.72, "ceiling": 0.77}
+    rows = [f"among alike precision share more {role} {n}" for role, n in roles.items()]
+    found = claimed("\n".join([CLAIMS.strip(), *rows]))
+    assert "among" not in [line.says for line in headlines.lines(found, "alike")]
+    seen = claimed("\n".join([CLAIMS.strip(), rows[0], rows[1].replace("0.72", "0.5"), rows[2]]))
+    assert "among" in [line.says for line in headlines.lines(seen, "alike")]
+
+
 def test_the_first_screen_answers_and_leads_with_what_is_worst() -> None:
     found = claimed(CLAIMS)
     assert [line.says for line in headlines.answers(found)] == ["new", "found"]

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pairsynth.report.results import Results, Row, number
 
 SHARE, SCORE = "share", "score"
-LESS, NEAR = "less", "near"
+MORE, LESS, NEAR = "more", "less", "near"
 ANSWERED, FURTHEST = ("new", "agree"), 4
 # An attribute that the judge hardly tells from chance on real images says nothing of drawn ones.
 TOLD = 0.3
+# A share that the floor has nearly as much of as the ceiling praises anything: so does precision,
+# where real images differ so much that blurred ones lie among them.
+BLIND = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +76,8 @@ def answers(results: Results) -> list[Line]:
 def worst(results: Results) -> list[Line]:
     """The other headline claims furthest from their ceiling, the furthest first."""
     shown = {line.says for line in answers(results)}
-    every = [line for line, _ in _claims(results) if line.headline and line.says not in shown]
-    far = [line for line in every if line.lost]
+    every = [line for line, _ in _claims(results) if line.headline and not _hardly_told(line)]
+    far = [line for line in every if line.lost and line.says not in shown]
     return sorted(far, key=lambda line: -(line.lost or 0.0))[:FURTHEST]
 
 
@@ -95,9 +98,12 @@ def _claims(results: Results) -> Iterator[tuple[Line, str]]:
 
 def _hardly_told(line: Line) -> bool:
     """Whether floor and ceiling of a share are too close for it to be informative."""
-    if line.headline or not (line.floors and line.ceilings) or not line.value.text.endswith("%"):
+    if not (line.floors and line.ceilings) or not line.value.text.endswith("%"):
         return False
-    return abs(line.floors[0].place - line.ceilings[0].place) < 100 * TOLD
+    floor, ceiling = line.floors[0].place, line.ceilings[0].place
+    if line.headline:
+        return line.better == MORE and floor >= BLIND * ceiling
+    return abs(floor - ceiling) < 100 * TOLD
 
 
 def _value(row: Row) -> float:
