@@ -166,7 +166,7 @@ def test_formats_hidden_files_and_others(root: Path) -> None:
     (root / "notes.md").write_text("mine")
     log = SourceLog()
     assert len(read(root, log, broken="refuse")) == 17
-    assert log.refused == [("notes.md", "passed over: not a kind of image that is read")]
+    assert log.refused == [("notes.md", "passed over: not a kind of file that is read")]
 
 
 TEXT_FAULTS: list[tuple[str, str | bytes | None, str, str]] = [
@@ -439,6 +439,8 @@ def test_one_bad_row_costs_that_row(tmp_path: Path, bad: str) -> None:
         "./set a/é.png",
         "SET A/É.PNG",
         "{root}",
+        "/content/drive/mine/set a/é.png",
+        "C:\\Users\\me\\set a\\é.png",
     ],
 )
 def test_names_compare_as_people_see_them(tmp_path: Path, given: str) -> None:
@@ -449,6 +451,27 @@ def test_names_compare_as_people_see_them(tmp_path: Path, given: str) -> None:
     log = SourceLog()
     assert "set a/é.png" in captions_of(read(tmp_path, log))
     assert log.refused == []
+
+
+def test_an_absolute_path_that_is_another_file_is_refused(tmp_path: Path) -> None:
+    """And one that leads into the folder by another name of it is not."""
+    bare(tmp_path / "own", TWELVE)
+    bare(tmp_path / "others", TWELVE)
+    (tmp_path / "linked").symlink_to(tmp_path / "own")
+    places = {name: tmp_path / ("others" if name == "00.png" else "linked") for name in TWELVE}
+    rows = [{"file_name": str(place / name), "caption": "red"} for name, place in places.items()]
+    (tmp_path / "own/metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert set(captions_of(read(tmp_path / "own"))) == set(TWELVE[1:])
+
+
+@pytest.mark.parametrize("order", ["{split}/{kind}", "{kind}/{split}"])
+def test_splits_are_those_of_any_level_of_folders(tmp_path: Path, order: str) -> None:
+    for split in ("train", "val", "test"):
+        for kind in ("rose", "tulip"):
+            for name in TWELVE[:5]:
+                add(tmp_path, f"{order.format(split=split, kind=kind)}/{name}", "a red flower")
+    found = {(one.split in one.image_id.split("/"), one.class_name) for one in read(tmp_path)}
+    assert found == {(True, "rose"), (True, "tulip")}
 
 
 def test_a_bare_name_is_that_of_the_only_file_of_it(tmp_path: Path) -> None:

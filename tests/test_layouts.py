@@ -145,8 +145,8 @@ def test_one_bad_entry_of_coco_costs_that_entry(tmp_path: Path) -> None:
         (
             "captions.json image 923",
             "no caption (columns looked for: caption, captions, text, prompt, description, "
-            "sentence, sentences, raw, comment, title, alt_text, txt; there are: id, file_name, "
-            "width, caption)",
+            "sentence, sentences, raw, comment, title, alt_text, txt, paragraph, tags; "
+            "there are: id, file_name, width, caption)",
         ),
         ("captions.json image 25", "not a JSON object {...} with an id"),
         (
@@ -1051,6 +1051,8 @@ def lines_of(form: str, separator: str = "\n", captions: int = 1) -> str:
         ("{}.png", "captions.txt", "image,caption\n" + lines_of("{0}.png,{1}"), 1),
         ("{}.png", "metadata.csv", "image|caption\n" + lines_of("{0}.png|{1}"), 1),
         ("{}.png", "metadata.csv", "input_file_name;text\n" + lines_of("{0}.png;{1}"), 1),
+        ("{}.png", "mine.csv", "input_image;text\n" + lines_of("{0}.png;{1}"), 1),
+        ("{}.png", "mine.csv", "image;tags\n" + lines_of("{0}.png;{1}"), 1),
     ],
 )
 def test_lists_as_public_sets_write_them(
@@ -1059,6 +1061,76 @@ def test_lists_as_public_sets_write_them(
     images(tmp_path, f"images/{image}")
     put(tmp_path / name, text)
     check(read(tmp_path), captions=captions)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"file_name": [f"{i}.png" for i in range(COUNT)], "caption": [*map(said, range(COUNT))]},
+        {
+            "file_name": {str(i): f"{i}.png" for i in range(COUNT)},
+            "caption": {str(i): said(i) for i in range(COUNT)},
+        },
+        {
+            "image_urls": [f"http://host/a/{i}.png" for i in range(COUNT)],
+            "user_ids": ["x"] * COUNT,
+            "captions": [*map(said, range(COUNT))],
+        },
+    ],
+    ids=["lists", "pandas", "SBU"],
+)
+def test_json_by_column(tmp_path: Path, document: Any) -> None:
+    images(tmp_path, "images/{}.png")
+    put(tmp_path / "mine.json", document)
+    check(read(tmp_path))
+
+
+def test_llava(tmp_path: Path) -> None:
+    images(tmp_path, "images/{:05}.png")
+    turns = [
+        [{"from": "human", "value": "Describe it.\n<image>"}, {"from": "gpt", "value": said(i)}]
+        for i in range(COUNT)
+    ]
+    rows = [{"image": f"{i:05}.png", "conversations": turns[i]} for i in range(COUNT)]
+    put(tmp_path / "mine.json", rows)
+    check(read(tmp_path))
+
+
+@pytest.mark.parametrize("pattern", ["{:06}.png", "COCO_val2014_{:012}.png", "train/{:05}.png"])
+@pytest.mark.parametrize("number", [int, str, float])
+def test_numbers_name_images_without_their_zeros(
+    tmp_path: Path, pattern: str, number: type
+) -> None:
+    """As COCO's other captions have them, and what pandas or a spreadsheet makes of 00042."""
+    images(tmp_path, pattern)
+    rows = [json.dumps({"image_id": number(i), "caption": said(i)}) for i in range(COUNT)]
+    put(tmp_path / "captions.jsonl", "\n".join(rows))
+    check(read(tmp_path))
+
+
+def test_a_number_that_fits_two_images_is_refused(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    put(tmp_path / "a_007.png", png(7))
+    put(tmp_path / "b_007.png", png(7))
+    rows = [json.dumps({"image_id": i or "0007", "caption": said(i)}) for i in range(COUNT)]
+    put(tmp_path / "captions.jsonl", "\n".join(rows))
+    check(read(tmp_path), range(1, COUNT))
+
+
+def test_flickr30k_entities_without_their_marks(tmp_path: Path) -> None:
+    images(tmp_path, "images/{}.png")
+    for i in range(COUNT):
+        marked = f"[/EN#{i}/people/other a {WORDS[i % 4]} flower] , number [/EN#7/x {i}]"
+        put(tmp_path / f"Sentences/{i}.txt", marked)
+    found = read(tmp_path)
+    assert found["images/5.png"].captions == ("a blue flower , number 5",)
+
+
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path: Path) -> None:
+    images(tmp_path, "{}.png")
+    put(tmp_path / "captions.xlsx", b"PK")
+    with pytest.raises(InputError, match=r"captions.xlsx .*save it as CSV"):
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["metadata.jsonl", "mine.jsonl", "mine.json"])

@@ -158,6 +158,7 @@ def test_captions_in_another_language() -> None:
         ("Seorang pria dengan topi di taman yang luas", "Indonesian"),
         ("một người đàn ông và những bông hoa của tôi", "Vietnamese"),
         ("red flower", ""),
+        ("man in hat", ""),
         ("красный цветок и синий", ""),
         ("", ""),
     ],

@@ -151,6 +151,9 @@ def _of_json(text: str, name: str, refuse: Refuse) -> Iterator[tuple[str, Row]]:
     if not isinstance(document, dict):
         yield from _of_list(document, "entry", None, name, refuse)
         return
+    if table := _of_columns(document):
+        yield from ((f"row {number}", row) for number, row in enumerate(table, start=1))
+        return
     images, notes = document.get("images"), document.get("annotations")
     if isinstance(images, list) and isinstance(notes, list):
         yield from _of_coco(images, notes, name, refuse)
@@ -195,8 +198,30 @@ def _of_list(
             refuse(f"{name} {word} {number}", "not a JSON object {...}")
 
 
+def _of_columns(document: dict[str, Any]) -> list[Row]:
+    """The rows of an object of columns, as pandas writes it (SBU's too); else none.
+
+    A column is a list, or an object by row; that of files may be called in the plural.
+    """
+    columns = {}
+    for key, value in metadata.plain_row(document).items():
+        if isinstance(value, list | dict):
+            name = key.removesuffix("s") if key.removesuffix("s") in metadata.FILE_KEYS else key
+            columns[name] = list(value.values() if isinstance(value, dict) else value)
+    files = columns.get(metadata.chosen(columns, metadata.FILE_KEYS) or "", [])
+    known = {key: cells for key, cells in columns.items() if len(cells) == len(files)}
+    told = metadata.chosen(known, metadata.CAPTION_KEYS)
+    if told is None or not all(isinstance(one, str | int) for one in files):
+        return []
+    return [dict(zip(known, cells, strict=True)) for cells in zip(*known.values(), strict=True)]
+
+
 def _joined(row: Row) -> Row:
-    """Karpathy's `filepath` is the folder in which `filename` is."""
+    """Karpathy's `filepath` is the folder in which `filename` is; LLaVA's `gpt` says a caption."""
+    turns = row.get("conversations")
+    if isinstance(turns, list):
+        said = [turn for turn in turns if isinstance(turn, dict) and turn.get("from") == "gpt"]
+        return {**row, "caption": said[0].get("value") if said else None}
     name, below = row.get("filename"), row.get("filepath")
     if not (isinstance(name, str) and isinstance(below, str)):
         return row

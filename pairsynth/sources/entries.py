@@ -338,7 +338,7 @@ def _ids_are_names(found: list[Packed]) -> bool:
 
 
 def placed(folder: UserFolder, entries: dict[str, Entry]) -> dict[str, Entry]:
-    """The entries with classes from their folders, and splits where all top folders name one.
+    """The entries with classes from their folders, and splits where a level of folders names them.
 
     A folder that holds all images is ignored, and so are img2dataset's numbered ones.
     """
@@ -351,21 +351,28 @@ def placed(folder: UserFolder, entries: dict[str, Entry]) -> dict[str, Entry]:
     ):
         shared += 1
     below = {name: own[shared:] for name, own in folders.items()}
-    tops = {own[0] if own else "" for own in below.values()}
-    told = {documents.split_of_folder(top) for top in tops}
-    by_folder = None not in told and len(told) > 1
+    level = _level_of_splits(list(below.values()))
     for name, entry in entries.items():
         own = below[name]
-        if by_folder:
+        if level is not None:
             if not any(entry.splits):
-                entry.splits = {documents.split_of_folder(own[0]) or ""}
-                folder.taken["splits"] = "of the top folders"
-            own = own[1:]
+                entry.splits = {documents.split_of_folder(own[level]) or ""}
+                folder.taken["splits"] = "of the folders"
+            own = own[:level] + own[level + 1 :]
         entry.class_names = {given or "/".join(own) for given in entry.class_names or {""}}
         if own and any(entry.class_names):
             folder.taken.setdefault("classes", "of the subfolders")
     folder.taken.setdefault("classes", "not known")
     return entries
+
+
+def _level_of_splits(paths: Sequence[Sequence[str]]) -> int | None:
+    """The level at which every path has a folder called by a split: train/rose, or rose/train."""
+    for level, names in enumerate(zip(*paths, strict=False)):
+        told = set(map(documents.split_of_folder, names))
+        if None not in told and len(told) > 1:
+            return level
+    return None
 
 
 def _folders(place: str) -> tuple[str, ...]:

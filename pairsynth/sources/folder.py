@@ -25,7 +25,7 @@ def folder(config: DownloadConfig, seed: int, cache: Path, log: SourceLog) -> It
 
     Captions: by the first layout of `layouts.read` that the folder has. Classes: the column of
     that name, else the subfolder. Splits: the column, else names of tables or packs such as
-    train-000.tar, else top folders that are called train, val and test, else drawn by `seed`.
+    train-000.tar, else folders that are called train, val and test, else drawn by `seed`.
     `cache` stays unused.
 
     Raises:

@@ -4,8 +4,9 @@ from pairsynth.text import tokenize
 
 # Words that captions are full of.
 SMALL_WORDS = {
-    "English": "a an and are at by has have in is it its man of on that the there this to two with",
-    "German": "am auf das dem den der die ein eine einem einen einer eines hat im in ist man mit "
+    "English": "a an and are at by has have in is it its of on that the there this to two with",
+    # Without hat and man: a man in a hat is English.
+    "German": "am auf das dem den der die ein eine einem einen einer eines im in ist mit "
     "und von vor zu zwei",
     "French": "au aux avec dans de des deux du elle en est et il la le les son sur un une",
     "Spanish": "con de del dos el en es hay la las los que se su sus un una unos y",

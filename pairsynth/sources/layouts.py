@@ -15,6 +15,7 @@ from pairsynth.sources.entries import Entry, UserFolder, stem_of
 from pairsynth.sources.names import Names, composed
 
 TEXTS = (".txt", ".caption", ".captions")
+SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")
 
 
@@ -142,8 +143,10 @@ def _sort_in(
         folder.pass_over(name, "img2dataset's own account")
     elif ending in documents.ENDINGS:
         found.lists.append(name)
+    elif ending in SPREADSHEETS:
+        folder.pass_over(name, "it is a spreadsheet; save it as CSV")
     else:
-        folder.pass_over(name, "not a kind of image that is read")
+        folder.pass_over(name, "not a kind of file that is read")
 
 
 def _holds_images(path: Path) -> bool:

@@ -34,7 +34,7 @@ FILE_KEYS = (
 )
 CAPTION_KEYS = (
     *("caption", "captions", "text", "prompt", "description", "sentence", "sentences"),
-    *("raw", "comment", "title", "alt_text", "txt"),
+    *("raw", "comment", "title", "alt_text", "txt", "paragraph", "tags"),
 )
 CLASS_KEYS = ("class", "class_name", "label", "category", "cls")
 SPLIT_KEYS = ("split", "subset", "partition", "set")
@@ -48,12 +48,12 @@ _SET = re.compile(r"[\W_]*(set|split|data|images?)$")
 _ABOUT = {"id", "ids", "number", "count", "length", "len", "score", "url", "lang", "source",
           "tokens", "sentid", "sentids"}  # fmt: skip
 # Ends of the names of columns that name files: input_file_name.
-_FILE_ENDS = ("_file_name", "_filename", "_file_path", "_filepath", "_file")
-# Marks of Flickr30k Entities: [/EN#1/people A man] holds [/EN#2/other a flower]
-_ENTITY = re.compile(r"\[/EN#\d+(?:/\w+)+ ([^\[\]]*)\]")
+_FILE_ENDS = ("_file_name", "_filename", "_file_path", "_filepath", "_file", "_image", "_img")
 SEPARATORS = ",;\t|"
 LONGEST = 10_000  # letters of a caption
 LINES = 50  # that a record may go over
+# Flickr30k Entities: [/EN#1/people A man] walks.
+_ENTITY = re.compile(r"\[/EN#\d+(?:/\w+)* ([^][]*)\]")
 
 Refuse = Callable[[str, str], None]
 Row = dict[str, Any]
@@ -112,6 +112,8 @@ class Columns:
     def name_in(self, row: Mapping[str, Any]) -> str | None:
         """The name of the image of this row, a number as text; or None."""
         value = row.get(self.of_image(row) or "")
+        if isinstance(value, float) and value.is_integer():  # as pandas makes of a number
+            return str(int(value))
         return str(value) if type(value) in (str, int) else None
 
     def of_captions(self, row: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,8 @@
 """Find the images of a folder by the names that tables give them."""
 
+import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -17,9 +19,12 @@ class Names:
         self.folded: dict[str, list[str]] = {}
         self.bare: dict[str, list[str]] = {}
         self.stems: dict[str, list[str]] = {}
+        self.numbers: dict[str, list[str]] = {}
         for plain in self.exact:
             stem = str(PurePosixPath(plain).with_suffix(""))
             self.stems.setdefault(PurePosixPath(stem).name.casefold(), []).append(plain)
+            if number := re.search(r"(?:^|[/_])0*(\d+)$", stem):
+                self.numbers.setdefault(number[1], []).append(plain)
             self.folded.setdefault(plain.casefold(), []).append(plain)
             self.bare.setdefault(PurePosixPath(plain).name.casefold(), []).append(plain)
 
@@ -27,8 +32,9 @@ class Names:
         r"""The image named `given` in a table of the subfolder `below`, or None.
 
         NFC and NFD are equal, as are `\` and `/`; spaces at the ends are ignored; an absolute path
-        may lead into the folder. Case may differ and folders or ending be missing where only one
-        image fits. Of a URL the last part is used.
+        may lead into the folder, or be that of another machine. Case may differ and folders or
+        ending be missing where only one image fits, and so may a number's leading zeros and what
+        is before them. Of a URL the last part is used.
         """
         if posixpath.join(below, given) in self.images:  # of two names that look alike, this one
             return posixpath.join(below, given)
@@ -38,29 +44,44 @@ class Names:
             found = self._find(given, below)
         if found is None and "%" in given:
             found = self._find(unquote(given), below)
-        return found
+        return found or self._by_number(given, below)
 
     def _find(self, given: str, below: str) -> str | None:
         name = _plain(given)
-        if name.startswith("/"):
-            here = _plain(str(self.root)) + "/"
-            places = [name.removeprefix(here)] if name.startswith(here) else []
-        else:
-            places = [_plain(posixpath.join(below, name)), name]
+        if re.match(r"/|[a-zA-Z]:/", name):
+            return self._absolute(name)
+        places = [_plain(posixpath.join(below, name)), name]
         for place in places:
             if place in self.exact:
                 return self.exact[place]
             found = self._only(self.folded.get(place.casefold(), []), place)
             if found:
                 return found
-        if name.startswith("/"):
-            return self._by_stem(places)
         if name.startswith("../"):
             return None
         beside = self.bare.get(PurePosixPath(name).name.casefold(), [])
         ends = "/" + name.casefold()
         fits = [one for one in beside if f"/{one}".casefold().endswith(ends)]
         return self._only(fits, name) if fits else self._by_stem(places)
+
+    def _absolute(self, name: str) -> str | None:
+        """The image at an absolute path, of this machine or of the one where it was written."""
+        here = _plain(str(self.root)) + "/"
+        if name.startswith(here):
+            return self._find(name.removeprefix(here), "")
+        if os.path.exists(name):
+            place = os.path.relpath(os.path.realpath(name), self.root)
+            return self.exact.get(_plain(place))
+        parts = PurePosixPath(name).parts
+        ends = (posixpath.join(*parts[i:]) for i in range(1, len(parts)))
+        return next((found for end in ends if (found := self._find(end, ""))), None)
+
+    def _by_number(self, given: str, below: str) -> str | None:
+        """The only image of this number, as spreadsheets and COCO write 00042.jpg: 42 or 42.0."""
+        number = re.fullmatch(r"0*(\d+)(?:\.0)?", given.strip())
+        fits = self.numbers.get(number[1], []) if number else []
+        beside = [one for one in fits if one.startswith(f"{below}/")]
+        return self._only(beside or fits, given)
 
     def _by_stem(self, places: list[str]) -> str | None:
         """The only image with this name without its ending."""
