@@ -133,7 +133,11 @@ def _white(image: Image.Image, tags: dict[int, object], largest: float) -> float
     if bits not in (16, 32):
         return 2.0**bits - 1
     largest = max([largest, *(value for value in _numbers(tags, MAX) if value < 2.0**bits)])
-    return next(2.0**depth - 1 for depth in DEPTHS if largest < 2**depth)
+    signed = 2 in _numbers(tags, SAMPLE_FORMAT)  # one of its bits is the sign
+    return min(
+        2.0 ** (bits - signed) - 1,
+        next(2.0**depth - 1 for depth in DEPTHS if largest < 2**depth),
+    )
 
 
 def _tags(image: Image.Image) -> dict[int, object]:

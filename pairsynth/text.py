@@ -21,8 +21,8 @@ _SIGN = rf"[[{_SPACELESS}\u30fc]--\p{{M}}][\p{{M}}\p{{Lm}}--\u30fc]*"
 _LETTERS = rf"[\p{{L}}\p{{M}}\p{{N}}--[{_SPACELESS}]]+"
 _WORD = regex.compile(rf"{_SIGN}|{_LETTERS}(?:['-]{_LETTERS})*|,", regex.VERSION1)
 _BETWEEN_SIGNS = regex.compile(rf"(?<={_SIGN}) (?={_SIGN})", regex.VERSION1)
-_COMMA_OF_SIGNS = regex.compile(r"(?<=[\p{Han}\p{Hiragana}\p{Katakana}\u30fc]), ?", regex.VERSION1)
-_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
+_AFTER_HAN = regex.compile(r"(?<=[\p{Han}\p{Hiragana}\p{Katakana}\u30fc]), ?", regex.VERSION1)
+_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]", regex.VERSION1)
 # What people type for an apostrophe, a hyphen, a comma.
 _SAME = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2010": "-", "\u2011": "-",
                        "\uff0c": ",", "\u3001": ",", "\u060c": ","})  # fmt: skip
@@ -42,14 +42,14 @@ def tokenize(caption: str) -> list[str]:
 def detokenize(tokens: Iterable[str]) -> str:
     """Join words by spaces, commas attached to the word before; none first, last or doubled.
 
-    Characters of a script without spaces are joined without; Chinese and Japanese have commas of
-    their own.
+    Characters of a script without spaces are joined without; after Chinese or Japanese ones the
+    comma is theirs.
     """
     joined = re.sub(r"[\s,]*,", ",", " ".join(tokens)).strip(" ,")
     if joined.isascii():
         return joined
     comma = "\u3001" if _KANA.search(joined) else "\uff0c"
-    return _COMMA_OF_SIGNS.sub(comma, _BETWEEN_SIGNS.sub("", joined))
+    return _AFTER_HAN.sub(comma, _BETWEEN_SIGNS.sub("", joined))
 
 
 @lru_cache(maxsize=200_000)

@@ -105,6 +105,13 @@ def test_integers_of_a_tiff_are_of_the_depth_that_holds_them(bits: int, kind: ty
     assert shades(tiff(values)) == [0, 127, 255]
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.uint32])
+def test_white_of_a_tiff_is_the_largest_of_its_kind(kind: type) -> None:
+    white = int(np.iinfo(kind).max)
+    values: np.ndarray = np.array([[[0], [white // 2], [white]]], kind)
+    assert shades(colour_tiff(values, changes={262: 1})) == [0, 127, 255]
+
+
 @pytest.mark.parametrize(("tag", "value"), [(281, 4095), (341, 4095), (341, 2000)])
 def test_the_tags_of_a_tiff_say_what_white_is(tag: int, value: int) -> None:
     values = np.array([[0, 500, 900]], np.uint16)
