@@ -80,7 +80,8 @@ and the SHA-256 of every file here; `pairsynth replay pair-0000123` makes one ag
 {novelty}
 
 Of the candidates tried these were refused; `refused` shows the first {shown} of each reason. A
-pair without any candidate that is new is left out and its number goes to no other: {left_out:,}.
+pair whose candidates are all faulty or copies is left out, and its number goes to no other:
+{left_out:,}.
 
 | refused because | candidates |
 | --- | ---: |

@@ -51,7 +51,7 @@ RENAMED = {
 # Modules that are loaded for nothing else: no result depends on them.
 ONLY_CHECKED: set[str] = set()
 
-NOTHING = "data/none"  # an empty file: DVC wants a path to watch where a parameter names none
+NOTHING = "data/none"  # DVC wants a path to watch where a parameter names none
 
 MOST_PROCESSES = 64
 MOST, LONGEST = 10**9, 1000  # of a whole number; letters of a word or a path

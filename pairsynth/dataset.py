@@ -84,7 +84,7 @@ DATA, REFUSED_DATA = "data", "refused"
 class Refusals:
     """Candidates that did not become pairs: counted by reason, the first few of each reason kept.
 
-    left_out: pairs without any candidate that is new.
+    left_out: pairs whose candidates are all faulty or copies.
     """
 
     def __init__(self) -> None:

@@ -264,7 +264,7 @@ def _finite(losses: Tensor, epoch: int) -> Tensor:
 
 
 def recall_at_1(encoder: JointEncoder, images: SeenImages, split: str, among: int = 100) -> float:
-    """How often the first caption of an image of `split` is nearer to it than those of 99 others.
+    """How often the first caption of an image of `split` is nearer to it than up to 99 others.
 
     In blocks (see `_blocks`); a caption of the same words is no other, and ties count as misses.
     """
@@ -299,7 +299,7 @@ def _blocks(captions: Sequence[str], among: int) -> Iterator[dict[int, int]]:
 
 
 def summary(encoder: JointEncoder, images: SeenImages) -> dict[str, float | int]:
-    """What `embed` reports: recall@1 among 100 on val and test, val by chance, the vocabulary."""
+    """What `embed` reports: recall@1 of 100 at most on val and test, val by chance, vocabulary."""
     return {
         "processes": parallel.size(),
         "vocabulary": len(encoder.vocabulary),
@@ -313,7 +313,8 @@ def verdict(summary: Mapping[str, float | int]) -> str:
     """Recall in words, with a warning where captions do not seem to belong to their images."""
     recall, chance = summary["val_recall_at_1_of_100"], summary["val_recall_by_chance"]
     told = (
-        f"the right caption is first of 100 for {recall:.1%} of val images (chance: {chance:.1%})"
+        f"the right caption is first of {round(1 / max(chance, 0.01))} for {recall:.1%} of val "
+        f"images (chance: {chance:.1%})"
     )
     if recall > min(2 * chance, (1 + chance) / 2):
         return told

@@ -33,7 +33,7 @@ FILLING = 10_000_000
 class SynthesisConfig:
     """Section `synthesize` of params.yaml.
 
-    pairs: pairs to try; one whose every candidate stands in the train split is left out.
+    pairs: pairs to try; one whose candidates are all faulty or copies is left out.
     text_prototype: share of pairs from psi between two captions.
     text_density: share of pairs from psi drawn from the mixture over captions.
     image_prototype: share of pairs from phi between two images.

@@ -84,7 +84,9 @@ def test_ranks_against_a_loop(rivals: int) -> None:
     psi = F.normalize(images + 1.5 * vectors(30, 2), dim=1)
     captions = worded(30, rivals - 20)
     told = dict(zip(worded(rivals), others, strict=True))
-    found = Rivals(worded(rivals), others).ranks(images, psi, captions)
+    among = Rivals(worded(rivals), others)
+    assert among.among == min(100, rivals + 1)
+    found = among.ranks(images, psi, captions)
     assert found == slow_ranks(images, psi, captions, told)
     assert r_precision(found) == Share(sum(rank == 1 for rank in found), 30)
 

@@ -269,7 +269,8 @@ def test_summary_and_verdict(encoder: JointEncoder, examples: Examples, val: Exa
         return verdict({"val_recall_at_1_of_100": recall, "val_recall_by_chance": chance})
 
     assert "warning" not in told(0.5, 0.01)
-    assert "50.0%" in told(0.5, 0.01)
+    assert "first of 100 for 50.0% of val" in told(0.5, 0.01)
+    assert "first of 12 for 50.0% of val" in told(0.5, 1 / 12)
     assert "no better than chance; do captions and images match?" in told(0.02, 0.01)
     assert "warning" in told(0.12, 0.08)
     assert "warning" not in told(0.9, 0.6)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -73,6 +74,13 @@ def test_claims_stand_beside_floors_and_ceilings_that_were_measured() -> None:
     ]
     assert {row.says for row in found} == {"f1_of_*: red"}
     assert {row.claim for row in found} == {"sets_ours_f1_of_red"}
+
+
+def test_the_words_of_a_claim_are_filled_in() -> None:
+    claim = Claim(subject="ours", says="{star} is first of {among}")
+    every = [replace(measure("f1_of_*", MORE), claims=[claim])]
+    (row,) = table.claim_rows(every, [figure("ours", "f1_of_red", 0.5)], {"among": 24})
+    assert row.says == "red is first of 24"
 
 
 def test_the_headline_says_which_way_is_better() -> None:

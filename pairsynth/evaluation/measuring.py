@@ -114,7 +114,7 @@ def write(
     folder: Path, measured: Measured, context: EvaluationContext, pairs: Pairs, pairs_digest: str
 ) -> None:
     """Write all `FILES` below `folder`."""
-    claims = table.claim_rows(TABLE, measured.figures)
+    claims = table.claim_rows(TABLE, measured.figures, {"among": context.rivals.among})
     write_json(folder / HEADLINE, headline(claims, measured.figures))
     write_json(folder / NUMBERS, summary(measured, context, pairs_digest))
     points = [point for walk in measured.walks for point in walk.points]

@@ -234,7 +234,7 @@ MEASURES = [
         "r_precision",
         Claim(
             subject="all",
-            says="A pair's own caption is found first of 100",
+            says="A pair's own caption is found first of {among}",
             headline="pairs_found",
         ),
         PAIRS,
@@ -253,7 +253,7 @@ MEASURES = [
         "r_precision",
         Claim(
             subject="from_test_captions",
-            says="The caption that an image was drawn from is found first of 100",
+            says="The caption that an image was drawn from is found first of {among}",
             headline="drawn_found",
         ),
         DRAWN,

@@ -140,8 +140,13 @@ def figure_rows(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Fig
     return found
 
 
-def claim_rows(table: Sequence[Measure], figures: Sequence[Figure]) -> list[ClaimRow]:
-    """All claims with a value, each with its floors and ceilings that have one."""
+def claim_rows(
+    table: Sequence[Measure], figures: Sequence[Figure], words: Mapping[str, object] | None = None
+) -> list[ClaimRow]:
+    """All claims with a value, each with its floors and ceilings that have one.
+
+    words: what stands for names in braces in the claims' sentences.
+    """
     by_place = {(one.group, one.subject, one.measure): one for one in figures}
     owners = [(measure_of(table, figure), figure) for figure in figures]
     return [
@@ -150,7 +155,7 @@ def claim_rows(table: Sequence[Measure], figures: Sequence[Figure]) -> list[Clai
         for claim in measure.claims
         for owner, figure in owners
         if owner is measure and figure.subject == claim.subject
-        for row in _rows(measure, claim, figure, by_place)
+        for row in _rows(measure, claim, figure, by_place, words or {})
     ]
 
 
@@ -159,11 +164,12 @@ def _rows(
     claim: Claim,
     figure: Figure,
     by_place: Mapping[tuple[str, str, str], Figure],
+    words: Mapping[str, object],
 ) -> Iterator[ClaimRow]:
     """The rows of one claim: its value, floors, ceilings; none where it has no value."""
     if figure.value is None:
         return
-    says = claim.says.format(star=measure.star(figure.measure))
+    says = claim.says.format(star=measure.star(figure.measure), **words)
     ends = [("floor", end) for end in measure.floors]
     ends += [("ceiling", end) for end in measure.ceilings]
     found = [("made", "pipeline", figure)] + [

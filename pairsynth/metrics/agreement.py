@@ -71,6 +71,11 @@ class Rivals:
         self.places = sorted(rows)
         self.vectors = vectors[[rows[place] for place in self.places]]
 
+    @property
+    def among(self) -> int:
+        """How many captions a rank is of: 100, or fewer where there are fewer rivals."""
+        return 1 + min(RIVALS, len(self.places))
+
     def ranks(
         self, images: Tensor, psi: Tensor, captions: Sequence[str], block: int = 512
     ) -> list[int]:

@@ -23,7 +23,7 @@ TRAINING = (
     Curve(file="embed", title="Encoder: loss", columns={"loss": "train"}, y="contrastive loss"),
     Curve(
         file="embed",
-        title="Encoder: captions found of 100",
+        title="Encoder: captions found first",
         columns={"val_recall_at_1": "val"},
         y="share of captions",
     ),
