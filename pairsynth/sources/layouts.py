@@ -279,15 +279,15 @@ def _family(name: str) -> str:
 def _refuse_lists(folder: UserFolder, peeks: dict[str, documents.Peek], others: list[str]) -> None:
     """Raise the error that no list is usable, with the files and columns that there are."""
     columns = folder.columns
-    missing = (
-        "no captions: no text with the name of an image beside it, and no table or list with a "
-        f"column of images that are here ({', '.join(columns.images)}) and one of captions "
-        f"({', '.join(columns.captions)}), nor any that download.image_column and "
-        "download.caption_column name"
-    )
     named = [f"{path} ({peek})" for path, peek in peeks.items()]
     there = "; ".join([*named[:8], *others[:8]])
-    raise InputError(f"{folder.root}: {missing}; there are: {there or 'images alone'}")
+    raise InputError(
+        f"{folder.root}: no captions: no text with the name of an image beside it, and no table or "
+        "list with a column of images that are here and one of captions; there are: "
+        f"{there or 'images alone'}. If one of these has captions, name its columns by "
+        "download.image_column and download.caption_column; looked for were, for images, "
+        f"{', '.join(columns.images)}; for captions, {', '.join(columns.captions)}"
+    )
 
 
 def _pass_over(folder: UserFolder, names: list[str], chosen: str) -> None:
