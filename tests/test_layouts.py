@@ -1124,6 +1124,19 @@ def test_flickr30k_entities_without_their_marks(tmp_path: Path) -> None:
     assert found["images/5.png"].captions == ("a blue flower , number 5",)
 
 
+@pytest.mark.parametrize("place", ["00000/{:09}.json", "notes/{:09}.json"])
+@pytest.mark.parametrize("text", [True, False])
+def test_a_column_that_the_user_names_of_json_objects(
+    tmp_path: Path, place: str, text: bool
+) -> None:
+    images(tmp_path, "00000/{:09}.png")
+    for i in range(COUNT):
+        put(tmp_path / place.format(i), {"caption": "no", "extra_caption": "no", "alt": said(i)})
+        if text and place.startswith("0"):
+            put(tmp_path / f"00000/{i:09}.txt", "no")
+    check(read(tmp_path, caption_column="alt"))
+
+
 def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path: Path) -> None:
     images(tmp_path, "{}.png")
     put(tmp_path / "captions.xlsx", b"PK")

@@ -60,19 +60,22 @@ def _captioned(folder: UserFolder, found: Found, known: Names) -> dict[str, Entr
     """The entries of images that are files of their own."""
     named = bool(folder.columns.image or folder.columns.caption)
     beside = _beside(found)
-    stems = entries.by_stem(found.images, [*found.texts, *sorted(beside - {*found.texts})])
+    texts = [] if named else found.texts  # which have no columns
+    stems = entries.by_stem(found.images, [*texts, *sorted(beside - {*found.texts})])
     if not beside:
         objects = [name for name in found.lists if name.lower().endswith(".json")]
-        stems = entries.by_ends(found.images, found.texts)
+        stems = entries.by_ends(found.images, texts)
         stems = stems or entries.by_ends(found.images, objects)
+    if named:
+        stems = {stem: name for stem, name in stems.items() if _has_caption(folder, name)}
     covered = sum(stem_of(name) in stems for name in found.images)
     if found.tables:
         chosen = _checked_tables(folder, found.tables, known)
-    elif 2 * covered >= len(found.images) and not named:
+    elif 2 * covered >= len(found.images):
         chosen = []
     else:
-        chosen = _chosen_lists(folder, found, known, beside, named or not stems)
-    if not chosen and found.packs and (named or not stems):
+        chosen = _chosen_lists(folder, found, known, beside, not stems)
+    if not chosen and found.packs and not stems:
         return _from_packs(folder, found)
     for name in found.packs:
         folder.pass_over(name, "images lie beside it as files of their own")
@@ -80,11 +83,21 @@ def _captioned(folder: UserFolder, found: Found, known: Names) -> dict[str, Entr
         others = [*found.texts, *found.lists] if found.tables else sorted(beside)
         _pass_over(folder, others, chosen[0])
         return entries.from_tables(folder, found.images, known, chosen)
-    others = [*sorted(set(found.lists) - beside)]
-    others += sorted(set(found.texts) - {*stems.values()})
-    for name in others:
+    if named:
+        _pass_over(folder, found.texts, "the JSON objects with the images' names")
+    used = {*stems.values()}
+    for name in (*sorted(set(found.lists) - beside - used), *sorted(set(texts) - used)):
         folder.pass_over(name, "captions are taken from the texts with the images' names")
     return entries.from_texts(folder, found.images, stems)
+
+
+def _has_caption(folder: UserFolder, name: str) -> bool:
+    """Whether the JSON object has the caption that the user named; a named image is a table's."""
+    try:
+        row = documents.single(folder.root / name)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return not folder.columns.image and bool(folder.columns.of_captions(row))
 
 
 def _from_packs(folder: UserFolder, found: Found) -> dict[str, Entry]:
