@@ -222,7 +222,7 @@ def test_the_card_holds_the_numbers(pairs_folder: Path) -> None:
     for kind in KINDS:
         assert f"| {kind} | 4 |" in text
     assert "| copy | 2 |\n| less consistent | 1 |" in text
-    assert "its number goes to no other: 1." in text
+    assert "its number goes to no other:\n1." in text
     for column in PAIRS.names:
         assert column in text
     assert "{" not in text

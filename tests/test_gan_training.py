@@ -227,16 +227,20 @@ def test_four_images_are_learned(gan_config: GanConfig, four: Examples) -> None:
         translation=0.0,
         cooldown=0.0,
     )
-    gan, reports = learn(config, four, Embeddings(image=psi, psi=psi))
-    assert reports[-1].real > reports[-1].wrong
-    gan.eval()
-    with torch.no_grad():
-        drawn = gan.generator(torch.randn(40, 6, generator=chance()), psi.repeat(10, 1))
-    middle = drawn[:, :, 14:18, 14:18].mean((2, 3))
-    wanted = four.pixels[:, :, 14:18, 14:18].float().mean((2, 3)) / 127.5 - 1
-    nearest = torch.cdist(middle, wanted).argmin(1)
-    right = (nearest == torch.arange(4).repeat(10)).float().mean().item()
-    assert right > 0.95
+    shares = []
+    for seed in (1, 2, 3):
+        gan, reports = learn(config, four, Embeddings(image=psi, psi=psi), seed)
+        assert reports[-1].real > reports[-1].wrong
+        gan.eval()
+        with torch.no_grad():
+            drawn = gan.generator(torch.randn(40, 6, generator=chance()), psi.repeat(10, 1))
+        middle = drawn[:, :, 14:18, 14:18].mean((2, 3))
+        wanted = four.pixels[:, :, 14:18, 14:18].float().mean((2, 3)) / 127.5 - 1
+        nearest = torch.cdist(middle, wanted).argmin(1)
+        shares.append((nearest == torch.arange(4).repeat(10)).float().mean().item())
+    # By chance 0.25. Of 24 such trainings (six seeds, two precisions, sums rounded in two ways) the
+    # worst had 0.75, the mean was 0.91 either way, with a deviation of 0.1: one tells little.
+    assert sum(shares) / len(shares) > 0.7
 
 
 # ---------------------------------------------------------------- on a GPU
